@@ -1,0 +1,111 @@
+"""NumPy or CuPy: which module an array belongs to, devices, memory, random numbers."""
+
+import ctypes
+import math
+import os
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .errors import ConfigError, DeviceError
+
+Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
+
+FLOAT = np.dtype(np.float32)
+
+
+def cupy() -> ModuleType:
+    """The cupy module; DeviceError when it is missing or sees no GPU."""
+    try:
+        import cupy as module
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' needs CuPy, which is not installed: run `pip install minidl[cuda12]` "
+            "or `minidl[cuda13]`, by the CUDA version that `nvidia-smi` shows"
+        ) from error
+    if not module.cuda.is_available():
+        raise DeviceError(
+            "device 'cuda': CuPy is installed but finds no usable GPU: check `nvidia-smi`, "
+            "or use device='cpu'"
+        )
+    return module
+
+
+def is_host(array: Any) -> bool:
+    """Whether the array lies in the computer's own memory."""
+    return isinstance(array, np.ndarray | np.generic)
+
+
+def array_module(array: Array) -> Any:
+    """numpy for a NumPy array, cupy for a CuPy array."""
+    return np if is_host(array) else cupy()
+
+
+def device_of(array: Array) -> str:
+    """'cpu' or 'cuda'."""
+    return "cpu" if is_host(array) else "cuda"
+
+
+def to_device(array: Array, device: str) -> Array:
+    """The array on that device, copied only where it is not there already."""
+    if device not in ("cpu", "cuda"):
+        raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+    if device == device_of(array):
+        return array
+    return cupy().asarray(array) if device == "cuda" else array.get()
+
+
+def to_host(array: Array) -> np.ndarray:
+    """The array as a NumPy array."""
+    return to_device(array, "cpu")
+
+
+def erf(x: Array) -> Array:
+    """The error function, elementwise, by the C library (NumPy has none of its own)."""
+    if not is_host(x):
+        from cupyx.scipy.special import erf as device_erf
+
+        return device_erf(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=x.dtype)
+
+
+_generator = np.random.default_rng(0)
+
+
+def manual_seed(seed: int) -> None:
+    """Restart the random numbers behind initializers and dropout.
+
+    They are drawn on the host on every device, so one seed means one model everywhere.
+    """
+    global _generator
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"manual_seed: expected an integer >= 0, got {seed!r}")
+    _generator = np.random.default_rng(int(seed))
+
+
+def generator() -> np.random.Generator:
+    """The generator that `manual_seed` restarts."""
+    return _generator
+
+
+def keep_memory() -> bool:
+    """Let the C library keep freed memory; True where it could be told so.
+
+    Every array over 128 KiB comes from `mmap` and goes back to the system when it is freed;
+    the next one is handed out page by page, zeroed, at more than half the cost of a training
+    step. glibc keeps the memory instead once both thresholds are raised. Other C libraries
+    have no such call, and MINIDL_KEEP_MEMORY=0 leaves them as they are.
+    """
+    if os.environ.get("MINIDL_KEEP_MEMORY", "1") == "0":
+        return False
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD in malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    largest = 2**31 - 1
+    return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, largest))
+
+
+keep_memory()

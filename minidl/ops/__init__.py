@@ -1,0 +1,124 @@
+"""The operations, each a value beside its derivative, and the operators of Tensor.
+
+By what happens to the shape: `elementwise` (same), `reduce` (axes vanish), `shape` (same values
+moved), `contract` (products summed), `window` (a window slides), `normalize` (rescaled along
+axes), `loss` (a scalar against a target).
+"""
+
+from typing import Any
+
+from ..tensor import ArrayLike, Tensor, as_tensor
+from . import contract, elementwise, loss, normalize, reduce, shape, window
+from .contract import einsum, matmul, outer, tensordot
+from .elementwise import (
+    abs,
+    add,
+    arccos,
+    arcsin,
+    arctan,
+    clip,
+    cos,
+    cosh,
+    divide,
+    elu,
+    erf,
+    exp,
+    expm1,
+    gelu,
+    leaky_relu,
+    log,
+    log1p,
+    log_sigmoid,
+    logaddexp,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    reciprocal,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    sin,
+    sinh,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tan,
+    tanh,
+    where,
+)
+from .inputs import ints, operands
+from .loss import binary_cross_entropy, cross_entropy, huber_loss, l1_loss, mse_loss
+from .normalize import log_softmax, softmax, standardize
+from .reduce import cumsum, logsumexp, max, mean, min, norm, std, sum, var
+from .shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flatten,
+    flip,
+    getitem,
+    moveaxis,
+    pad,
+    reshape,
+    roll,
+    squeeze,
+    stack,
+    swapaxes,
+    transpose,
+    tril,
+    triu,
+)
+from .window import avg_pool2d, conv2d, conv_transpose2d, global_avg_pool2d, max_pool2d
+
+_GROUPS = (elementwise, reduce, shape, contract, window, normalize, loss)
+__all__ = [
+    name
+    for name, value in list(globals().items())
+    if any(getattr(value, "__module__", None) == group.__name__ for group in _GROUPS)
+]
+
+
+def _attach() -> None:
+    for name in (
+        *("exp", "log", "sqrt", "square", "abs", "clip", "relu", "tanh", "sigmoid", "softmax"),
+        *("log_softmax", "sum", "mean", "max", "min", "var", "std", "cumsum", "logsumexp", "norm"),
+        *("reshape", "transpose", "swapaxes", "moveaxis", "flatten", "squeeze", "pad", "flip"),
+        *("expand_dims", "broadcast_to", "astype"),
+    ):
+        setattr(Tensor, name, globals()[name])
+
+    forward: dict[str, Any] = {
+        "add": add,
+        "sub": subtract,
+        "mul": multiply,
+        "truediv": divide,
+        "pow": power,
+        "matmul": matmul,
+    }
+    for name, op in forward.items():
+        setattr(Tensor, f"__{name}__", op)
+        setattr(Tensor, f"__r{name}__", lambda self, other, op=op: op(other, self))
+    T: Any = Tensor
+    T.__neg__, T.__abs__, T.__getitem__ = negative, abs, getitem
+    T.stack = staticmethod(stack)
+    T.T = property(transpose, doc="The axes in reverse order.")
+    T.mT = property(lambda self: swapaxes(self, -1, -2), doc="The last two axes exchanged.")
+    for symbol in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(T, f"__{symbol}__", _comparison(f"__{symbol}__"))
+
+
+def _comparison(name: str) -> Any:
+    def compare(self: Tensor, other: ArrayLike) -> Tensor:
+        a, b, _ = operands(name, self, as_tensor(other, like=self))
+        return Tensor(getattr(a.data, name)(b.data))
+
+    return compare
+
+
+# A method takes `axis` and `keepdims` as NumPy does: x.sum((0, 1)), x.reshape(2, 3).
+_attach()

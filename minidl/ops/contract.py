@@ -1,0 +1,119 @@
+"""Operations that sum products: matrices and their generalisations."""
+
+from typing import Any
+
+from ..errors import ShapeError
+from ..graph import record
+from ..tensor import ArrayLike, Tensor, as_tensor
+from .inputs import axes_of, same_device
+from .shape import broadcast_to, reshape, swapaxes, transpose
+
+
+def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
+    """y = a @ b over the last two axes; dL/da = g @ bᵀ, dL/db = aᵀ @ g.
+
+    Shapes: (..., m, k) @ (..., k, n) -> (..., m, n); leading axes broadcast; a vector is a row
+    on the left, a column on the right, and that axis vanishes from the result.
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    same_device("matmul", a, b)
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ShapeError(
+            f"matmul: expected (..., m, k) @ (..., k, n) with equal k, got {a.shape} @ {b.shape}"
+        )
+    if a.ndim == 1:
+        y = matmul(reshape(a, 1, -1), b)
+        return reshape(y, y.shape[:-2] + y.shape[-1:] if b.ndim > 1 else ())
+    if b.ndim == 1:
+        y = matmul(a, reshape(b, -1, 1))
+        return reshape(y, y.shape[:-1])
+
+    def by_left(g: Tensor, y: Tensor) -> Tensor:
+        # Written so that the gradient lies in memory as a does (flattened images are columns).
+        if a.ndim == 2 and b.ndim == 2 and a.data.flags.f_contiguous:
+            return transpose(matmul(b, transpose(g)))
+        return matmul(g, swapaxes(b, -1, -2))
+
+    try:
+        value = a._module.matmul(a.data, b.data)
+    except ValueError:
+        raise ShapeError(
+            f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
+        ) from None
+    return record(value, (a, by_left), (b, lambda g, y: matmul(swapaxes(a, -1, -2), g)))
+
+
+def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
+    """Einstein's summation, "ij,jk->ik": a product over named axes, those not kept summed.
+
+    dL/dx of one operand is the einsum of g and the others, kept at x's names; names that stand
+    in x alone were summed, so the gradient is the same along them.
+    Letters only (no "..."), and none twice in one operand.
+    """
+    xs = [as_tensor(x) for x in operands]
+    terms, arrow, out = subscripts.replace(" ", "").partition("->")
+    names = terms.split(",")
+    if not arrow:
+        letters = "".join(names)
+        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    if (
+        len(names) != len(xs)
+        or any(len(n) != x.ndim or len(set(n)) != len(n) for n, x in zip(names, xs, strict=False))
+        or len(set(out)) != len(out)
+        or not set(out) <= set("".join(names))
+        or not all(c.isalpha() for c in "".join(names))
+    ):
+        raise ShapeError(
+            f"einsum: {subscripts!r} does not describe {[x.shape for x in xs]}: expected one "
+            "letter per axis, none twice in an operand, and an output of letters from the inputs"
+        )
+    same_device("einsum", *xs)
+    sizes: dict[str, int] = {}
+    for name, x in zip(names, xs, strict=True):
+        for letter, n in zip(name, x.shape, strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ShapeError(
+                    f"einsum: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
+                )
+
+    def pullback(i: int) -> Any:
+        others = [k for k in range(len(xs)) if k != i]
+        known = set(out).union(*(names[k] for k in others))
+        kept = "".join(c for c in names[i] if c in known)
+        inputs = ",".join([out, *(names[k] for k in others)])
+        with_ones = tuple(n if c in kept else 1 for c, n in zip(names[i], xs[i].shape, strict=True))
+
+        def pull(g: Tensor, y: Tensor) -> Tensor:
+            found = einsum(f"{inputs}->{kept}", g, *(xs[k] for k in others))
+            return broadcast_to(reshape(found, with_ones), xs[i].shape)
+
+        return pull
+
+    value = xs[0]._module.einsum(f"{terms}->{out}", *(x.data for x in xs), optimize=True)
+    return record(value, *((x, pullback(i)) for i, x in enumerate(xs)))
+
+
+def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
+    """Products of a and b summed over axes: the last n of a with the first n of b, or two lists.
+
+    The einsum in which the paired axes share their letters.
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if isinstance(axes, int):
+        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
+    left, right = axes_of("tensordot", a, axes[0]), axes_of("tensordot", b, axes[1])
+    if len(left) != len(right):
+        raise ShapeError(f"tensordot: expected as many axes of a as of b, got {left} and {right}")
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    first = list(letters[: a.ndim])
+    second = list(letters[a.ndim : a.ndim + b.ndim])
+    for i, j in zip(left, right, strict=True):
+        second[j] = first[i]
+    free = [c for i, c in enumerate(first) if i not in left]
+    free += [c for j, c in enumerate(second) if j not in right]
+    return einsum(f"{''.join(first)},{''.join(second)}->{''.join(free)}", a, b)
+
+
+def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
+    """yᵢⱼ = aᵢ·bⱼ of two flattened tensors."""
+    return reshape(a, -1, 1) * reshape(b, 1, -1)

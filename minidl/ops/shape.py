@@ -1,0 +1,198 @@
+"""Operations that move the same values to other places: each pullback moves them back."""
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..graph import record
+from ..tensor import ArrayLike, Tensor, as_tensor
+from .elementwise import keep_where
+from .inputs import axes_of, ints, same_device
+
+
+def astype(x: ArrayLike, dtype: Any) -> Tensor:
+    """x in another dtype; the gradient returns in x's."""
+    x = as_tensor(x)
+    if np.dtype(dtype).kind not in "fiubc":
+        raise DTypeError(f"astype: expected a numeric dtype, got {dtype!r}")
+    return record(x.data.astype(dtype), (x, lambda g, y: astype(g, x.dtype)))
+
+
+def reshape(x: ArrayLike, *shape: Any) -> Tensor:
+    """The same values, in order, in another shape; one length may be -1."""
+    x = as_tensor(x)
+    try:
+        value = x.data.reshape(ints(shape))
+    except (ValueError, TypeError):
+        raise ShapeError(
+            f"reshape: expected a shape of {x.size} elements, got {ints(shape)} for {x.shape}"
+        ) from None
+    return record(value, (x, lambda g, y: reshape(g, x.shape)))
+
+
+def flatten(x: ArrayLike, start: int = 0) -> Tensor:
+    """The axes from `start` on made one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
+    x = as_tensor(x)
+    length = int(np.prod(x.shape[start:]))
+    return reshape(x, (*x.shape[:start], length))
+
+
+def transpose(x: ArrayLike, *axes: Any) -> Tensor:
+    """The axes in another order, reversed by default."""
+    x = as_tensor(x)
+    order = axes_of("transpose", x, ints(axes) if axes and axes[0] is not None else None)
+    if not axes or axes[0] is None:
+        order = order[::-1]
+    if len(order) != x.ndim:
+        raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
+    back = tuple(int(i) for i in np.argsort(order))
+    return record(x.data.transpose(order), (x, lambda g, y: transpose(g, back)))
+
+
+def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
+    """One axis moved to another place, the others in their order."""
+    x = as_tensor(x)
+    (here,), (there,) = axes_of("moveaxis", x, source), axes_of("moveaxis", x, destination)
+    order = [i for i in range(x.ndim) if i != here]
+    order.insert(there, here)
+    return transpose(x, tuple(order))
+
+
+def swapaxes(x: ArrayLike, first: int, second: int) -> Tensor:
+    """Two axes exchanged."""
+    x = as_tensor(x)
+    (i,), (j,) = axes_of("swapaxes", x, first), axes_of("swapaxes", x, second)
+    order = list(range(x.ndim))
+    order[i], order[j] = j, i
+    return transpose(x, tuple(order))
+
+
+def expand_dims(x: ArrayLike, axis: int) -> Tensor:
+    """A new axis of length 1 at `axis`."""
+    x = as_tensor(x)
+    if not -x.ndim - 1 <= axis <= x.ndim:
+        raise ShapeError(f"expand_dims: axis {axis} is outside shape {x.shape} with one axis more")
+    at = axis % (x.ndim + 1)
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+def squeeze(x: ArrayLike, axis: Any = None) -> Tensor:
+    """Axes of length 1 taken out: all of them, or those named."""
+    x = as_tensor(x)
+    named = axes_of("squeeze", x, axis)
+    if axis is not None and any(x.shape[i] != 1 for i in named):
+        raise ShapeError(f"squeeze: expected length 1 along axis {axis}, got shape {x.shape}")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in named))
+
+
+def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
+    """x repeated along new axes and axes of length 1, as a view; the gradient sums them."""
+    x = as_tensor(x)
+    try:
+        value = x._module.broadcast_to(x.data, ints(shape))
+    except ValueError:
+        raise ShapeError(f"broadcast_to: {x.shape} does not broadcast to {ints(shape)}") from None
+    return record(value, (x, lambda g, y: g))  # the engine sums g back to x's shape
+
+
+def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
+    """x with a border of `value`; the gradient is cut back to the inside.
+
+    widths: an int for all sides, or one int or (before, after) pair per axis.
+    """
+    x = as_tensor(x)
+    per_axis = [widths] * x.ndim if isinstance(widths, int) else list(widths)
+    pairs = [(w, w) if isinstance(w, int) else tuple(w) for w in per_axis]
+    if len(pairs) != x.ndim or any(len(p) != 2 or p[0] < 0 or p[1] < 0 for p in pairs):
+        raise ShapeError(f"pad: expected {x.ndim} widths >= 0 for shape {x.shape}, got {widths}")
+    inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))
+    padded = x._module.pad(x.data, pairs, mode="constant", constant_values=value)
+    return record(padded, (x, lambda g, y: getitem(g, inside)))
+
+
+def flip(x: ArrayLike, axis: Any = None) -> Tensor:
+    """The order along the axes reversed."""
+    x = as_tensor(x)
+    axes = axes_of("flip", x, axis)
+    return record(x._module.flip(x.data, axes), (x, lambda g, y: flip(g, axes)))
+
+
+def roll(x: ArrayLike, shift: int, axis: int) -> Tensor:
+    """The values moved along an axis by `shift`, the last ones re-entering at the front."""
+    x = as_tensor(x)
+    (axis,) = axes_of("roll", x, axis)
+    return record(x._module.roll(x.data, shift, axis), (x, lambda g, y: roll(g, -shift, axis)))
+
+
+def tril(x: ArrayLike, k: int = 0) -> Tensor:
+    """The lower triangle of the last two axes, up to the k-th diagonal; 0 above."""
+    return _triangle("tril", x, k)
+
+
+def triu(x: ArrayLike, k: int = 0) -> Tensor:
+    """The upper triangle of the last two axes, from the k-th diagonal on; 0 below."""
+    return _triangle("triu", x, k)
+
+
+def _triangle(call: str, x: ArrayLike, k: int) -> Tensor:
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(f"{call}: expected at least 2 axes, got shape {x.shape}")
+    xp = x._module
+    return keep_where(x, getattr(xp, call)(xp.ones(x.shape[-2:], dtype=bool), k))
+
+
+def concatenate(tensors: Any, axis: int = 0) -> Tensor:
+    """Tensors joined along an axis that they have; each gets its part of the gradient back."""
+    parts = [as_tensor(t) for t in tensors]
+    if not parts:
+        raise ShapeError("concatenate: expected at least one tensor, got none")
+    same_device("concatenate", *parts)
+    (axis,) = axes_of("concatenate", parts[0], axis)
+    try:
+        value = parts[0]._module.concatenate([t.data for t in parts], axis)
+    except ValueError:
+        raise ShapeError(
+            f"concatenate: expected equal shapes but for axis {axis}, got {[t.shape for t in parts]}"
+        ) from None
+
+    def part(start: int, stop: int) -> Any:
+        index = (*[slice(None)] * axis, slice(start, stop))
+        return lambda g, y: getitem(g, index)
+
+    ends = np.cumsum([t.shape[axis] for t in parts]).tolist()
+    starts = [0, *ends[:-1]]
+    pulls = map(part, starts, ends)
+    return record(value, *zip(parts, pulls, strict=True))
+
+
+def stack(tensors: Any, axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    return concatenate([expand_dims(t, axis) for t in tensors], axis)
+
+
+def getitem(x: ArrayLike, index: Any) -> Tensor:
+    """x[index]: slices, ints, None, ..., integer and boolean arrays, as in NumPy.
+
+    The gradient is put back to where each value came from, added where one was taken twice.
+    """
+    x = as_tensor(x)
+    items = index if isinstance(index, tuple) else (index,)
+    index = tuple(i.data if isinstance(i, Tensor) else i for i in items)
+    try:
+        value = x.data[index]
+    except IndexError as error:
+        raise ShapeError(f"getitem: {error} (shape {x.shape})") from None
+    return record(value, (x, lambda g, y: _put(g, index, x.shape)))
+
+
+def _put(g: Tensor, index: tuple[Any, ...], shape: tuple[int, ...]) -> Tensor:
+    """Zeros of `shape` with g added at `index`: the transpose of getitem."""
+    xp = g._module
+    value = xp.zeros(shape, dtype=g.dtype)
+    if all(i is None or i is ... or isinstance(i, slice | int) for i in index):
+        value[index] = g.data
+    else:
+        xp.add.at(value, index, g.data)
+    return record(value, (g, lambda h, y: getitem(h, index)))

@@ -1,0 +1,218 @@
+"""Operations in which a window slides over images: convolution and pooling.
+
+Shapes: images (N, C, H, W), kernels (C_out, C_in/groups, kh, kw). Along one axis a window with
+reach r = dilation·(k - 1) + 1 stands at out = ⌊(n + pads - r)/stride⌋ + 1 places.
+padding: an int, a pair (rows, columns), "valid" (none), or "same" (out = ⌈n/stride⌉).
+
+A convolution is linear in x and in w. Its two transposes, the gradients by x and by w, are
+linear maps of the same family, so the three of them close under differentiation:
+
+    y  = conv(x, w)      dx = conv_x(g, w)      dw = conv_w(x, g)
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import kernels
+from ..errors import ShapeError
+from ..graph import record
+from ..kernels import Window
+from ..tensor import ArrayLike, Tensor
+from .inputs import floating, same_device
+from .reduce import mean, sum
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    window: Window
+    groups: int
+
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        bias = () if b is None else ((b, lambda g, y: sum(g, (0, 2, 3))),)
+        return record(
+            kernels.conv_forward(
+                x.data, w.data, None if b is None else b.data, self.window, self.groups
+            ),
+            (x, lambda g, y: self.by_input(g, w)),
+            (w, lambda g, y: self.by_kernel(x, g)),
+            *bias,
+            name="conv2d",
+        )
+
+    def by_input(self, g: Tensor, w: Tensor) -> Tensor:
+        return record(
+            kernels.conv_input_grad(g.data, w.data, self.window, self.groups),
+            (g, lambda h, y: self.forward(h, w)),
+            (w, lambda h, y: self.by_kernel(h, g)),
+            name="conv_transpose2d",
+        )
+
+    def by_kernel(self, x: Tensor, g: Tensor) -> Tensor:
+        return record(
+            kernels.conv_weight_grad(x.data, g.data, self.window, self.groups),
+            (x, lambda h, y: self.by_input(g, h)),
+            (g, lambda h, y: self.forward(x, h)),
+            name="conv2d",
+        )
+
+
+def _images(call: str, x: ArrayLike) -> Tensor:
+    x, _ = floating(x)
+    if x.ndim != 4:
+        raise ShapeError(
+            f"{call}: expected images x of shape (N, C, H, W), got {x.shape}; "
+            "add the missing axes with reshape"
+        )
+    return x
+
+
+def _layer(call: str, x: ArrayLike, w: ArrayLike, b: Any, groups: int, transposed: bool) -> Any:
+    """Checked x, w, b of a convolution (w's axis 0 goes with x's channels when transposed)."""
+    x, (w, _) = _images(call, x), floating(w)
+    b = None if b is None else floating(b)[0]
+    same_device(call, x, w, *(() if b is None else (b,)))
+    if w.ndim != 4:
+        kind = "(in, out/groups, kh, kw)" if transposed else "(out, in/groups, kh, kw)"
+        raise ShapeError(f"{call}: expected w of shape {kind}, got {w.shape}")
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+        raise ShapeError(f"{call}: expected groups to be an int >= 1, got {groups!r}")
+    channels = w.shape[0] if transposed else w.shape[1] * groups
+    if w.shape[0] % groups:
+        raise ShapeError(f"{call}: groups={groups} does not divide the {w.shape[0]} of w {w.shape}")
+    if x.shape[1] != channels:
+        raise ShapeError(
+            f"{call}: expected x with {channels} channel{'s' * (channels != 1)} (w is {w.shape}, "
+            f"groups={groups}), got x of shape {x.shape}"
+        )
+    outputs = w.shape[1] * groups if transposed else w.shape[0]
+    if b is not None and b.shape != (outputs,):
+        raise ShapeError(f"{call}: expected b of shape ({outputs},), got {b.shape}")
+    return x, w, b
+
+
+def conv2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n,o,p,q] = b[o] + Σ x[n,c,p·s+i·d,q·s+j·d]·w[o,c,i,j] over c, i, j (cross-correlation).
+
+    Shapes: x (N, in, H, W), w (out, in/groups, kh, kw), b (out,) -> (N, out, OH, OW).
+    Gradient: dx spreads g through w (`conv_transpose2d`), dw correlates x with g, db = Σ g.
+    Raises: ShapeError where channels, groups or the window do not fit.
+    """
+    x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
+    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return _Convolution(window, groups).forward(x, w, b)
+
+
+def conv_transpose2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """The transpose of conv2d: each x[n,c,p,q] adds x·w[c,o] to the window of y that it came from.
+
+    Shapes: x (N, in, H, W), w (in, out/groups, kh, kw), b (out,) -> (N, out, OH, OW) with
+    OH = (H - 1)·stride - 2·padding + dilation·(kh - 1) + 1 + output_padding.
+    output_padding: rows and columns more at the bottom and right, less than stride or dilation:
+    with a stride, several input sizes convolve to the same output size; it says which is meant.
+    padding: "valid" is 0; "same" makes OH = H·stride.
+    Gradient: dx = conv2d(g, w), dw correlates g with x, db = Σ g.
+    """
+    x, w, b = _layer("conv_transpose2d", x, w, b, groups, transposed=True)
+    size = w.shape[2:]
+    # Parses and checks the numbers; an image just as large as the window always fits.
+    reach = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), size, stride, 0, dilation)
+    extra = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), 1, 1, output_padding).pads[::2]
+    if any(e >= max(s, d) for e, s, d in zip(extra, reach.stride, reach.dilation, strict=True)):
+        raise ShapeError(
+            f"conv_transpose2d: expected output_padding below the stride {reach.stride} or the "
+            f"dilation {reach.dilation}, got {output_padding}"
+        )
+    full = [(n - 1) * s + r for n, s, r in zip(x.shape[2:], reach.stride, reach.reach, strict=True)]
+    if padding == "same":
+        image = tuple(n * s for n, s in zip(x.shape[2:], reach.stride, strict=True))
+    else:
+        pads = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), 1, 1, padding).pads
+        image = tuple(n - 2 * p + e for n, p, e in zip(full, pads[::2], extra, strict=True))
+    if min(image) < 1 or min(x.shape[2:]) < 1:
+        raise ShapeError(
+            f"conv_transpose2d: expected an output of at least 1×1, got {image} from x {x.shape}, "
+            f"w {w.shape}, padding {padding!r}; use less padding"
+        )
+    window = kernels.window("conv_transpose2d", image, size, stride, padding, dilation)
+    y = _Convolution(window, groups).by_input(x, w)
+    return y if b is None else y + b.reshape(1, -1, 1, 1)
+
+
+def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
+    """y = the largest x in each window; g goes to the first largest in row-major order.
+
+    Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
+    """
+    x = _images("max_pool2d", x)
+    window = _pooling("max_pool2d", x, size, stride, padding)
+    value, index = kernels.max_pool(x.data, window)
+    return record(value, (x, lambda g, y: _unpool(g, index, window)), name="max_pool2d")
+
+
+def _unpool(g: Tensor, index: Any, window: Window) -> Tensor:
+    """Each g to the pixel that its window chose; linear, and `_take` is its transpose."""
+    value = kernels.max_unpool(g.data, index, window)
+    return record(value, (g, lambda h, y: _take(h, index, window)))
+
+
+def _take(h: Tensor, index: Any, window: Window) -> Tensor:
+    """The pixel that each window chose."""
+    value = kernels.max_take(h.data, index, window)
+    return record(value, (h, lambda g, y: _unpool(g, index, window)))
+
+
+def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
+    """y = the mean of each window, padding zeros counted; each pixel gets g/(kh·kw) back.
+
+    Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
+    """
+    x = _images("avg_pool2d", x)
+    return _average(x, _pooling("avg_pool2d", x, size, stride, padding))
+
+
+def _average(x: Tensor, window: Window) -> Tensor:
+    value = kernels.avg_pool(x.data, window)
+    return record(value, (x, lambda g, y: _spread(g, window)), name="avg_pool2d")
+
+
+def _spread(g: Tensor, window: Window) -> Tensor:
+    value = kernels.avg_unpool(g.data, window)
+    return record(value, (g, lambda h, y: _average(h, window)))
+
+
+def _pooling(call: str, x: Tensor, size: Any, stride: Any, padding: Any) -> Window:
+    stride = size if stride is None else stride
+    window = kernels.window(call, x.shape[2:], size, stride, padding)
+    if max(window.pads[:2]) >= window.size[0] or max(window.pads[2:]) >= window.size[1]:
+        raise ShapeError(
+            f"{call}: expected padding smaller than the window, got padding {padding!r} for size "
+            f"{window.size}: a window could lie in the padding alone"
+        )
+    return window
+
+
+def global_avg_pool2d(x: ArrayLike) -> Tensor:
+    """y = the mean over each whole image; every pixel gets g/(H·W).
+
+    Shapes: x (N, C, H, W) -> (N, C).
+    """
+    return mean(_images("global_avg_pool2d", x), (2, 3))
