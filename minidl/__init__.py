@@ -2,8 +2,9 @@
 
 from .errors import MinidlError
 from .backend import manual_seed
-from .graph import enable_grad, grad, hvp, jacobian, jvp, no_grad, value_and_grad, vjp
+from .graph import enable_grad, no_grad
 from .tensor import Tensor, as_tensor, from_dlpack, tensor
 from . import ops
+from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .backend import Array
 from .errors import GradientError, ShapeError
 
@@ -22,14 +20,15 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 Pullback = Callable[["Tensor", "Tensor"], "Tensor"]
-# Called with "forward" or "backward", the operation's name, its node's order (-1: no node), the
+# Called with "forward" or "backward", the operation's name, the module that ran it (or None), the
 # array just made, and the arrays it was made from.
-Observer = Callable[[str, str, int, Array, list[Array]], None]
+Observer = Callable[[str, str, Any, Array, list[Array]], None]
 
 
 class _State(threading.local):
     recording = True
     observer: Observer | None = None
+    layer: Any = None  # the innermost module that is running
 
 
 _state = _State()
@@ -39,13 +38,17 @@ tensor_class: Any = None
 
 
 class Node:
-    """How a tensor was made: the inputs that need a gradient, each with its pullback."""
+    """How a tensor was made: the inputs that need a gradient, each with its pullback.
 
-    __slots__ = ("inputs", "name", "order")
+    name: the operation. layer: the module that ran it, or None.
+    """
+
+    __slots__ = ("inputs", "layer", "name", "order")
 
     def __init__(self, inputs: tuple[tuple["Tensor", Pullback], ...], name: str) -> None:
         self.inputs: tuple[tuple[Tensor, Pullback], ...] | None = inputs
         self.name = name
+        self.layer = _state.layer
         self.order = next(_orders)
 
 
@@ -61,9 +64,9 @@ def record(value: Array, *inputs: tuple["Tensor", Pullback], name: str | None = 
             out.requires_grad = True
             out.node = Node(needed, name or _name(needed[0][1]))
     if _state.observer is not None:
-        order = out.node.order if out.node else -1
         sources = [x.data for x, _ in inputs]
-        _state.observer("forward", name or _name(inputs[0][1]), order, out.data, sources)
+        called = name or _name(inputs[0][1])
+        _state.observer("forward", called, _state.layer, out.data, sources)
     return out
 
 
@@ -95,6 +98,11 @@ def enable_grad() -> Any:
 def observe(observer: Observer) -> Any:
     """Context in which `observer` sees every array that an operation or a pullback makes."""
     return _set("observer", observer)
+
+
+def running(layer: Any) -> Any:
+    """Context in which recorded operations belong to `layer`, a module."""
+    return _set("layer", layer)
 
 
 def is_recording() -> bool:
@@ -142,7 +150,7 @@ def sweep(
             for x, pullback in node.inputs:
                 gx = pullback(g, y)
                 if observer is not None:
-                    observer("backward", node.name, node.order, gx.data, [g.data])
+                    observer("backward", node.name, node.layer, gx.data, [g.data])
                 arrive(x, _fit(gx, x))
             if not retain_graph:
                 node.inputs = None
@@ -167,7 +175,7 @@ def backward(
             f"backward: expected a result that needs a gradient, got shape {y.shape}, dtype "
             f"{y.dtype}, computed from no tensor with requires_grad=True (or under no_grad)"
         )
-    g = _cotangent("backward", y, grad)
+    g = cotangent_of("backward", y, grad)
     pairs = sweep([(y, g)], retain_graph=retain_graph or create_graph, create_graph=create_graph)
     for leaf, g in pairs:
         if leaf.grad is not None:
@@ -181,7 +189,8 @@ def backward(
             leaf.grad = own
 
 
-def _cotangent(call: str, y: "Tensor", grad: Any) -> "Tensor":
+def cotangent_of(call: str, y: "Tensor", grad: Any) -> "Tensor":
+    """dL/dy as a tensor of y's shape: 1 for a scalar y when grad is None."""
     xp = y._module
     if grad is None:
         if y.size != 1:
@@ -194,139 +203,3 @@ def _cotangent(call: str, y: "Tensor", grad: Any) -> "Tensor":
     if g.shape != y.shape:
         raise ShapeError(f"{call}: expected a gradient of shape {y.shape}, got {g.shape}")
     return g
-
-
-def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list["Tensor"]]:
-    """The arguments with tensors of our own at argnums, still tied to the caller's graph."""
-    arguments = list(args)
-    for i in argnums:
-        if not -len(args) <= i < len(args):
-            raise ShapeError(
-                f"grad: argnums {argnums} asks for more than the {len(args)} arguments"
-            )
-        x = args[i] if isinstance(args[i], tensor_class) else tensor_class.from_data(args[i])
-        own = record(x.data, (x, lambda g, y: g))
-        own.requires_grad = True
-        if own.data.dtype.kind != "f":
-            raise GradientError(
-                f"grad: argument {i} has dtype {own.dtype}; only floating-point tensors carry a "
-                "gradient: pass dtype='float32' or 'float64'"
-            )
-        arguments[i] = own
-    return arguments, [arguments[i] for i in argnums]
-
-
-def _wanted_outside(y: "Tensor", targets: list["Tensor"]) -> bool:
-    """Whether y depends on anything but the targets that somebody else may differentiate by."""
-    seen = {id(t) for t in targets}
-    if any(t.node is not None for t in targets):
-        return True
-    stack = [y]
-    while stack:
-        t = stack.pop()
-        if id(t) not in seen:
-            seen.add(id(t))
-            if t.node is None and t.requires_grad:
-                return True
-            stack.extend(x for x, _ in (t.node and t.node.inputs) or ())
-    return False
-
-
-def vjp(f: Callable[..., Any], *args: Any) -> tuple["Tensor", Callable[..., Any]]:
-    """f(*args), and the function that carries a cotangent u back: u ↦ uᵀ·J, one per argument.
-
-    The pullback gives a tensor for one argument and a tuple for several.
-    """
-    y, pull = _vjp(f, args, tuple(range(len(args))))
-
-    def pullback(u: Any) -> Any:
-        grads = pull(u)
-        return grads[0] if len(args) == 1 else tuple(grads)
-
-    return y, pullback
-
-
-def _vjp(
-    f: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...]
-) -> tuple["Tensor", Callable[[Any], list["Tensor"]]]:
-    outside = is_recording()
-    with enable_grad():
-        arguments, targets = _inner(args, argnums)
-        y = f(*arguments)
-        if not isinstance(y, tensor_class):
-            raise GradientError(f"grad: expected the function to return a Tensor, got {type(y)}")
-    keep = outside and _wanted_outside(y, targets)
-
-    def pull(u: Any) -> list["Tensor"]:
-        g = _cotangent("grad", y, u)
-        tracked = keep or (is_recording() and g.requires_grad)
-        pairs = sweep([(y, g)], targets, retain_graph=True, create_graph=tracked)
-        found = {id(t): g for t, g in pairs}
-        zeros = [tensor_class(t._module.zeros_like(t.data)) for t in targets]
-        return [found.get(id(t), zero) for t, zero in zip(targets, zeros, strict=True)]
-
-    return (y if keep else y.detach()), pull
-
-
-def value_and_grad(
-    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0
-) -> Callable[..., tuple["Tensor", Any]]:
-    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f; a tuple for several argnums."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-
-    def wrapped(*args: Any) -> tuple["Tensor", Any]:
-        y, pull = _vjp(f, args, numbers)
-        grads = pull(None)
-        return y, (grads[0] if isinstance(argnums, int) else tuple(grads))
-
-    return wrapped
-
-
-def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """The function x ↦ ∂f/∂x of a scalar-valued f. `grad(grad(f))` is the second derivative."""
-    both = value_and_grad(f, argnums)
-    return lambda *args: both(*args)[1]
-
-
-def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple["Tensor", "Tensor"]:
-    """f(x) and J·v, the change of f along v; x and v are one tensor or tuples of them.
-
-    The pullback u ↦ uᵀJ is linear in u, so its own pullback at any u is v ↦ J·v.
-    """
-    xs = primals if isinstance(primals, tuple) else (primals,)
-    vs = tangents if isinstance(tangents, tuple) else (tangents,)
-    y, pull = _vjp(f, xs, tuple(range(len(xs))))
-
-    def along(u: "Tensor") -> "Tensor":
-        terms = [(g * v).sum() for g, v in zip(pull(u), vs, strict=True)]
-        return sum(terms[1:], terms[0])
-
-    for x, v in zip(xs, vs, strict=True):
-        if np.shape(x) != np.shape(v):
-            raise ShapeError(f"jvp: expected a tangent of shape {np.shape(x)}, got {np.shape(v)}")
-    slope = grad(along)(y.detach())
-    wanted = y.requires_grad or any(getattr(v, "requires_grad", False) for v in vs)
-    return y, (slope if wanted else slope.detach())
-
-
-def hvp(f: Callable[..., Any], x: Any, v: Any) -> "Tensor":
-    """H·v, the Hessian of a scalar-valued f at x times v, without forming H."""
-    if np.shape(x) != np.shape(v):
-        raise ShapeError(f"hvp: expected v of shape {np.shape(x)}, got {np.shape(v)}")
-    return grad(lambda z: (grad(f)(z) * v).sum())(x)
-
-
-def jacobian(f: Callable[..., Any], *args: Any, argnums: int = 0) -> Any:
-    """∂f/∂x at the arguments, of shape f's output + x's; without arguments, a function of them."""
-    if not args:
-        return lambda *later: jacobian(f, *later, argnums=argnums)
-    y, pull = _vjp(f, args, (argnums,))
-    shape = y.shape + np.shape(args[argnums])
-    xp, rows = y._module, []
-    for i in range(y.size):
-        u = xp.zeros(y.size, dtype=y.dtype)
-        u[i] = 1
-        rows.append(pull(u.reshape(y.shape))[0])
-    if not rows:
-        return tensor_class(xp.zeros(shape, dtype=y.dtype))
-    return tensor_class.stack(rows).reshape(shape)

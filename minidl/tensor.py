@@ -36,11 +36,6 @@ class Tensor:
         self.requires_grad = False
         self.node: graph.Node | None = None
 
-    @staticmethod
-    def from_data(data: ArrayLike) -> "Tensor":
-        """See `as_tensor`."""
-        return as_tensor(data)
-
     @property
     def _module(self) -> Any:
         return backend.array_module(self.data)

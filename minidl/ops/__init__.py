@@ -1,81 +1,37 @@
 """The operations, each a value beside its derivative, and the operators of Tensor.
 
-By what happens to the shape: `elementwise` (same), `reduce` (axes vanish), `shape` (same values
-moved), `contract` (products summed), `window` (a window slides), `normalize` (rescaled along
-axes), `loss` (a scalar against a target).
+By what happens to the shape: `elementwise` and `activation` (same), `reduce` (axes vanish),
+`shape` (same values moved), `contract` (products summed), `window` (a window slides),
+`normalize` (rescaled along axes), `loss` (a scalar against a target).
 """
 
 from typing import Any
 
 from ..tensor import ArrayLike, Tensor, as_tensor
-from . import contract, elementwise, loss, normalize, reduce, shape, window
+from . import activation, contract, elementwise, loss, normalize, reduce, shape, window
+
+# fmt: off
+from .activation import (
+    elu, gelu, leaky_relu, log_sigmoid, logaddexp, relu, selu, sigmoid, silu, softplus,
+)
 from .contract import einsum, matmul, outer, tensordot
 from .elementwise import (
-    abs,
-    add,
-    arccos,
-    arcsin,
-    arctan,
-    clip,
-    cos,
-    cosh,
-    divide,
-    elu,
-    erf,
-    exp,
-    expm1,
-    gelu,
-    leaky_relu,
-    log,
-    log1p,
-    log_sigmoid,
-    logaddexp,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    reciprocal,
-    relu,
-    selu,
-    sigmoid,
-    silu,
-    sin,
-    sinh,
-    softplus,
-    sqrt,
-    square,
-    subtract,
-    tan,
-    tanh,
-    where,
+    abs, add, arccos, arcsin, arctan, clip, cos, cosh, divide, erf, exp, expm1, log, log1p,
+    maximum, minimum, multiply, negative, power, reciprocal, sin, sinh, sqrt, square, subtract,
+    tan, tanh, where,
 )
 from .inputs import ints, operands
 from .loss import binary_cross_entropy, cross_entropy, huber_loss, l1_loss, mse_loss
 from .normalize import log_softmax, softmax, standardize
 from .reduce import cumsum, logsumexp, max, mean, min, norm, std, sum, var
 from .shape import (
-    astype,
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    flatten,
-    flip,
-    getitem,
-    moveaxis,
-    pad,
-    reshape,
-    roll,
-    squeeze,
-    stack,
-    swapaxes,
-    transpose,
-    tril,
-    triu,
+    astype, broadcast_to, concatenate, expand_dims, flatten, flip, getitem, moveaxis, pad,
+    reshape, roll, squeeze, stack, swapaxes, transpose, tril, triu,
 )
 from .window import avg_pool2d, conv2d, conv_transpose2d, global_avg_pool2d, max_pool2d
+# fmt: on
 
-_GROUPS = (elementwise, reduce, shape, contract, window, normalize, loss)
+_GROUPS = (elementwise, activation, reduce, shape, contract, window, normalize, loss)
 __all__ = [
     name
     for name, value in list(globals().items())

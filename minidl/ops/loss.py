@@ -6,7 +6,8 @@ from .. import backend
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
-from .elementwise import abs, softplus, where
+from .activation import softplus
+from .elementwise import abs, where
 from .inputs import floating, same_shape
 from .normalize import softmax
 from .reduce import mean

@@ -154,7 +154,8 @@ def concatenate(tensors: Any, axis: int = 0) -> Tensor:
         value = parts[0]._module.concatenate([t.data for t in parts], axis)
     except ValueError:
         raise ShapeError(
-            f"concatenate: expected equal shapes but for axis {axis}, got {[t.shape for t in parts]}"
+            f"concatenate: expected shapes equal but for axis {axis}, got "
+            f"{[t.shape for t in parts]}"
         ) from None
 
     def part(start: int, stop: int) -> Any:

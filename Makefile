@@ -1,0 +1,28 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check peers clean
+
+# The virtual environment, made again whenever the project names other dependencies.
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[demos,test]"
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/python demos/train_digits.py
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q -n auto
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The other engines that some tests and the benchmarks compare with (PyTorch without CUDA).
+peers: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
+
+clean:
+	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,147 @@
+"""Derivatives of functions: grad, vjp, jvp, hvp, jacobian, to any order and nested at will."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import GradientError, ShapeError
+from .graph import cotangent_of, enable_grad, is_recording, record, sweep
+from .ops import reshape, stack
+from .tensor import Tensor, as_tensor
+
+
+def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Tensor]]:
+    """The arguments with tensors of our own at argnums, still tied to the caller's graph."""
+    arguments = list(args)
+    for i in argnums:
+        if not -len(args) <= i < len(args):
+            raise ShapeError(
+                f"grad: argnums {argnums} asks for more than the {len(args)} arguments"
+            )
+        x = args[i] if isinstance(args[i], Tensor) else as_tensor(args[i])
+        own = record(x.data, (x, lambda g, y: g))
+        own.requires_grad = True
+        if own.data.dtype.kind != "f":
+            raise GradientError(
+                f"grad: argument {i} has dtype {own.dtype}; only floating-point tensors carry a "
+                "gradient: pass dtype='float32' or 'float64'"
+            )
+        arguments[i] = own
+    return arguments, [arguments[i] for i in argnums]
+
+
+def _wanted_outside(y: Tensor, targets: list[Tensor]) -> bool:
+    """Whether y depends on anything but the targets that somebody else may differentiate by."""
+    seen = {id(t) for t in targets}
+    if any(t.node is not None for t in targets):
+        return True
+    stack = [y]
+    while stack:
+        t = stack.pop()
+        if id(t) not in seen:
+            seen.add(id(t))
+            if t.node is None and t.requires_grad:
+                return True
+            stack.extend(x for x, _ in (t.node and t.node.inputs) or ())
+    return False
+
+
+def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., Any]]:
+    """f(*args), and the function that carries a cotangent u back: u ↦ uᵀ·J, one per argument.
+
+    The pullback gives a tensor for one argument and a tuple for several.
+    """
+    y, pull = _vjp(f, args, tuple(range(len(args))))
+
+    def pullback(u: Any) -> Any:
+        grads = pull(u)
+        return grads[0] if len(args) == 1 else tuple(grads)
+
+    return y, pullback
+
+
+def _vjp(
+    f: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...]
+) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
+    outside = is_recording()
+    with enable_grad():
+        arguments, targets = _inner(args, argnums)
+        y = f(*arguments)
+        if not isinstance(y, Tensor):
+            raise GradientError(f"grad: expected the function to return a Tensor, got {type(y)}")
+    keep = outside and _wanted_outside(y, targets)
+
+    def pull(u: Any) -> list[Tensor]:
+        g = cotangent_of("grad", y, u)
+        tracked = keep or (is_recording() and g.requires_grad)
+        pairs = sweep([(y, g)], targets, retain_graph=True, create_graph=tracked)
+        found = {id(t): g for t, g in pairs}
+        zeros = [Tensor(t._module.zeros_like(t.data)) for t in targets]
+        return [found.get(id(t), zero) for t, zero in zip(targets, zeros, strict=True)]
+
+    return (y if keep else y.detach()), pull
+
+
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0
+) -> Callable[..., tuple[Tensor, Any]]:
+    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f; a tuple for several argnums."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def wrapped(*args: Any) -> tuple[Tensor, Any]:
+        y, pull = _vjp(f, args, numbers)
+        grads = pull(None)
+        return y, (grads[0] if isinstance(argnums, int) else tuple(grads))
+
+    return wrapped
+
+
+def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """The function x ↦ ∂f/∂x of a scalar-valued f. `grad(grad(f))` is the second derivative."""
+    both = value_and_grad(f, argnums)
+    return lambda *args: both(*args)[1]
+
+
+def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
+    """f(x) and J·v, the change of f along v; x and v are one tensor or tuples of them.
+
+    The pullback u ↦ uᵀJ is linear in u, so its own pullback at any u is v ↦ J·v.
+    """
+    xs = primals if isinstance(primals, tuple) else (primals,)
+    vs = tangents if isinstance(tangents, tuple) else (tangents,)
+    y, pull = _vjp(f, xs, tuple(range(len(xs))))
+
+    def along(u: Tensor) -> Tensor:
+        terms = [(g * v).sum() for g, v in zip(pull(u), vs, strict=True)]
+        return sum(terms[1:], terms[0])
+
+    for x, v in zip(xs, vs, strict=True):
+        if np.shape(x) != np.shape(v):
+            raise ShapeError(f"jvp: expected a tangent of shape {np.shape(x)}, got {np.shape(v)}")
+    slope = grad(along)(y.detach())
+    wanted = y.requires_grad or any(getattr(v, "requires_grad", False) for v in vs)
+    return y, (slope if wanted else slope.detach())
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any) -> Tensor:
+    """H·v, the Hessian of a scalar-valued f at x times v, without forming H."""
+    if np.shape(x) != np.shape(v):
+        raise ShapeError(f"hvp: expected v of shape {np.shape(x)}, got {np.shape(v)}")
+    return grad(lambda z: (grad(f)(z) * v).sum())(x)
+
+
+def jacobian(f: Callable[..., Any], *args: Any, argnums: int = 0) -> Any:
+    """∂f/∂x at the arguments, of shape f's output + x's; without arguments, a function of them."""
+    if not args:
+        return lambda *later: jacobian(f, *later, argnums=argnums)
+    y, pull = _vjp(f, args, (argnums,))
+    shape = y.shape + np.shape(args[argnums])
+    xp, rows = y._module, []
+    for i in range(y.size):
+        u = xp.zeros(y.size, dtype=y.dtype)
+        u[i] = 1
+        rows.append(pull(u.reshape(y.shape))[0])
+    if not rows:
+        return Tensor(xp.zeros(shape, dtype=y.dtype))
+    return reshape(stack(rows), shape)
