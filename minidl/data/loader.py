@@ -1,0 +1,90 @@
+"""A dataset in batches."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from .dataset import Dataset, seeded
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class DataLoader:
+    """Batches of (images, labels) from a Dataset, the same ones for the same seed and epoch.
+
+    Shapes: images (B, C, H, W) in the dataset's dtype, labels (B,) int64. The last batch is
+    smaller unless `drop_last`.
+    The order and the random numbers of `transform` depend on (seed, epoch, batch) alone, so an
+    interrupted epoch goes on exactly: set `.epoch` and call `iterate(start_batch)`. `.epoch`
+    counts the epochs completed: it grows by one when an iteration has run to its end.
+    `transform` is called as transform(images), or as transform(images, generator) if its
+    attribute `random` is true (as in random_crop, random_flip and compose).
+    Raises: ConfigError for a batch size, seed or start that cannot be.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        transform: Callable[..., np.ndarray] | None = None,
+    ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise ConfigError(
+                f"DataLoader: expected a Dataset, got {type(dataset).__name__}; "
+                "wrap the arrays: Dataset(images, labels)"
+            )
+        _check_count("batch_size", batch_size, 1)
+        if drop_last and batch_size > len(dataset):
+            raise ConfigError(
+                f"DataLoader: batch_size {batch_size} with drop_last leaves no batch of "
+                f"{len(dataset)} images; use a smaller batch_size"
+            )
+        seeded(seed)
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.transform = transform
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.iterate()
+
+    def iterate(self, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of the current epoch from `start_batch` on."""
+        _check_count("epoch", self.epoch, 0)
+        _check_count("start_batch", start_batch, 0, len(self))
+        return self._batches(self.epoch, start_batch)
+
+    def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = seeded(self.seed, epoch).permutation(order)
+        for batch in range(start_batch, len(self)):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            images = self.dataset.images[chosen]
+            if self.transform is not None:
+                random = getattr(self.transform, "random", False)
+                extra = (seeded(self.seed, epoch, batch),) if random else ()
+                images = self.transform(images, *extra)
+            yield images, self.dataset.labels[chosen]
+        self.epoch = epoch + 1
+
+
+def _check_count(name: str, value: Any, least: int, most: int | None = None) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"DataLoader: expected {name} as an int {bounds}, got {value!r}")

@@ -1,0 +1,222 @@
+"""What is done to images before a model sees them: functions of (N, C, H, W) arrays.
+
+Each returns a new array of the same float dtype. The random ones (`.random` is true) take a NumPy
+generator as their second argument; DataLoader gives them one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, DataError, DTypeError, ShapeError
+from .images import Size, height_width, resize_plane
+
+
+class Transform:
+    """A named function of images, or of images and a generator if it is random."""
+
+    def __init__(
+        self, apply: Callable[..., np.ndarray], name: str, *, random: bool = False
+    ) -> None:
+        self._apply = apply
+        self._name = name
+        self.random = random
+
+    def __call__(
+        self, images: np.ndarray, generator: np.random.Generator | None = None
+    ) -> np.ndarray:
+        images = _float_images(images, self._name)
+        if not self.random:
+            return self._apply(images)
+        if generator is None:
+            raise ConfigError(
+                f"{self._name}: expected a NumPy generator as the second argument; pass "
+                "np.random.default_rng(seed), or give the transform to a DataLoader"
+            )
+        return self._apply(images, generator)
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+class Normalize(Transform):
+    """y[:, c] = (x[:, c] - mean[c]) / std[c]; made by `normalize` or `standardize`."""
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        self.mean = mean
+        self.std = std
+        super().__init__(self._normalize, f"normalize(mean={mean.tolist()}, std={std.tolist()})")
+
+    def _normalize(self, images: np.ndarray) -> np.ndarray:
+        channels = images.shape[1]
+        if len(self.mean) not in (1, channels):
+            raise ShapeError(
+                f"normalize: expected images with {len(self.mean)} channels, as mean and std "
+                f"have, got images of shape {images.shape}"
+            )
+        mean, std = (
+            value.astype(images.dtype).reshape(1, -1, 1, 1) for value in (self.mean, self.std)
+        )
+        return (images - mean) / std
+
+    def to_config(self) -> dict[str, list[float]]:
+        """Plain numbers for a JSON file; `normalize(**config)` makes the transform again."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+
+def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Normalize:
+    """(x - mean) / std for each channel; one number serves all channels.
+
+    Raises: ConfigError unless mean and std are finite, of one length, and every std is above 0.
+    """
+    try:
+        means, stds = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(value, np.float64)) for value in (mean, std))
+        )
+        valid = (
+            means.ndim == 1 and means.size and np.isfinite([means, stds]).all() and (stds > 0).all()
+        )
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ConfigError(
+            "normalize: expected a finite mean and a positive std, one number or one for each "
+            f"channel, got mean={mean!r} and std={std!r}"
+        )
+    return Normalize(means.copy(), stds.copy())
+
+
+def standardize(images: np.ndarray) -> Normalize:
+    """Fit `normalize` to images: each channel then has mean 0 and standard deviation 1 there.
+
+    Fit it to the training part only: a test part must not shape what the model sees.
+    Numerics: mean and std in float64, std over all N * H * W values.
+    Raises: DataError if a channel is constant (its std is 0).
+    """
+    images = _float_images(images, "standardize")
+    mean, std = [], []
+    for index in range(images.shape[1]):
+        channel = images[:, index]  # one channel at a time: std works on a float64 copy
+        if channel.size == 0 or channel.min() == channel.max():
+            raise DataError(
+                f"standardize: expected values that vary, but channel {index} of images of shape "
+                f"{images.shape} is constant; drop it, or use normalize(mean, std) with a std "
+                "of your own"
+            )
+        mean.append(float(channel.mean(dtype=np.float64)))
+        std.append(float(channel.std(dtype=np.float64)))
+    return normalize(mean, std)
+
+
+def scale(images: np.ndarray) -> np.ndarray:
+    """y = x / 255: pixels from 0..255 to [0, 1]. Integers become float32, floats keep their dtype.
+
+    Raises: DataError for values outside 0..255.
+    """
+    images = np.asarray(images)
+    if images.dtype.kind not in "iuf":
+        raise DTypeError(f"scale: expected numbers from 0 to 255, got {images.dtype}")
+    dtype = images.dtype if images.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    known = images.dtype == np.uint8 or images.size == 0
+    if not known and not (images.min() >= 0 and images.max() <= 255):
+        raise DataError(
+            f"scale: expected values from 0 to 255, got {images.min()} to {images.max()}"
+        )
+    return np.divide(images, 255, dtype=dtype)
+
+
+def to_gray(images: np.ndarray) -> np.ndarray:
+    """y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601): (N, 3, H, W) to (N, 1, H, W).
+
+    Grey images pass unchanged.
+    """
+    images = _float_images(images, "to_gray")
+    if images.shape[1] == 1:
+        return images
+    if images.shape[1] != 3:
+        raise ShapeError(f"to_gray: expected 3 channels (or 1), got images of {images.shape}")
+    red, green, blue = (images[:, c : c + 1] for c in range(3))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def resize(size: Size) -> Transform:
+    """Stretch to an int or (height, width): area averages where it shrinks, else linear."""
+    shape = height_width(size, "resize")
+
+    def apply(images: np.ndarray) -> np.ndarray:
+        resized = np.empty((*images.shape[:2], *shape), images.dtype)
+        for index in np.ndindex(images.shape[:2]):
+            resized[index] = resize_plane(images[index], shape)
+        return resized
+
+    return Transform(apply, f"resize({shape})")
+
+
+def random_crop(size: Size, padding: int = 0) -> Transform:
+    """Pad each side with `padding` zeros, then cut a window of `size` at a random place of each
+    image.
+
+    Raises: ShapeError if the window is larger than the padded image.
+    """
+    height, width = height_width(size, "random_crop")
+    if not isinstance(padding, int) or padding < 0:
+        raise ConfigError(f"random_crop: expected padding as an int of at least 0, got {padding!r}")
+
+    def apply(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        count, channels = images.shape[:2]
+        sides = (padding, padding)
+        padded = np.pad(images, ((0, 0), (0, 0), sides, sides))
+        free = (padded.shape[2] - height, padded.shape[3] - width)
+        if min(free) < 0:
+            raise ShapeError(
+                f"random_crop: expected images of at least {height}x{width} after {padding} "
+                f"pixels of padding, got images of shape {images.shape}"
+            )
+        cropped = np.empty((count, channels, height, width), images.dtype)
+        for i, (top, left) in enumerate(generator.integers(free, size=(count, 2), endpoint=True)):
+            cropped[i] = padded[i, :, top : top + height, left : left + width]
+        return cropped
+
+    return Transform(apply, f"random_crop({(height, width)}, padding={padding})", random=True)
+
+
+def random_flip(p: float = 0.5) -> Transform:
+    """Mirror each image left to right with probability p."""
+    if not 0 <= p <= 1:
+        raise ConfigError(f"random_flip: expected a probability p from 0 to 1, got {p!r}")
+
+    def apply(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        mirrored = generator.random(len(images)) < p
+        return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+
+    return Transform(apply, f"random_flip({p})", random=True)
+
+
+def compose(*transforms: Callable[..., np.ndarray]) -> Transform:
+    """One transform after another, from left to right; random if one of them is."""
+
+    def apply(images: np.ndarray, generator: np.random.Generator | None = None) -> np.ndarray:
+        for transform in transforms:
+            random = getattr(transform, "random", False)
+            images = transform(images, generator) if random else transform(images)
+        return images
+
+    names = ", ".join(getattr(t, "__name__", repr(t)) for t in transforms)
+    random = any(getattr(t, "random", False) for t in transforms)
+    return Transform(apply, f"compose({names})", random=random)
+
+
+def _float_images(images: Any, call: str) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype not in (np.float32, np.float64):
+        raise DTypeError(
+            f"{call}: expected images of float32 or float64, got {images.dtype}; "
+            "scale(images) turns 0..255 into float32 in [0, 1]"
+        )
+    if images.ndim != 4:
+        raise ShapeError(
+            f"{call}: expected images of shape (N, C, H, W), got {images.shape}; "
+            "write image[None] for a single image"
+        )
+    return images
