@@ -9,7 +9,7 @@ from math import sqrt as _root
 from ..errors import ConfigError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
-from .elementwise import erf, expm1, keep_where, minimum, tanh, where
+from .elementwise import erf, expm1, keep_where, tanh, where
 from .inputs import floating, operands
 
 
@@ -66,7 +66,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     """
     x, _ = floating(x)
     # The branch not taken must not overflow: its zero gradient times inf would be NaN.
-    return where(x.data > 0, x, alpha * expm1(minimum(x, 0.0)))
+    return where(x.data > 0, x, alpha * expm1(where(x.data > 0, 0.0, x)))
 
 
 SELU_SCALE = 1.0507009873554805

@@ -4,6 +4,7 @@ Two-argument ones broadcast, and the engine sums a gradient back to the shape of
 g is dL/dy; each docstring states y and dy/dx, and the pullback below it is g·dy/dx.
 """
 
+from collections.abc import Callable
 from math import pi
 from math import sqrt as _root
 from typing import Any
@@ -14,6 +15,42 @@ from ..errors import ConfigError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .inputs import floating, operands
+
+_Op = Callable[[ArrayLike], Tensor]
+
+
+def _unary(name: str, doc: str, pullback: Any) -> _Op:
+    """The operation y = xp.<name>(x) whose pullback is (g, x, y) -> g·dy/dx."""
+
+    def op(x: ArrayLike) -> Tensor:
+        x, xp = floating(x)
+        value = backend.erf(x.data) if name == "erf" else getattr(xp, name)(x.data)
+        return record(value, (x, lambda g, y: pullback(g, x, y)), name=name)
+
+    op.__name__ = op.__qualname__ = name
+    op.__doc__ = doc
+    return op
+
+
+# fmt: off
+exp = _unary("exp", "y = eˣ; dy/dx = y. inf above 88.7 in float32.", lambda g, x, y: g * y)
+expm1 = _unary("expm1", "y = eˣ - 1; dy/dx = y + 1. Exact near 0.", lambda g, x, y: g * (y + 1))
+log = _unary("log", "y = ln x; dy/dx = 1/x.", lambda g, x, y: g / x)
+log1p = _unary("log1p", "y = ln(1 + x); dy/dx = 1/(1 + x).", lambda g, x, y: g / (1 + x))
+sqrt = _unary("sqrt", "y = √x; dy/dx = 1/(2y), infinite at 0.", lambda g, x, y: g / (2 * y))
+reciprocal = _unary("reciprocal", "y = 1/x; dy/dx = -y².", lambda g, x, y: -g * y * y)
+sin = _unary("sin", "y = sin x (radians); dy/dx = cos x.", lambda g, x, y: g * cos(x))
+cos: _Op = _unary("cos", "y = cos x (radians); dy/dx = -sin x.", lambda g, x, y: -g * sin(x))
+tan = _unary("tan", "y = tan x (radians); dy/dx = 1 + y².", lambda g, x, y: g * (1 + y * y))
+arcsin = _unary("arcsin", "y = arcsin x; dy/dx = 1/√(1 - x²).", lambda g, x, y: g / sqrt(1 - x * x))
+arccos = _unary("arccos", "y = arccos x; y' = -1/√(1 - x²).", lambda g, x, y: -g / sqrt(1 - x * x))
+arctan = _unary("arctan", "y = arctan x; dy/dx = 1/(1 + x²).", lambda g, x, y: g / (1 + x * x))
+sinh = _unary("sinh", "y = sinh x; dy/dx = cosh x.", lambda g, x, y: g * cosh(x))
+cosh: _Op = _unary("cosh", "y = cosh x; dy/dx = sinh x.", lambda g, x, y: g * sinh(x))
+tanh = _unary("tanh", "y = tanh x; dy/dx = 1 - y².", lambda g, x, y: g * (1 - y * y))
+erf = _unary("erf", "y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(-x²).",
+             lambda g, x, y: g * (2 / _root(pi)) * exp(-x * x))
+# fmt: on
 
 
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -66,106 +103,10 @@ def abs(x: ArrayLike) -> Tensor:
     return record(x._module.abs(x.data), (x, lambda g, y: g * Tensor(x._module.sign(x.data))))
 
 
-def exp(x: ArrayLike) -> Tensor:
-    """y = eˣ; dy/dx = y. Overflows to inf above 88.7 in float32, 709.8 in float64."""
-    x, xp = floating(x)
-    return record(xp.exp(x.data), (x, lambda g, y: g * y))
-
-
-def expm1(x: ArrayLike) -> Tensor:
-    """y = eˣ - 1, exact for small x; dy/dx = y + 1."""
-    x, xp = floating(x)
-    return record(xp.expm1(x.data), (x, lambda g, y: g * (y + 1)))
-
-
-def log(x: ArrayLike) -> Tensor:
-    """y = ln x; dy/dx = 1/x."""
-    x, xp = floating(x)
-    return record(xp.log(x.data), (x, lambda g, y: g / x))
-
-
-def log1p(x: ArrayLike) -> Tensor:
-    """y = ln(1 + x), exact for small x; dy/dx = 1/(1 + x)."""
-    x, xp = floating(x)
-    return record(xp.log1p(x.data), (x, lambda g, y: g / (1 + x)))
-
-
-def sqrt(x: ArrayLike) -> Tensor:
-    """y = √x; dy/dx = 1/(2y), infinite at 0."""
-    x, xp = floating(x)
-    return record(xp.sqrt(x.data), (x, lambda g, y: g / (2 * y)))
-
-
 def square(x: ArrayLike) -> Tensor:
     """y = x²; dy/dx = 2x."""
     x = as_tensor(x)
     return record(x._module.square(x.data), (x, lambda g, y: 2 * g * x))
-
-
-def reciprocal(x: ArrayLike) -> Tensor:
-    """y = 1/x; dy/dx = -y²."""
-    x, xp = floating(x)
-    return record(xp.reciprocal(x.data), (x, lambda g, y: -g * y * y))
-
-
-def sin(x: ArrayLike) -> Tensor:
-    """y = sin x (radians); dy/dx = cos x."""
-    x, xp = floating(x)
-    return record(xp.sin(x.data), (x, lambda g, y: g * cos(x)))
-
-
-def cos(x: ArrayLike) -> Tensor:
-    """y = cos x (radians); dy/dx = -sin x."""
-    x, xp = floating(x)
-    return record(xp.cos(x.data), (x, lambda g, y: -g * sin(x)))
-
-
-def tan(x: ArrayLike) -> Tensor:
-    """y = tan x (radians); dy/dx = 1 + y²."""
-    x, xp = floating(x)
-    return record(xp.tan(x.data), (x, lambda g, y: g * (1 + y * y)))
-
-
-def arcsin(x: ArrayLike) -> Tensor:
-    """y = arcsin x in radians; dy/dx = 1/√(1 - x²)."""
-    x, xp = floating(x)
-    return record(xp.arcsin(x.data), (x, lambda g, y: g / sqrt(1 - x * x)))
-
-
-def arccos(x: ArrayLike) -> Tensor:
-    """y = arccos x in radians; dy/dx = -1/√(1 - x²)."""
-    x, xp = floating(x)
-    return record(xp.arccos(x.data), (x, lambda g, y: -g / sqrt(1 - x * x)))
-
-
-def arctan(x: ArrayLike) -> Tensor:
-    """y = arctan x in radians; dy/dx = 1/(1 + x²)."""
-    x, xp = floating(x)
-    return record(xp.arctan(x.data), (x, lambda g, y: g / (1 + x * x)))
-
-
-def sinh(x: ArrayLike) -> Tensor:
-    """y = sinh x; dy/dx = cosh x."""
-    x, xp = floating(x)
-    return record(xp.sinh(x.data), (x, lambda g, y: g * cosh(x)))
-
-
-def cosh(x: ArrayLike) -> Tensor:
-    """y = cosh x; dy/dx = sinh x."""
-    x, xp = floating(x)
-    return record(xp.cosh(x.data), (x, lambda g, y: g * sinh(x)))
-
-
-def tanh(x: ArrayLike) -> Tensor:
-    """y = tanh x; dy/dx = 1 - y²."""
-    x, xp = floating(x)
-    return record(xp.tanh(x.data), (x, lambda g, y: g * (1 - y * y)))
-
-
-def erf(x: ArrayLike) -> Tensor:
-    """y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(-x²)."""
-    x, _ = floating(x)
-    return record(backend.erf(x.data), (x, lambda g, y: g * (2 / _root(pi)) * exp(-x * x)))
 
 
 def keep_where(g: Tensor, mask: Array) -> Tensor:

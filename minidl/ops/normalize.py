@@ -28,9 +28,11 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     """
     x, xp = floating(x)
     (axis,) = axes_of("log_softmax", x, axis)
-    shifted = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
+    value = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
+    if x.size:
+        value = value - xp.log(xp.exp(value).sum(axis, keepdims=True))
     return record(
-        shifted - xp.log(xp.exp(shifted).sum(axis, keepdims=True)),
+        value,
         (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)),
     )
 

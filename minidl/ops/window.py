@@ -126,7 +126,7 @@ def conv_transpose2d(
 
     Shapes: x (N, in, H, W), w (in, out/groups, kh, kw), b (out,) -> (N, out, OH, OW) with
     OH = (H - 1)·stride - 2·padding + dilation·(kh - 1) + 1 + output_padding.
-    output_padding: rows and columns more at the bottom and right, less than stride or dilation:
+    output_padding: rows and columns more at the bottom and right, less than stride:
     with a stride, several input sizes convolve to the same output size; it says which is meant.
     padding: "valid" is 0; "same" makes OH = H·stride.
     Gradient: dx = conv2d(g, w), dw correlates g with x, db = Σ g.
@@ -136,10 +136,10 @@ def conv_transpose2d(
     # Parses and checks the numbers; an image just as large as the window always fits.
     reach = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), size, stride, 0, dilation)
     extra = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), 1, 1, output_padding).pads[::2]
-    if any(e >= max(s, d) for e, s, d in zip(extra, reach.stride, reach.dilation, strict=True)):
+    if any(e >= s for e, s in zip(extra, reach.stride, strict=True)):
         raise ShapeError(
-            f"conv_transpose2d: expected output_padding below the stride {reach.stride} or the "
-            f"dilation {reach.dilation}, got {output_padding}"
+            f"conv_transpose2d: expected output_padding below the stride {reach.stride}, got "
+            f"{output_padding}"
         )
     full = [(n - 1) * s + r for n, s, r in zip(x.shape[2:], reach.stride, reach.reach, strict=True)]
     if padding == "same":
