@@ -194,6 +194,7 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
         return Tensor(like._module.asarray(x, dtype=dtype))
     if not hasattr(x, "dtype"):
         x = _from_python("as_tensor", x)
+        x = x.astype(FLOAT) if x.dtype.kind == "f" else x
     _check_numeric("as_tensor", x)
     return Tensor(x)
 
@@ -203,7 +204,7 @@ def _from_python(call: str, x: Any) -> np.ndarray:
         array = np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"{call}: expected numbers in equally long lists, got {x!r}") from error
-    return array.astype(FLOAT) if array.dtype.kind == "f" else array
+    return array
 
 
 def _check_numeric(call: str, array: Array) -> None:

@@ -1,0 +1,5 @@
+"""`python -m minidl`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,193 @@
+"""The command line: `minidl` or `python -m minidl`."""
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+try:
+    import click
+    from click.core import ParameterSource
+except ImportError:
+    sys.stderr.write("error: the minidl command needs click: run `pip install 'minidl[demos]'`\n")
+    raise SystemExit(2) from None
+
+from . import __version__
+from .data.download import cache_folder
+from .errors import ConfigError, DataError, MinidlError
+from .runs import NAMED, Config, Run, train
+from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+from .runs.run import read_config
+
+_DEFAULT = Config()
+
+
+class Group(click.Group):
+    """Commands whose errors are one message and exit code 2, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MinidlError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt as stop:
+            click.echo(str(stop) or "stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="minidl")
+def cli() -> None:
+    """Train image classifiers, and see, explain and cure exploding gradients."""
+
+
+def main() -> None:
+    """The entry point of the `minidl` command."""
+    cli(prog_name="minidl")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Text in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
+    default = getattr(_DEFAULT, flag.partition("/")[0].strip("-").replace("-", "_"))
+    shown = default is not None and not isinstance(default, bool)
+    return click.option(flag, default=default, show_default=shown, help=about, **details)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that a Config holds, each under the name of its field."""
+    rates = ", ".join(f"{name} {rate}" for name, (_, rate) in OPTIMIZERS.items())
+    options = [
+        _option("--data", f"{', '.join(NAMED)}, or a folder of class folders (or with train/ and "
+                "test/)."),
+        _option("--root", "The folder of the named data; else downloaded once.", type=click.Path()),
+        _option("--validation", "Share of the training images to hold out [0.2 without a test "
+                "part].", type=float, metavar="FRACTION"),
+        _option("--size", "Stretch a folder's images to this square size.", type=int),
+        _option("--gray", "Read a folder's images in grey.", is_flag=True),
+        _option("--skip-bad", "Leave out files that cannot be read.", is_flag=True),
+        _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
+                "folder: yes]."),
+        _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),
+        _option("--model", "The network.", type=click.Choice(MODELS)),
+        _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
+        _option("--width", "Channels of deep_plain_cnn.", type=int),
+        _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
+        _option("--optimizer", "What changes the weights.", type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}].", type=float),
+        _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
+        _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
+        _option("--clip-norm", "Largest norm of all gradients together.", type=float),
+        _option("--clip-value", "Largest size of one gradient value.", type=float),
+        _option("--epochs", "Passes over the training images.", type=int),
+        _option("--batch-size", "Images in a step.", type=int),
+        _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
+        _option("--seed", "Decides weights, order and augmentation.", type=int),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command("train")
+@run_options
+@click.option("--out", type=click.Path(), help="Folder of the run [runs/DATA-MODEL].")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--quiet", is_flag=True, help="Without progress.")
+@click.pass_context
+def train_command(
+    ctx: click.Context, out: str | None, resume: bool, quiet: bool, **options: Any
+) -> None:
+    """Train a model; the folder of the run holds weights, checkpoints, history and figures.
+
+    With --resume, options that are not given are those that the run was started with.
+    """
+    if resume and out is None:
+        raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    if Path(options["data"]).is_dir() and options["data"] not in NAMED:
+        options["data"] = str(Path(options["data"]).resolve())
+    if options["root"] is not None:
+        options["root"] = str(Path(options["root"]).resolve())
+    folder = _free_folder(options) if out is None else Path(out)
+    if resume and (folder / "config.json").exists():
+        before = read_config(folder)[0].to_dict()
+        given = {name for name in options
+                 if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
+        options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
+    result = train(Config(**options), folder, resume=resume, progress=not quiet, say=click.echo)
+    last, speed = result.history.last, len(result.history) / max(result.seconds, 1e-9)
+    rows = [
+        ("test accuracy", f"{result.test['accuracy']:.2%}"),
+        ("test loss", f"{result.test['loss']:.4f}"),
+        ("training accuracy", f"{last['train_accuracy']:.2%} (mean of the last epoch)"),
+        ("time", f"{result.seconds:.1f} s"),
+        ("steps", f"{len(result.history):,} ({speed:,.0f} a second)"),
+    ]
+    files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
+    rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
+    click.echo("\n" + table(rows))
+
+
+def _free_folder(options: dict[str, Any]) -> Path:
+    name = f"{Path(options['data']).name or 'data'}-{options['model']}"
+    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    return next(path for path in (Path("runs") / n for n in names) if not path.exists())
+
+
+@cli.command("evaluate")
+@click.argument("run", type=click.Path())
+def evaluate_command(run: str) -> None:
+    """Measure the model of RUN, a run's folder, on the test part of its data."""
+    opened = Run.open(run)
+    results = opened.evaluate()
+    rows = [(f"test {name}", f"{value:.4f}") for name, value in results.items()]
+    click.echo(table([("run", run), ("data", opened.config.data), *rows]))
+
+
+@cli.command("predict")
+@click.argument("run", type=click.Path())
+@click.argument("images", type=click.Path(), nargs=-1, required=True)
+def predict_command(run: str, images: tuple[str, ...]) -> None:
+    """Print the class of each of IMAGES, and how probable the model of RUN finds it.
+
+    Each is stretched to the size of the images that the model learned from, and turned grey
+    where those were. Nothing else is changed: digits and MNIST are white on black, so invert a
+    photograph of ink on paper first.
+    """
+    opened = Run.open(run)
+    rows, bad = [], []
+    for path in images:
+        try:
+            [probabilities] = opened.predict([path])
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        best = int(probabilities.argmax())
+        rows.append((path, opened.classes[best], f"{probabilities[best]:.4f}"))
+    if rows:
+        click.echo(table([("image", "class", "probability"), *rows]))
+    if bad:
+        raise DataError("\n".join(bad))
+
+
+@cli.command("datasets")
+def datasets_command() -> None:
+    """List the data sets that --data knows by name."""
+    rows = [("name", "images", "shape", "classes", "source and licence", "where")]
+    for name, known in NAMED.items():
+        where = "in scikit-learn"
+        if known.where is not None:
+            folder = cache_folder() / known.where
+            where = f"{folder}{'' if folder.is_dir() else ' (downloaded on first use)'}"
+        rows.append((name, known.images, known.shape, known.classes, known.source, where))
+    click.echo(table(rows))
+    click.echo("\nAny folder of class folders is a data set too: --data FOLDER")

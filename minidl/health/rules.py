@@ -1,0 +1,300 @@
+"""From measurements to findings, and from findings to a verdict, a regime and a remedy.
+
+Every bound stands here once, beside the evidence for it. The evidence is the record of many
+hundred short trainings of random networks, which `python -m minidl.lab.doctor_study` repeats.
+"""
+
+import itertools
+from math import exp, inf, isfinite, log
+from typing import TYPE_CHECKING, Any
+
+from .. import nn
+from . import theory
+from .probe import ACTIVATIONS, Passage
+from .report import Finding, Report
+
+if TYPE_CHECKING:
+    from .doctor import Measurements
+
+CHANGE_DIVERGES = 1.6
+CHANGE_AMBER = 0.3
+CHANGE_STALLS = 1e-4
+LOSS_AMBER = 10.0
+GROWTH_AMBER = 1.5
+INPUT_AMBER = 5.0
+DEAD_AMBER, DEAD_RED = 0.5, 0.999
+VANISHED = 1e-2
+SPREAD_AMBER = 1.5
+TRIAL_LOSS = 3.0
+
+
+def judge(m: "Measurements") -> Report:
+    """The findings for these measurements, and what they add up to."""
+    rows = layer_rows(m)
+    weighted = [p for p in m.passages if p.weighted]
+    change = total_change(m)
+    signal = _growth([p.out_scale for p in weighted[:-1] if p.name not in m.normalised])
+    findings = [
+        *_not_finite(m),
+        *_rate(m, change),
+        *_trial(m),
+        *_signal(m, rows, signal),
+        *_dead(m, weighted),
+        *_vanishing(m, weighted, change),
+        *_architecture(m, weighted),
+    ]
+    codes = {f.code for f in findings if f.severity == "red"}
+    stalls = codes & {"dead", "vanishing"}
+    explodes = bool({f.code for f in findings} & {"non-finite", "initial-loss", "forward-growth"})
+    explodes = explodes or "input-scale" in {f.code for f in findings}
+    if codes - stalls:
+        verdict = "will diverge"
+        regime = "signal explodes" if explodes else "rate too high"
+    elif stalls:
+        verdict, regime = "will not learn", "dead" if "dead" in stalls else "signal vanishes"
+    elif findings:
+        verdict = "watch"
+        amber = any(f.code == "update-ratio" for f in findings)
+        regime = "signal explodes" if explodes else "rate too high" if amber else "none"
+    else:
+        verdict, regime = "healthy", "none"
+    numbers = {
+        "loss": m.loss,
+        "chance": m.chance,
+        "change": change,
+        "signal_growth": signal,
+        "input_scale": m.input_scale,
+        "logit_scale": m.logit_scale,
+        "gradient": m.gradient,
+    }
+    beta, spread = theory.seed_spread([theory.fan_in(p.layer) for p in weighted])
+    numbers |= {"beta": beta, "seed_spread": spread}
+    remedy = _remedy(m, regime, change, weighted)
+    return Report(verdict, regime, findings, rows, numbers, remedy)
+
+
+def total_change(m: "Measurements") -> float:
+    """Σ ‖Δθ‖/‖θ‖ over the layers: a product changes by the sum of its factors' changes.
+
+    A layer before a normalisation keeps its scale whatever happens to it, and a momentum of μ
+    goes on to 1/(1 - μ) times the first step.
+    """
+    return sum(r for name, r in m.ratios.items() if name not in m.normalised) * m.persistence
+
+
+def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
+    """Each layer's scales beside what theory predicts from its own weights and input."""
+    return [
+        {
+            "layer": p.name or "model",
+            "type": type(p.layer).__name__,
+            "weighted": p.weighted,
+            "signal": p.out_scale,
+            "predicted": predicted,
+            "gradient": p.gradient_scale,
+            "update_ratio": m.ratios.get(p.name) if p.weighted else None,
+            "dead": p.dead,
+        }
+        for p, predicted in zip(m.passages, m.predictions, strict=True)
+    ]
+
+
+def _growth(scales: list[float]) -> float:
+    """The geometric mean of the growth from one to the next."""
+    if len(scales) < 2 or scales[0] <= 0 or scales[-1] <= 0 or not isfinite(scales[-1]):
+        return 1.0 if len(scales) < 2 or scales[-1:] != [inf] else inf
+    return exp(log(scales[-1] / scales[0]) / (len(scales) - 1))
+
+
+def _not_finite(m: "Measurements") -> list[Finding]:
+    for p in m.passages:
+        if not isfinite(p.out_scale):
+            return [
+                Finding(
+                    *("non-finite", p.name, p.out_scale, None, inf),
+                    "The forward pass overflows before the first step: this is the first layer "
+                    "whose output is not finite.",
+                    "use a variance-preserving initialisation and inputs of scale 1",
+                    "red",
+                )
+            ]
+    if not isfinite(m.loss) or not isfinite(m.gradient):
+        return [
+            Finding(
+                *("non-finite", "model", m.gradient, None, inf),
+                "Loss or gradient of the first batch is not finite.",
+                "use a variance-preserving initialisation and inputs of scale 1",
+                "red",
+            )
+        ]
+    return []
+
+
+def _rate(m: "Measurements", change: float) -> list[Finding]:
+    if m.rate is None or not change > CHANGE_AMBER:
+        return []
+    worst = max(m.ratios, key=lambda name: m.ratios[name])
+    red = change > CHANGE_DIVERGES
+    return [
+        Finding(
+            *("update-ratio", worst, change, None, CHANGE_DIVERGES if red else CHANGE_AMBER),
+            f"The first update changes the weights by this sum of ‖update‖/‖weight‖ over the "
+            f"layers (most in this one: {m.ratios[worst]:.2g}). Networks above {CHANGE_DIVERGES} "
+            f"nearly always diverge; those that learn stay far below {CHANGE_AMBER}.",
+            f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
+            "norm, if the scale of the signal is right; else mend that first",
+            "red" if red else "amber",
+        )
+    ]
+
+
+def _trial(m: "Measurements") -> list[Finding]:
+    worst = max((v if v == v else inf for v in m.trial), default=0.0)
+    bound = TRIAL_LOSS * max(m.loss, m.chance)
+    if not m.trial or not worst > bound:
+        return []
+    return [
+        Finding(
+            *("trial-loss", "model", worst, m.loss, bound),
+            f"The loss rose to this within {len(m.trial)} trial steps on a copy.",
+            "lower the learning rate, or mend the scale of the signal if that is wrong too",
+            "red",
+        )
+    ]
+
+
+def _signal(m: "Measurements", rows: list[dict[str, Any]], growth: float) -> list[Finding]:
+    found = []
+    if m.input_scale > INPUT_AMBER:
+        found.append(
+            Finding(
+                *("input-scale", "model", m.input_scale, 1.0, INPUT_AMBER),
+                "The images' root mean square. Pixels of 0 to 255 give 60 to 150; the largest "
+                "stable rate falls with its square.",
+                "scale the images to [0, 1] or standardise them",
+            )
+        )
+    if m.loss > LOSS_AMBER * m.chance:
+        found.append(
+            Finding(
+                *("initial-loss", "model", m.loss, m.chance, LOSS_AMBER * m.chance),
+                "An untrained network should be as good as a guess, ln K: it is this sure and "
+                "wrong because its logits are too large.",
+                f"initialise with {_init(m)}, which keeps the signal's scale from layer to layer",
+            )
+        )
+    if growth > GROWTH_AMBER:
+        pairs = itertools.pairwise(r for r in rows if r["weighted"])
+        steepest = max(pairs, key=lambda pair: pair[1]["signal"] / max(pair[0]["signal"], 1e-300))
+        found.append(
+            Finding(
+                *("forward-growth", steepest[1]["layer"], growth, 1.0, GROWTH_AMBER),
+                "The signal's scale is multiplied by this from one weighted layer to the next, "
+                "and so is the gradient's on its way back.",
+                f"initialise with {_init(m)}",
+            )
+        )
+    return found
+
+
+def _dead(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
+    if m.gradient == 0 and isfinite(m.loss):
+        dead = [p.name for p in m.passages if p.dead > DEAD_RED]
+        return [
+            Finding(
+                *("dead", dead[0] if dead else "model", 1.0, 0.5, DEAD_RED),
+                "Every gradient is exactly 0: no unit of this layer is above 0 for any image, so "
+                "nothing can ever change.",
+                f"initialise the weights with {_init(m)} and the biases with 0",
+                "red",
+            )
+        ]
+    found = []
+    for p in m.passages:
+        if p.dead >= DEAD_AMBER:
+            found.append(
+                Finding(
+                    *("dead-units", p.name, p.dead, None, DEAD_AMBER),
+                    "This share of the units is 0 for every image of the batch and learns nothing"
+                    " from it.",
+                    f"initialise with {_init(m)} and biases of 0, or use LeakyReLU; lower the rate",
+                    "red" if p.dead > DEAD_RED else "amber",
+                )
+            )
+    return [f if f.severity == "amber" else _all_dead(f) for f in found]
+
+
+def _all_dead(f: Finding) -> Finding:
+    return Finding(
+        *("dead", f.layer, f.measured, f.predicted, DEAD_RED), f.evidence, f.prescription, "red"
+    )
+
+
+def _vanishing(m: "Measurements", weighted: list[Passage], change: float) -> list[Finding]:
+    if m.gradient == 0 or len(weighted) < 2 or not isfinite(m.loss):
+        return []
+    first, last = weighted[0], weighted[-1]
+    left = last.out_scale / first.out_scale if first.out_scale else 1.0
+    if left >= VANISHED or m.logit_scale > VANISHED * 10:
+        return []
+    return [
+        Finding(
+            *("vanishing", last.name, left, 1.0, VANISHED),
+            "So little of the signal's scale at the first layer is left at the last: the output "
+            "hardly depends on the image, and the gradient vanishes on its way back.",
+            f"initialise with {_init(m)}",
+            "red",
+        )
+    ]
+
+
+def _architecture(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
+    found = []
+    _, spread = theory.seed_spread(
+        [theory.fan_in(p.layer) for p in weighted if p.name not in m.normalised]
+    )
+    if spread > SPREAD_AMBER:
+        found.append(
+            Finding(
+                *("seed-spread", "model", spread, None, SPREAD_AMBER),
+                "√(5β), β = Σ 1/fan_in: one standard deviation of ln ‖x‖² between seeds, so some "
+                "seeds start far too large and others far too small.",
+                "widen the layers or use fewer of them",
+            )
+        )
+    norms = sum(isinstance(p.layer, nn.BatchNorm2d) for p in m.passages)
+    residual = any("branch" in p.name.split(".") for p in m.passages)
+    growth = theory.BATCH_NORM_GROWTH**norms
+    if growth > 10 and not residual:
+        found.append(
+            Finding(
+                *("batchnorm-growth", "model", growth, growth, 10.0),
+                f"{norms} BatchNorm layers enlarge the gradient by 1.21 each at the start.",
+                "warm the rate up, or add residual connections",
+            )
+        )
+    return found
+
+
+def _safe_rate(m: "Measurements", change: float) -> float:
+    """The rate at which the first update would change the weights by 0.1 in all."""
+    return (m.rate or 0.0) * min(1.0, 0.1 / change) if isfinite(change) and change > 0 else 1e-3
+
+
+def _init(m: "Measurements") -> str:
+    kinds = [type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)]
+    if nn.SELU in kinds:
+        return "lecun_normal"
+    return "xavier_normal" if nn.Tanh in kinds or nn.Sigmoid in kinds else "he_normal"
+
+
+def _remedy(
+    m: "Measurements", regime: str, change: float, weighted: list[Passage]
+) -> dict[str, Any]:
+    if regime == "none":
+        return {}
+    if regime == "rate too high":
+        return {"lr": _safe_rate(m, change)}
+    if regime == "signal explodes" and m.input_scale > INPUT_AMBER:
+        return {"input": "standardize", "init": _init(m)}
+    return {"init": _init(m), "bias": 0.0}

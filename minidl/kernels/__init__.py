@@ -1,0 +1,30 @@
+"""Convolution and pooling on arrays: no Tensor, no gradient graph, only the arithmetic."""
+
+from .dispatch import (
+    avg_pool,
+    avg_unpool,
+    conv_forward,
+    conv_input_grad,
+    conv_pool,
+    conv_pool_weight_grad,
+    conv_weight_grad,
+    max_pool,
+    max_take,
+    max_unpool,
+)
+from .window import Window, window
+
+__all__ = [
+    "Window",
+    "avg_pool",
+    "avg_unpool",
+    "conv_forward",
+    "conv_input_grad",
+    "conv_pool",
+    "conv_pool_weight_grad",
+    "conv_weight_grad",
+    "max_pool",
+    "max_take",
+    "max_unpool",
+    "window",
+]

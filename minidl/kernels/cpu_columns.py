@@ -1,0 +1,97 @@
+"""Convolution of few channels: tiles of a column matrix, one product for each of their rows.
+
+With few input channels (a gray or an RGB image) the products of `cpu_rows` would be too thin to be
+worth their calls. Here the C·kh·kw pixels under each place are copied one below the other: the
+column matrix (im2col), in long runs, because the batch lies innermost. A line of ones below them
+makes the bias one more column of w. Then, for each output row,
+
+    y (O, OW·N) = w @ columns        columns' gradient = wᵀ @ g        dw = g @ columnsᵀ
+
+Why it is fast: the columns of a few output rows fit into the cache, where the product finds them;
+the whole matrix never exists, and the backward pass builds the tiles anew rather than keep them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .layout import as_images, as_rows, padded_rows
+from .window import Window
+
+TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
+
+
+def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
+    """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw)."""
+    kernel = kernel_matrix(w, b)
+    y = np.empty((window.out[0], w.shape[0], window.out[1] * len(x)), x.dtype)
+    for tile, columns in _tiles(x, window):
+        np.matmul(kernel, columns, out=y[tile])
+    return as_images(y.reshape(*y.shape[:2], window.out[1], len(x)))
+
+
+def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+    """dx (N, C, H, W) of g (N, O, OH, OW)."""
+    (n_out, channels, kh, kw), batch = w.shape, len(g)
+    g_rows = as_rows(g).reshape(window.out[0], n_out, -1)
+    kernel = kernel_matrix(w, None)[:, :-1].T
+    dx = np.zeros((window.padded[0], channels, window.padded[1], batch), g.dtype)
+    for tile in _row_tiles(len(kernel), window, batch, g.itemsize):
+        columns = np.matmul(kernel, g_rows[tile])
+        parts = columns.reshape(-1, kh, kw, channels, window.out[1], batch)
+        for i, j, rows, across in window.taps(tile):
+            dx[rows, :, across] += parts[:, i, j]
+    return as_images(dx)[:, :, *window.inside]
+
+
+def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray:
+    """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
+    g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
+    dw = np.zeros((g.shape[1], x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
+    for tile, columns in _tiles(x, window):
+        dw += np.matmul(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
+    return kernel_from_matrix(dw, x.shape[1], window)
+
+
+def kernel_matrix(w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """w (O, C, kh, kw) as (O, kh·kw·C + 1), the bias in the last column."""
+    kernel = np.zeros((len(w), w[0].size + 1), w.dtype)
+    kernel[:, :-1] = w.transpose(0, 2, 3, 1).reshape(len(w), -1)
+    if b is not None:
+        kernel[:, -1] = b
+    return kernel
+
+
+def kernel_from_matrix(matrix: np.ndarray, channels: int, window: Window) -> np.ndarray:
+    """The inverse of `kernel_matrix`, without the bias."""
+    return matrix[:, :-1].reshape(len(matrix), *window.size, channels).transpose(0, 3, 1, 2)
+
+
+def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
+    """A view (OH, kh, kw, C, OW, N) of padded x: for each place, the pixels under the window."""
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    views = sliding_window_view(padded_rows(x, window), window.reach, axis=(0, 2))
+    return views[::sh, :, ::sw, :, ::dh, ::dw].transpose(0, 4, 5, 1, 2, 3)
+
+
+def _tiles(x: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarray]]:
+    """The output rows of each tile and their columns (rows, kh·kw·C + 1, OW·N), one buffer."""
+    seen = pixels_seen(x, window)
+    lines, columns = seen[0, ..., 0, 0].size, None
+    for tile in _row_tiles(lines, window, len(x), x.itemsize):
+        if columns is None:
+            columns = np.empty((tile.stop, lines + 1, window.out[1] * len(x)), x.dtype)
+            columns[:, -1] = 1
+        part, pixels = columns[: tile.stop - tile.start], seen[tile]
+        part[:, :-1].reshape(pixels.shape)[...] = pixels
+        yield tile, part
+
+
+def _row_tiles(lines: int, window: Window, batch: int, itemsize: int) -> Iterator[slice]:
+    """The output rows, as many at a time as TILE holds."""
+    count = max(TILE // max(lines * window.out[1] * batch * itemsize, 1), 1)
+    for r in range(0, window.out[0], count):
+        yield slice(r, min(r + count, window.out[0]))

@@ -1,0 +1,112 @@
+"""Pooling where the batch lies innermost: few passes, over tiles that fit into the cache.
+
+Pooling multiplies next to nothing, so its time is how often each pixel is touched. The window's
+taps are strided views of x in runs of only N numbers; each is first copied to one dense block, and
+the passes over it (greater, maximum, the index) then run at full speed. A tile of output rows and
+channels is small enough for those passes never to leave the cache. The index is one byte for each
+place, so the backward pass needs neither x nor y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import portable
+from .layout import as_images, as_rows, padded_rows
+from .window import Window
+
+TILE = 128 * 1024  # bytes of one tap's dense block
+
+# Where a value is not finite the work is left to `portable`: comparisons cannot find the place of a
+# NaN, and a product of 0 and ∞ would invent one.
+
+
+def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """The largest pixel under each place, and which tap saw it first, as uint8."""
+    rows, (batch, channels) = padded_rows(x, window, -np.inf), x.shape[:2]
+    y = _empty_images(x, window)
+    index = np.empty((window.out[0], channels, window.out[1], batch), np.uint8)
+    for places, some in _tiles(window, x):
+        taps = window.taps(places)
+        _, _, down, across = next(taps)
+        best = rows[down, some, across].copy()
+        first = np.zeros(best.shape, np.uint8)
+        for i, j, down, across in taps:
+            seen = np.ascontiguousarray(rows[down, some, across])
+            gain = np.greater(seen, best).view(np.uint8)
+            gain *= i * window.size[1] + j
+            np.maximum(first, gain, out=first)  # taps count up, so the last gain is the largest
+            np.maximum(best, seen, out=best)
+        y[some, places] = best.transpose(1, 0, 2, 3)
+        index[places, some] = first
+    if y.size and math.isnan(y.max()):
+        return portable.max_pool(x, window)
+    return y.transpose(3, 0, 1, 2), as_images(index)
+
+
+def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
+    """Sends each g to the pixel that was the maximum, adding where places share a pixel."""
+    if not math.isfinite(g.sum()):
+        return portable.max_unpool(g, index, window)
+    g_rows, index_rows = g.transpose(2, 1, 3, 0), as_rows(index)
+    dx = _padded_like(g, window)
+    for places, some in _tiles(window, g):
+        grad, winner = np.ascontiguousarray(g_rows[places, some]), index_rows[places, some]
+        for i, j, down, across in window.taps(places):
+            chosen = winner == i * window.size[1] + j
+            if window.tiles:
+                np.multiply(grad, chosen, out=dx[down, some, across])
+            else:
+                dx[down, some, across] += grad * chosen
+    return as_images(dx)[:, :, *window.inside]
+
+
+def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
+    """The mean of the pixels under each place; zeros of the padding count."""
+    rows, y = padded_rows(x, window), _empty_images(x, window)
+    for places, some in _tiles(window, x):
+        taps = window.taps(places)
+        _, _, down, across = next(taps)
+        total = rows[down, some, across].copy()
+        for _, _, down, across in taps:
+            total += rows[down, some, across]
+        total *= 1.0 / (window.size[0] * window.size[1])
+        y[some, places] = total.transpose(1, 0, 2, 3)
+    return y.transpose(3, 0, 1, 2)
+
+
+def avg_unpool(g: np.ndarray, window: Window) -> np.ndarray:
+    """Sends an equal share of each g to every pixel under its place."""
+    g_rows, dx = g.transpose(2, 1, 3, 0), _padded_like(g, window)
+    for places, some in _tiles(window, g):
+        share = g_rows[places, some] * (1.0 / (window.size[0] * window.size[1]))
+        for _, _, down, across in window.taps(places):
+            if window.tiles:
+                dx[down, some, across] = share
+            else:
+                dx[down, some, across] += share
+    return as_images(dx)[:, :, *window.inside]
+
+
+def _empty_images(x: np.ndarray, window: Window) -> np.ndarray:
+    """Room for the pooled images as (C, OH, OW, N), of which flattening C, H, W is a view."""
+    return np.empty((x.shape[1], *window.out, len(x)), x.dtype)
+
+
+def _padded_like(g: np.ndarray, window: Window) -> np.ndarray:
+    """Room for the padded gradient as (H, C, W, N): zeros unless each pixel is written once."""
+    room = np.empty if window.tiles else np.zeros
+    return room((window.padded[0], g.shape[1], window.padded[1], len(g)), g.dtype)
+
+
+def _tiles(window: Window, x: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Output rows and channels that together fill about TILE bytes."""
+    (oh, ow), channels = window.out, x.shape[1]
+    lines = max(TILE // max(ow * len(x) * x.itemsize, 1), 1)  # pairs of an output row and a channel
+    some, rows = min(lines, channels), max(lines // max(channels, 1), 1)
+    for r in range(0, oh, rows):
+        for c in range(0, channels, some):
+            yield slice(r, min(r + rows, oh)), slice(c, min(c + some, channels))

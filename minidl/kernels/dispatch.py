@@ -1,0 +1,130 @@
+"""Which version of each kernel runs: decided here, by device, type and shape alone.
+
+- `portable`: arrays of CuPy, types other than float32 and float64, groups, empty arrays.
+- `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
+- `cpu_rows`: every other convolution.
+- `cpu_pool`: pooling.
+- `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
+
+Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
+matrix product; who wants to know looks at the result.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import numpy as np
+
+from ..backend import Array
+from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, portable
+from .window import Window
+
+THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
+
+_silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
+
+
+def _on_cpu(*arrays: Array) -> bool:
+    dtype = arrays[0].dtype
+    return dtype.char in "fd" and all(
+        isinstance(array, np.ndarray) and array.dtype == dtype and array.size for array in arrays
+    )
+
+
+def _convolution(window: Window, channels: int) -> ModuleType:
+    return cpu_columns if window.size[0] * channels < THIN else cpu_rows
+
+
+@_silent
+def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+    """Convolution: x (N, C, H, W), w (O, C/groups, kh, kw), b (O,) or None -> (N, O, OH, OW)."""
+    if groups > 1 or not _on_cpu(x, w) or (b is not None and not _on_cpu(x, b)):
+        return portable.conv_forward(x, w, b, window, groups)
+    return _convolution(window, x.shape[1]).conv_forward(x, w, b, window)
+
+
+@_silent
+def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
+    """The transpose of the convolution in x: g (N, O, OH, OW) -> (N, C, H, W)."""
+    if groups > 1 or not _on_cpu(g, w):
+        return portable.conv_input_grad(g, w, window, groups)
+    return _convolution(window, w.shape[1]).conv_input_grad(g, w, window)
+
+
+@_silent
+def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
+    """The transpose of the convolution in w: x and g -> (O, C/groups, kh, kw)."""
+    if groups > 1 or not _on_cpu(x, g):
+        return portable.conv_weight_grad(x, g, window, groups)
+    return _convolution(window, x.shape[1]).conv_weight_grad(x, g, window)
+
+
+@_silent
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """(N, C, H, W) -> the maxima (N, C, OH, OW), and an index for the next two functions."""
+    fits = window.size[0] * window.size[1] <= 256  # the index is one byte
+    return (cpu_pool if fits and _on_cpu(x) else portable).max_pool(x, window)
+
+
+@_silent
+def max_unpool(g: Array, index: Array, window: Window) -> Array:
+    """g (N, C, OH, OW) -> (N, C, H, W): each g at the pixel that was the first maximum."""
+    fast = _on_cpu(g) and index.dtype == np.uint8
+    return (cpu_pool if fast else portable).max_unpool(g, index, window)
+
+
+@_silent
+def max_take(x: Array, index: Array, window: Window) -> Array:
+    """x (N, C, H, W) -> (N, C, OH, OW): x at those pixels, the transpose of `max_unpool`."""
+    return portable.max_take(x, index, window)
+
+
+@_silent
+def avg_pool(x: Array, window: Window) -> Array:
+    """(N, C, H, W) -> the means (N, C, OH, OW); zeros of the padding count."""
+    return (cpu_pool if _on_cpu(x) else portable).avg_pool(x, window)
+
+
+@_silent
+def avg_unpool(g: Array, window: Window) -> Array:
+    """g (N, C, OH, OW) -> (N, C, H, W): each g in equal shares to the pixels under its place."""
+    return (cpu_pool if _on_cpu(g) else portable).avg_unpool(g, window)
+
+
+@_silent
+def conv_pool(
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
+) -> tuple[Array, Array]:
+    """max_pool(conv_forward(x, w, b, window, groups), pool) -> its value and index."""
+    if _joins(x, w, window, groups, pool) and (b is None or _on_cpu(x, b)):
+        y, index = cpu_conv_pool.conv_pool(x, w, b, window, pool)
+        if math.isfinite(y.sum()):
+            return y, index
+    return max_pool(conv_forward(x, w, b, window, groups), pool)
+
+
+@_silent
+def conv_pool_weight_grad(
+    x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
+) -> Array:
+    """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
+    if _joins(x, g, window, groups, pool) and index.dtype == np.uint8:
+        dw = cpu_conv_pool.conv_pool_weight_grad(x, g, index, window, pool)
+        if math.isfinite(dw.sum()):
+            return dw
+    return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
+
+
+def _joins(x: Array, other: Array, window: Window, groups: int, pool: Window) -> bool:
+    """Whether convolution and pooling run as one: few channels, pooling windows side by side."""
+    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
+    return (
+        groups == 1
+        and side_by_side
+        and pool.dilation == (1, 1)
+        and pool.size[0] * pool.size[1] <= 256
+        and _on_cpu(x, other)
+        and _convolution(window, x.shape[1]) is cpu_columns
+    )

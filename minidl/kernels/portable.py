@@ -1,0 +1,130 @@
+"""Convolution and pooling in the functions that NumPy and CuPy share.
+
+Every kernel loops over the taps (i, j) of the window and treats all its places at once: the pixels
+under one tap are a strided view of the padded image, `padded[:, :, rows, columns]`. A convolution
+is then one matrix product for each tap, its input gradient adds into the same views, and pooling
+is a maximum or a sum of them. No column matrix is built.
+"""
+
+from __future__ import annotations
+
+from ..backend import Array, array_module
+from .window import Window
+
+
+def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+    """Convolution (cross-correlation) of x (N, C, H, W) with w (O, C/groups, kh, kw), plus b."""
+    xp = array_module(x)
+    weight = _by_group(w, groups)
+    per_group, n_in = weight.shape[1:3]
+    y = xp.zeros((len(x), groups, per_group, window.out[0] * window.out[1]), _common(x, w))
+    padded = pad(x, window)
+    for i, j, rows, columns in window.taps():
+        seen = padded[:, :, rows, columns].reshape(len(x), groups, n_in, y.shape[-1])
+        y += xp.matmul(weight[..., i, j], seen)  # (G, O/G, C/G) @ (N, G, C/G, OH·OW)
+    y = y.reshape(len(x), w.shape[0], *window.out)
+    if b is not None:
+        y += b.reshape(-1, 1, 1)
+    return y
+
+
+def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
+    """Gradient with respect to x: each tap sends wᵀ·g back to the pixels it saw."""
+    xp = array_module(g)
+    weight = _by_group(w, groups)
+    per_group, n_in = weight.shape[1:3]
+    places = (len(g), groups * n_in, *window.out)
+    grad = g.reshape(len(g), groups, per_group, window.out[0] * window.out[1])
+    padded = xp.zeros((len(g), groups * n_in, *window.padded), _common(g, w))
+    for i, j, rows, columns in window.taps():
+        back = xp.matmul(weight[..., i, j].swapaxes(1, 2), grad)  # (N, G, C/G, OH·OW)
+        padded[:, :, rows, columns] += back.reshape(places)
+    return padded[:, :, *window.inside]
+
+
+def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
+    """Gradient with respect to w: at each tap, the product of g with the pixels it saw."""
+    xp = array_module(x)
+    n_out, n_in = g.shape[1], x.shape[1] // groups
+    n_places = window.out[0] * window.out[1]
+    grad = g.reshape(len(g), groups, n_out // groups, n_places)
+    dw = xp.empty((groups, n_out // groups, n_in, *window.size), _common(x, g))
+    padded = pad(x, window)
+    for i, j, rows, columns in window.taps():
+        seen = padded[:, :, rows, columns].reshape(len(x), groups, n_in, n_places)
+        dw[..., i, j] = xp.matmul(grad, seen.swapaxes(2, 3)).sum(0)
+    return dw.reshape(n_out, n_in, *window.size)
+
+
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """The largest pixel under each place, and which tap saw it first; a NaN is the largest."""
+    xp = array_module(x)
+    padded, taps = pad(x, window, -float("inf")), window.taps()
+    _, _, rows, columns = next(taps)
+    y = padded[:, :, rows, columns].copy()
+    index = xp.zeros(y.shape, xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int64)
+    for i, j, rows, columns in taps:
+        seen = padded[:, :, rows, columns]
+        # "Not smaller or equal" is true for NaN too; the first NaN then keeps its place.
+        larger = ~(seen <= y) & (y == y)
+        index[larger] = i * window.size[1] + j
+        y = xp.maximum(y, seen)
+    return y, index
+
+
+def max_unpool(g: Array, index: Array, window: Window) -> Array:
+    """Sends each g to the pixel that was the maximum, adding where places share a pixel."""
+    xp = array_module(g)
+    padded = xp.zeros((*g.shape[:2], *window.padded), g.dtype)
+    for i, j, rows, columns in window.taps():
+        padded[:, :, rows, columns] += xp.where(index == i * window.size[1] + j, g, 0)
+    return padded[:, :, *window.inside]
+
+
+def max_take(x: Array, index: Array, window: Window) -> Array:
+    """Reads x at the pixels that were the maxima: the adjoint of `max_unpool`."""
+    xp = array_module(x)
+    padded = pad(x, window)
+    y = xp.zeros((*x.shape[:2], *window.out), x.dtype)
+    for i, j, rows, columns in window.taps():
+        y = xp.where(index == i * window.size[1] + j, padded[:, :, rows, columns], y)
+    return y
+
+
+def avg_pool(x: Array, window: Window) -> Array:
+    """The mean of the pixels under each place; zeros of the padding count."""
+    xp = array_module(x)
+    padded = pad(x, window)
+    y = xp.zeros((*x.shape[:2], *window.out), x.dtype)
+    for _, _, rows, columns in window.taps():
+        y += padded[:, :, rows, columns]
+    y *= 1.0 / (window.size[0] * window.size[1])
+    return y
+
+
+def avg_unpool(g: Array, window: Window) -> Array:
+    """Sends an equal share of each g to every pixel under its place."""
+    xp = array_module(g)
+    share = g * (1.0 / (window.size[0] * window.size[1]))
+    padded = xp.zeros((*g.shape[:2], *window.padded), g.dtype)
+    for _, _, rows, columns in window.taps():
+        padded[:, :, rows, columns] += share
+    return padded[:, :, *window.inside]
+
+
+def pad(x: Array, window: Window, value: float = 0.0) -> Array:
+    """x inside a frame of `value`; x itself where there is no padding."""
+    if not any(window.pads):
+        return x
+    padded = array_module(x).full((*x.shape[:2], *window.padded), value, x.dtype)
+    padded[:, :, *window.inside] = x
+    return padded
+
+
+def _by_group(w: Array, groups: int) -> Array:
+    """w (O, C/G, kh, kw) as (G, O/G, C/G, kh, kw)."""
+    return w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+
+
+def _common(a: Array, b: Array) -> type:
+    return a.dtype if a.dtype == b.dtype else array_module(a).result_type(a, b)

@@ -1,0 +1,147 @@
+"""The geometry of a sliding window, shared by convolution and pooling."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from ..errors import ShapeError
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A kh×kw window sliding over an H×W image.
+
+    Along each axis, with `reach = dilation·(size − 1) + 1` pixels from its first to its last tap,
+    the window stands at `out = ⌊(image + pads − reach) / stride⌋ + 1` places.
+    """
+
+    image: Pair
+    size: Pair
+    stride: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
+    dilation: Pair = (1, 1)
+
+    @cached_property
+    def padded(self) -> Pair:
+        """Height and width of the image with its padding."""
+        (height, width), (top, bottom, left, right) = self.image, self.pads
+        return height + top + bottom, width + left + right
+
+    @cached_property
+    def reach(self) -> Pair:
+        """Rows and columns from the window's first tap to its last, both counted."""
+        (kh, kw), (dh, dw) = self.size, self.dilation
+        return dh * (kh - 1) + 1, dw * (kw - 1) + 1
+
+    @cached_property
+    def out(self) -> Pair:
+        """How many places the window takes, down and across."""
+        (height, width), (rh, rw), (sh, sw) = self.padded, self.reach, self.stride
+        return (height - rh) // sh + 1, (width - rw) // sw + 1
+
+    @cached_property
+    def inside(self) -> tuple[slice, slice]:
+        """Where the image lies in the padded image."""
+        (height, width), (top, _, left, _) = self.image, self.pads
+        return slice(top, top + height), slice(left, left + width)
+
+    @cached_property
+    def tiles(self) -> bool:
+        """Whether each pixel of the image lies under exactly one place: no overlap, no gap."""
+        (oh, ow), (kh, kw) = self.out, self.size
+        dense = self.stride == self.size and (self.dilation == (1, 1))
+        return dense and self.image == self.padded == (oh * kh, ow * kw)
+
+    def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
+        """Each tap (i, j), and the rows and columns of the padded image it meets on its way.
+
+        With `places`, a slice of output rows, only the rows it meets at those.
+        """
+        first, stop = (places.start, places.stop) if places else (0, self.out[0])
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        height, width = sh * (stop - first - 1) + 1, sw * (self.out[1] - 1) + 1
+        for i in range(self.size[0]):
+            for j in range(self.size[1]):
+                top, left = first * sh + i * dh, j * dw
+                yield i, j, slice(top, top + height, sh), slice(left, left + width, sw)
+
+
+def window(
+    call: str,
+    image: tuple[int, ...],
+    size: int | tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] | str = 0,
+    dilation: int | tuple[int, ...] = 1,
+) -> Window:
+    """The `Window` for the arguments of `call` ("conv2d", "max_pool2d", ...).
+
+    Padding is an int or a pair (rows, columns) of zeros on both sides, "valid" (none), or "same":
+    `out = ⌈image / stride⌉`, an odd zero going to the bottom and the right, as in TensorFlow.
+
+    Raises ShapeError if an argument is not a positive whole number (padding: not negative), or if
+    the window is larger than the padded image.
+    """
+    if not isinstance(padding, str):
+        padding = _pair(call, "padding", padding, least=0)
+    elif padding not in ("same", "valid"):
+        raise ShapeError(
+            f'{call}: expected padding to be an int, a pair of ints, "same" or "valid", '
+            f"got {padding!r}"
+        )
+    return _window(
+        call,
+        _pair(call, "image", image, least=0),
+        _pair(call, "size", size, least=1),
+        _pair(call, "stride", stride, least=1),
+        padding,
+        _pair(call, "dilation", dilation, least=1),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _window(
+    call: str, image: Pair, size: Pair, stride: Pair, padding: Pair | str, dilation: Pair
+) -> Window:
+    if padding == "same":
+        top, bottom = _same(image[0], size[0], stride[0], dilation[0])
+        left, right = _same(image[1], size[1], stride[1], dilation[1])
+    else:
+        (top, left) = (bottom, right) = (0, 0) if isinstance(padding, str) else padding
+    result = Window(image, size, stride, (top, bottom, left, right), dilation)
+    if min(result.out) < 1:
+        raise ShapeError(
+            f"{call}: expected the window to fit into the padded image, got a "
+            f"{_by(result.reach)} window (size {_by(size)}, dilation {_by(dilation)}) and a "
+            f"{_by(result.padded)} image ({_by(image)} with padding {padding!r}); "
+            f"use a smaller window, a larger image or more padding"
+        )
+    return result
+
+
+def _same(image: int, size: int, stride: int, dilation: int) -> Pair:
+    """Zeros before and after one axis, so that out = ⌈image / stride⌉."""
+    total = max((-(-image // stride) - 1) * stride + dilation * (size - 1) + 1 - image, 0)
+    return total // 2, total - total // 2
+
+
+def _pair(call: str, name: str, value: int | tuple[int, ...], least: int) -> Pair:
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    try:
+        first, second = (operator.index(item) for item in items)
+    except (TypeError, ValueError):
+        first = second = least - 1
+    # True has an index too, but a stride of True is a mistake, not a stride of 1.
+    if first < least or second < least or any(isinstance(item, bool) for item in items):
+        kind = "whole numbers above 0" if least else "whole numbers, 0 or more"
+        raise ShapeError(f"{call}: expected {name} to be an int or a pair of {kind}, got {value!r}")
+    return first, second
+
+
+def _by(pair: Pair) -> str:
+    return f"{pair[0]}×{pair[1]}"

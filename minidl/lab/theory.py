@@ -1,0 +1,138 @@
+"""What the predictions are computed with, and how signals and gradients are followed by layer."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+import minidl as md
+
+from .registry import Check
+
+# A check that is 5 standard errors wide is wrong by chance once in 1.7 million times for a normal
+# estimate, and once in 12,000 times for a t with 19 degrees of freedom, the fewest used here.
+SIGMAS = 5.0
+Layer = Callable[[Any], md.Tensor]
+
+
+def stream(seed: int, number: int) -> np.random.Generator:
+    """The random numbers of one experiment; the others' are independent of them."""
+    return np.random.default_rng([seed, number])
+
+
+def gaussian(rng: np.random.Generator, *shape: int, variance: float = 1.0) -> np.ndarray:
+    """Weights N(0, variance) in float64."""
+    return math.sqrt(variance) * rng.standard_normal(shape)
+
+
+def through(layers: Sequence[Layer], x: Any, u: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(signals, gradients): x, layer by layer, and d⟨u, last signal⟩ by each of the signals."""
+    signals: list[Any] = [x]
+    pullbacks = []
+    for layer in layers:
+        y, pullback = md.vjp(layer, signals[-1])
+        signals.append(y)
+        pullbacks.append(pullback)
+    gradients: list[Any] = [u]
+    for pullback in reversed(pullbacks):
+        gradients.append(pullback(gradients[-1]))
+    return [np.asarray(s) for s in signals], [np.asarray(g) for g in reversed(gradients)]
+
+
+def log_norm(x: np.ndarray) -> np.ndarray:
+    """ln ‖x‖ of each network in a batch of them, (networks, ...)."""
+    return np.log(np.sqrt((x * x).reshape(len(x), -1).sum(1)))
+
+
+def standard_error(samples: np.ndarray) -> float:
+    """Of the mean of independent samples."""
+    return float(np.std(samples, ddof=1) / math.sqrt(len(samples)))
+
+
+def mean_check(what: str, predicted: float, samples: np.ndarray, allowance: float = 0.0) -> Check:
+    """The mean of independent samples, within 5 of its standard errors and an allowance."""
+    tolerance = SIGMAS * standard_error(samples) + allowance
+    return Check(what, predicted, float(np.mean(samples)), tolerance)
+
+
+def gaussian_mean(f: Callable[[np.ndarray], np.ndarray]) -> float:
+    """E f(z), z ~ N(0, 1), by Gauss-Legendre on both sides of 0, where f may have a kink.
+
+    On each unit interval up to 10 there are 20 nodes, none of them at 0.
+    """
+    z, weights = _half_line()
+    return float(weights @ (f(z) + f(-z)))
+
+
+@lru_cache
+def _half_line() -> tuple[np.ndarray, np.ndarray]:
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    z = (np.arange(10)[:, None] + (nodes + 1) / 2).ravel()
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return z, np.tile(weights / 2, 10) * density
+
+
+def log_chi_square(largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of ln χ²_k for k = 1 ... largest (index 0 is not used).
+
+    E = ψ(k/2) + ln 2 and var = ψ'(k/2), by ψ(x + 1) = ψ(x) + 1/x from ψ(½), ψ(1).
+    """
+    mean, variance = np.full(largest + 1, np.nan), np.full(largest + 1, np.nan)
+    mean[1] = -np.euler_gamma - math.log(2)
+    variance[1] = math.pi**2 / 2
+    if largest > 1:
+        mean[2], variance[2] = math.log(2) - np.euler_gamma, math.pi**2 / 6
+    for k in range(3, largest + 1):
+        mean[k] = mean[k - 2] + 2 / (k - 2)
+        variance[k] = variance[k - 2] - 4 / (k - 2) ** 2
+    return mean, variance
+
+
+def relu_log_moments(n: int) -> tuple[float, float]:
+    """Mean and variance of ln(2χ²_K/n), K ~ Bin(n, ½): what a He layer adds to ln ‖x‖².
+
+    Given that not all n units are off (K > 0).
+    """
+    mean, variance = log_chi_square(n)
+    k = np.arange(1, n + 1)
+    log_p = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k]
+    p = np.exp(np.array(log_p) - n * math.log(2))
+    p /= p.sum()
+    average = float(p @ mean[1:])
+    spread = float(p @ (variance[1:] + (mean[1:] - average) ** 2))
+    return average + math.log(2 / n), spread
+
+
+def normal_cdf(x: Any) -> np.ndarray:
+    """P(z <= x), z ~ N(0, 1)."""
+    return 0.5 * (1 + np.vectorize(math.erf)(np.asarray(x) / math.sqrt(2)))
+
+
+def tanh_fixed_point(weight_variance: float, bias_variance: float) -> tuple[float, float]:
+    """(q*, χ₁) of a wide tanh network: q = σ_w² E tanh²(√q z) + σ_b², χ₁ = σ_w² E tanh'²(√q z).
+
+    Source: Poole et al. 2016, eqs. 3 and 7.
+    """
+    q = 1.0
+    for _ in range(10_000):
+        before = q
+        q = weight_variance * gaussian_mean(lambda z, q=q: np.tanh(math.sqrt(q) * z) ** 2)
+        q += bias_variance
+        if abs(q - before) < 1e-13:
+            break
+    slope = gaussian_mean(lambda z: (1 - np.tanh(math.sqrt(q) * z) ** 2) ** 2)
+    return q, weight_variance * slope
+
+
+def critical_variance(bias_variance: float) -> float:
+    """The σ_w² at which χ₁ = 1, by bisection."""
+    low, high = 1.0, 4.0
+    for _ in range(45):
+        middle = (low + high) / 2
+        if tanh_fixed_point(middle, bias_variance)[1] < 1:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2

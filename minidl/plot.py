@@ -1,0 +1,261 @@
+"""Every figure of a run, drawn from plain numbers. matplotlib is imported here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import ConfigError
+
+PathLike = str | os.PathLike[str]
+# Okabe and Ito (2008): told apart with any kind of colour vision.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+_GREY = "#666666"
+_LEGEND_LIMIT = 7  # more layers than this get a colour scale instead of a legend
+_PREFIX = "gradient_norm/"
+
+
+class Columns(Protocol):
+    """What is drawn: columns by name, as in `md.train.History`."""
+
+    @property
+    def steps(self) -> Mapping[str, np.ndarray]:
+        """Columns with one value for each step."""
+
+    @property
+    def epochs(self) -> Mapping[str, np.ndarray]:
+        """Columns with one value for each epoch."""
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> Any:
+    """(figure, axes), apart from pyplot: no window, no global state, any thread.
+
+    Raises: ConfigError if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError(
+            "plot: figures need matplotlib, which is not installed: run "
+            "`pip install 'minidl[demos]'`, or `pip install matplotlib`"
+        ) from None
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    axes = figure.subplots(rows, columns, **kwargs)
+    for one in np.atleast_1d(axes).flat:
+        one.grid(True, color="#dddddd", linewidth=0.6)
+        one.set_axisbelow(True)
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def write_figure(figure: Any, path: PathLike) -> None:
+    """Write a figure to a file. Raises: ConfigError where it cannot be written."""
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:  # ValueError: an unknown ending
+        raise ConfigError(f"plot: cannot write {os.fspath(path)!r}: {error}") from None
+
+
+def curves(history: Columns, path: PathLike) -> None:
+    """Loss, accuracy and learning rate over the steps; training beside validation.
+
+    Raises: ConfigError if matplotlib is missing, nothing was recorded, or the file cannot be
+    written.
+    """
+    steps, epochs = history.steps, history.epochs
+    _check_recorded("curves", steps)
+    figure, (above, middle, below) = new_figure(
+        8, 7.5, 3, sharex=True, gridspec_kw={"height_ratios": [3, 3, 1.4]}
+    )
+    ends = _epoch_ends(steps, len(epochs["epoch"]))
+    for axis, name in ((above, "loss"), (middle, "accuracy")):
+        axis.plot(
+            steps["step"], _finite(steps[name]), color=COLORS[5], linewidth=0.8, alpha=0.55,
+            label="training, each batch",
+        )  # fmt: skip
+        parts = {"training": (f"train_{name}", COLORS[0], "o")}
+        parts["validation"] = (f"validation_{name}", COLORS[1], "s")
+        for label, (column, color, marker) in parts.items():
+            if column in epochs and len(ends):
+                axis.plot(
+                    ends, _finite(epochs[column]), color=color, marker=marker, markersize=4,
+                    linewidth=1.8, label=f"{label}, each epoch",
+                )  # fmt: skip
+    above.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9)
+    above.set_ylabel("loss (nats)")
+    above.set_title("Training curves", loc="left", fontweight="bold")
+    _loss_scale(above, steps["loss"])
+    middle.set_ylabel("accuracy (share correct)")
+    middle.set_ylim(-0.02, 1.02)
+    below.plot(steps["step"], steps["learning_rate"], color=COLORS[2], linewidth=1.5)
+    below.set_ylabel("learning rate")
+    below.set_ylim(bottom=0)
+    below.set_xlabel("step (one batch each)")
+    write_figure(figure, path)
+
+
+def gradients(history: Columns, path: PathLike) -> None:
+    """The gradient norm of each layer, and of all together, over the steps, on a log scale.
+
+    Raises: ConfigError as in `curves`.
+    """
+    steps = history.steps
+    _check_recorded("gradients", steps)
+    names = [name for name in steps if name.startswith(_PREFIX)]
+    figure, axis = new_figure(9, 4.8)
+    many = len(names) > _LEGEND_LIMIT
+    for index, name in enumerate(names):
+        color = _scale(index, len(names)) if many else COLORS[index]
+        label = None if many else f"layer {name.removeprefix(_PREFIX)}"
+        norms = _positive(steps[name])
+        axis.plot(steps["step"], norms, color=color, linewidth=1.1, alpha=0.85, label=label)
+    total = _positive(steps["gradient_norm"])
+    axis.plot(steps["step"], total, color="black", linewidth=1.6, label="all layers")
+    bad = steps["step"][~np.isfinite(steps["gradient_norm"]) | ~np.isfinite(steps["loss"])]
+    if len(bad):
+        axis.axvline(bad[0], color=_GREY, linestyle="--", label=f"not finite (step {bad[0]})")
+    axis.set_yscale("log")
+    if not np.isfinite(total).any():
+        axis.set_ylim(1e-3, 1e3)
+    axis.set_xlabel("step (one batch each)")
+    axis.set_ylabel("gradient norm before clipping (L2)")
+    axis.set_title("Gradient norms", loc="left", fontweight="bold")
+    if many:
+        _layer_bar(figure, axis, len(names))
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+    else:
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    write_figure(figure, path)
+
+
+def _check_recorded(call: str, steps: Mapping[str, np.ndarray]) -> None:
+    if not len(steps["step"]):
+        raise ConfigError(f"plot.{call}: the history holds no steps; train first")
+
+
+def _epoch_ends(steps: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """The last step of each of the first `count` epochs."""
+    epoch = steps["epoch"]
+    return steps["step"][np.searchsorted(epoch, np.arange(1, count + 1), side="right") - 1]
+
+
+def _loss_scale(axis: Any, loss: np.ndarray) -> None:
+    """A log scale where the loss spans more than a factor of 100, else one that starts at 0."""
+    finite = loss[np.isfinite(loss) & (loss > 0)]
+    if len(finite) and finite.max() > 100 * np.median(finite):
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(bottom=0)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _scale(index: int, count: int) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](index / max(1, count - 1) * 0.92)  # its end is too pale on white
+
+
+def _layer_bar(figure: Any, axis: Any, count: int) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
+
+    colors = ListedColormap([_scale(i, count) for i in range(count)])
+    mappable = ScalarMappable(Normalize(0.5, count + 0.5), colors)
+    ticks = MaxNLocator(integer=True, steps=[1, 2, 5, 10])
+    bar = figure.colorbar(mappable, ax=axis, pad=0.02, ticks=ticks)
+    bar.set_label("layer with parameters, from the input (1)")
+
+
+def monitor(
+    layers: list[str],
+    gradient: np.ndarray,
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    ratio: np.ndarray,
+    path: PathLike,
+) -> None:
+    """log₁₀ gradient by layer and step; the signal's growth beside theory; ‖update‖/‖weight‖.
+
+    Shapes: gradient and ratio (layers, steps), measured and predicted (layers - 1,).
+    Raises: ConfigError as in `curves`.
+    """
+    if not gradient.size:
+        raise ConfigError("plot.monitor: the monitor saw no steps; train first")
+    figure, (heat, growth, below) = new_figure(9, 9.5, 3)
+    heat.grid(False)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        image = heat.imshow(
+            np.log10(_positive(gradient)), aspect="auto", cmap="viridis", origin="lower",
+            interpolation="nearest",
+        )  # fmt: skip
+    figure.colorbar(image, ax=heat, label="log₁₀ RMS gradient")
+    heat.set_yticks(range(len(layers)), layers, fontsize=8)
+    heat.set_ylabel("layer")
+    heat.set_xlabel("step")
+    bad = np.argwhere(~np.isfinite(gradient.T))
+    if len(bad):
+        step, layer = bad[0]
+        heat.annotate("first not finite", (step, layer), color="red", ha="right", fontsize=9)
+        heat.plot([step], [layer], marker="o", color="red", markersize=5)
+    heat.set_title("Gradient health", loc="left", fontweight="bold")
+    at = np.arange(1, len(layers))
+    growth.plot(at, predicted, "--", color=_GREY, label="predicted, √(fan_in·E w²/2)")
+    growth.plot(at, measured, "o-", color=COLORS[0], label="measured at the first step")
+    growth.axhline(1, color="black", linewidth=0.6)
+    growth.set_xticks(at, layers[1:], fontsize=8)
+    growth.set_xlabel("layer")
+    growth.set_ylabel("growth of the signal")
+    growth.legend(frameon=False, fontsize=9)
+    for index, (name, values) in enumerate(zip(layers, ratio, strict=True)):
+        below.plot(_positive(values), color=_scale(index, len(layers)), linewidth=1.1, label=name)
+    below.set_yscale("log")
+    below.axhline(1, color="red", linestyle="--", linewidth=1)
+    below.axhline(1e-3, color=_GREY, linestyle=":", linewidth=1)
+    below.set_xlabel("step")
+    below.set_ylabel("‖update‖ / ‖weight‖")
+    if len(layers) <= _LEGEND_LIMIT:
+        below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+    write_figure(figure, path)
+
+
+def report(layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLike) -> None:
+    """The doctor's view: signal beside its prediction, gradient, and update ratio, by layer.
+
+    Raises: ConfigError as in `curves`.
+    """
+    rows = [row for row in layers if row["weighted"]]
+    if not rows:
+        raise ConfigError("plot.report: the model has no Dense or convolution layer to draw")
+    figure, (signal, gradient, update) = new_figure(8, 7.5, 3, sharex=True)
+    at, names = np.arange(len(rows)), [row["layer"] for row in rows]
+
+    def values(key: str) -> np.ndarray:
+        return _positive(
+            np.array([np.nan if r[key] is None else r[key] for r in rows], dtype=float)
+        )
+
+    signal.plot(at, values("signal"), "o-", color=COLORS[0], label="measured")
+    signal.plot(at, values("predicted"), "--", color=_GREY, label="predicted")
+    signal.legend(frameon=False, fontsize=9, ncols=2)
+    signal.set_ylabel("signal (RMS)")
+    signal.set_title(f"{verdict} — {regime}", loc="left", fontweight="bold")
+    gradient.plot(at, values("gradient"), "s-", color=COLORS[1])
+    gradient.set_ylabel("gradient (RMS)")
+    update.bar(at, values("update_ratio"), color=COLORS[2])
+    update.axhline(1, color="red", linestyle="--", linewidth=1)
+    update.set_ylabel("‖update‖ / ‖weight‖")
+    for axis in (signal, gradient, update):
+        if any(np.isfinite(line.get_ydata()).any() for line in axis.lines[:1]) or axis is update:
+            axis.set_yscale("log")
+    update.set_xticks(at, names)
+    update.set_xlabel("layer, from the input")
+    write_figure(figure, path)

@@ -1,0 +1,7 @@
+"""A run from its options: the data, model and optimizer they name, and the folder it fills."""
+
+from .config import Config
+from .data import NAMED, Splits, load_data
+from .run import Result, Run, train, train_seeds
+
+__all__ = ["NAMED", "Config", "Result", "Run", "Splits", "load_data", "train", "train_seeds"]

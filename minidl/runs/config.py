@@ -1,0 +1,199 @@
+"""The options of a run: their defaults, their bounds, and what they build."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import backend, models, optim
+from ..data import compose, random_crop, random_flip
+from ..errors import ConfigError
+from ..nn import Module, init
+
+MODELS = ("article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn")
+# The optimizer and a learning rate that suits it.
+OPTIMIZERS: dict[str, tuple[Callable[..., Any], float]] = {
+    "sgd": (optim.SGD, 0.1),
+    "momentum": (functools.partial(optim.SGD, momentum=0.9), 0.02),
+    "rmsprop": (optim.RMSProp, 0.001),
+    "adam": (optim.Adam, 0.001),
+    "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001),
+}
+SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
+AUGMENTATIONS = ("none", "crop", "crop-flip")
+# What a resumed run may change.
+FREE = ("epochs", "device")
+
+_Rule = tuple[Any, Callable[[Any], bool], str]
+
+
+def _one_of(*names: str) -> _Rule:
+    return str, lambda value: value in names, f"one of {', '.join(names)}"
+
+
+def _at_least(least: int) -> _Rule:
+    return int, lambda value: value >= least, f"an int of at least {least}"
+
+
+_POSITIVE: _Rule = ((int, float), lambda value: 0 < value < math.inf, "a number above 0")
+_FLAG: _Rule = (bool, lambda value: True, "true or false")
+_RULES: dict[str, _Rule] = {
+    "model": _one_of(*MODELS),
+    "optimizer": _one_of(*OPTIMIZERS),
+    "schedule": _one_of(*SCHEDULES),
+    "augment": _one_of(*AUGMENTATIONS),
+    "device": _one_of("cpu", "cuda"),
+    "lr": _POSITIVE,
+    "clip_norm": _POSITIVE,
+    "clip_value": _POSITIVE,
+    "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
+    "epochs": _at_least(1),
+    "batch_size": _at_least(1),
+    "size": _at_least(1),
+    "depth": _at_least(1),
+    "width": _at_least(1),
+    "warmup": _at_least(0),
+    "seed": _at_least(0),
+    "gray": _FLAG,
+    "skip_bad": _FLAG,
+    "standardize": _FLAG,
+}
+
+
+@dataclass
+class Config:
+    """The options of `minidl train`, by the same names; `lr` is the optimizer's own if None.
+
+    depth and width are those of deep_plain_cnn.
+    """
+
+    data: str = "digits"
+    root: str | None = None
+    validation: float | None = None
+    size: int | None = None
+    gray: bool = False
+    skip_bad: bool = False
+    standardize: bool | None = None
+    augment: str = "none"
+    model: str = "article"
+    depth: int = 8
+    width: int = 16
+    init: str = "he_normal"
+    optimizer: str = "sgd"
+    lr: float | None = None
+    schedule: str = "constant"
+    warmup: int = 0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    epochs: int = 5
+    batch_size: int = 64
+    device: str = "cpu"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
+        for option, (kind, valid, expected) in _RULES.items():
+            value = getattr(self, option)
+            mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
+            if value is not None and (mistaken or not isinstance(value, kind) or not valid(value)):
+                raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+        init.draw("train", self.initializer(), (2, 2))
+        backend.to_device(np.zeros(1), self.device)
+
+    def initializer(self) -> Any:
+        """`init` as a function of a shape; "normal:0.3" is normal(0.3)."""
+        name, colon, number = str(self.init).partition(":")
+        if not colon:
+            return name
+        try:
+            make = getattr(init, name)
+            return make(float(number))
+        except (AttributeError, TypeError, ValueError):
+            raise ConfigError(
+                f"init: expected the name of an initializer, or with its number as in "
+                f"normal:0.3, got {self.init!r}"
+            ) from None
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: `lr`, or the optimizer's own."""
+        return OPTIMIZERS[self.optimizer][1] if self.lr is None else self.lr
+
+    def build_model(self, shape: tuple[int, ...], classes: int) -> Module:
+        """The model for images of this shape (C, H, W), freshly initialised with the seed."""
+        channels, height, width = shape
+        if height != width:
+            raise ConfigError(
+                f"model: expected square images, got {height}x{width}; give a size, which "
+                "stretches them (--size 32)"
+            )
+        backend.manual_seed(self.seed)
+        weights = self.initializer()
+        if self.model == "mlp":
+            return models.mlp(channels * height * width, classes=classes, init=weights)
+        build: Callable[..., Module] = {
+            "article": models.article_cnn,
+            "vgg_small": models.vgg_small,
+            "resnet_small": models.resnet_small,
+            "deep_plain_cnn": functools.partial(models.deep_plain_cnn, self.depth, self.width),
+        }[self.model]
+        return build(init=weights, in_channels=channels, size=height, classes=classes)
+
+    def build_optimizer(self, model: Module) -> Any:
+        """The optimizer of the model's parameters."""
+        return OPTIMIZERS[self.optimizer][0](model.parameters(), self.rate)
+
+    def build_schedule(self, steps: int) -> Callable[[int], float] | None:
+        """step -> rate over a run of `steps`; None where it stays constant."""
+        if self.schedule == "constant" and not self.warmup:
+            return None
+        rate, third = self.rate, max(1, math.ceil(steps / 3))
+        make: dict[str, Callable[[], Callable[[int], float]]] = {
+            "constant": lambda: optim.constant(rate),
+            "step": lambda: optim.step_decay(rate, third, 0.1),
+            "exponential": lambda: optim.exponential_decay(rate, 0.01 ** (1 / steps)),
+            "inverse-time": lambda: optim.inverse_time_decay(rate, 9 / steps),
+            "cosine": lambda: optim.cosine(rate, steps),
+            "one-cycle": lambda: optim.one_cycle(rate, steps),
+        }
+        schedule = make[self.schedule]()
+        return optim.warmup(schedule, self.warmup) if self.warmup else schedule
+
+    def build_clip(self) -> Callable[[list[Any]], None] | None:
+        """Clips each value, then the global norm; None where neither is asked for."""
+        if self.clip_norm is None and self.clip_value is None:
+            return None
+
+        def clip(parameters: list[Any]) -> None:
+            if self.clip_value is not None:
+                optim.clip_grad_value(parameters, self.clip_value)
+            if self.clip_norm is not None:
+                optim.clip_grad_norm(parameters, self.clip_norm)
+
+        return clip
+
+    def build_transform(self, size: int) -> Callable[..., np.ndarray] | None:
+        """Augmentation: shifts by up to an eighth of the image, and mirroring."""
+        if self.augment == "none":
+            return None
+        crop = random_crop(size, padding=max(1, size // 8))
+        return compose(crop, random_flip()) if self.augment == "crop-flip" else crop
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, for a JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any]) -> "Config":
+        """Raises: ConfigError for an unknown option."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"Config: unknown options {', '.join(unknown)}; known are {', '.join(known)}"
+            )
+        return cls(**options)

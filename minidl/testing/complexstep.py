@@ -1,0 +1,36 @@
+"""Derivatives without a difference: a step into the imaginary direction."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradientError
+from ..tensor import Tensor, as_tensor
+
+
+def complex_step(f: Callable[[Tensor], Tensor], x: Any, d: Any = None) -> np.ndarray:
+    """J·d of an analytic function, Im f(x + ihd)/h with h = 1e-30: exact to the last digits.
+
+    Shapes: d as x (ones by default); the result as f(x).
+    Formula: f(x + ihd) = f(x) + ih·J·d - O(h²): nothing is subtracted, so h can vanish.
+    f must be analytic: no abs, comparison, maximum or other choice between cases, no norm.
+    Raises: GradientError where f returns real numbers for complex ones, or no finite ones.
+    """
+    step = 1e-30
+    real = as_tensor(x).numpy().astype(np.float64)
+    direction = np.ones_like(real) if d is None else as_tensor(d).numpy().astype(np.float64)
+    if direction.shape != real.shape:
+        raise GradientError(
+            f"complex_step: expected d of shape {real.shape}, got {direction.shape}"
+        )
+    y = f(Tensor(real + 1j * step * direction))
+    if not isinstance(y, Tensor) or y.dtype.kind != "c":
+        kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise GradientError(
+            f"complex_step: expected f to return a complex Tensor, got {kind}: f is not analytic"
+        )
+    found = y.numpy().imag / step
+    if not np.all(np.isfinite(found)):
+        raise GradientError("complex_step: f gives values that are not finite")
+    return found

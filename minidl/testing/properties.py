@@ -1,0 +1,137 @@
+"""What else a gradient must do, whatever its values: keep dtypes, take any layout, add up."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..graph import no_grad
+from ..tensor import Tensor, tensor
+from .differences import Arrays, dot_abs
+from .problem import Problem
+
+EPS32 = float(np.finfo(np.float32).eps)
+
+
+def layouts_of(a: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The same values in memory orders that an operation may not expect."""
+    yield "Fortran-ordered", np.array(a, order="F")
+    wide = np.full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind == "f" else 0, a.dtype)
+    index: Any = (..., *(slice(None, None, 2),) * a.ndim)
+    every_second = wide[index]
+    every_second[...] = a
+    yield "strided", every_second
+    reverse: Any = (..., *(slice(None, None, -1),) * a.ndim)
+    yield "reversed (negative strides)", np.array(a[reverse], order="C")[reverse]
+
+
+def broadcast_view(a: np.ndarray) -> np.ndarray:
+    """The first entry of the leading axis repeated along it, with stride 0."""
+    return np.broadcast_to(a[:1], a.shape) if a.ndim and a.size else a
+
+
+def check_dtype(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
+    """float32 in, float32 out and back; the gradient near that of float64."""
+    values = [x.astype(np.float32).astype(np.float64) for x in problem.values]
+    leaves, outputs = problem.backward(values, u, np.float32)
+    for out in outputs:
+        if out.dtype != np.float32:
+            raise problem.error(f"expected a float32 result from float32 inputs, got {out.dtype}")
+    y, exact = problem(values), problem.gradient(values, u)
+    for i, (leaf, g, x) in enumerate(zip(leaves, exact, values, strict=True)):
+        size = np.maximum(np.abs(x), 0.01)
+        assert leaf.grad is not None
+        gap = dot_abs([leaf.grad.numpy() - g], [size])
+        if not gap <= 1e-4 * dot_abs([g], [size]) + 64 * EPS32 * dot_abs(y, u):
+            raise problem.error(
+                f"the float32 gradient of input {i} is off the float64 one by {gap:.2e} of "
+                f"{dot_abs([g], [size]):.2e}"
+            )
+
+
+def _run(problem: Problem, arrays: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
+    """Values and gradients, the tensors taking the arrays as they lie in memory."""
+    leaves = [Tensor(a) for a in arrays]
+    for leaf in leaves:
+        leaf.requires_grad = True
+    outputs = problem.call(leaves)
+    for y, g in zip(outputs, u, strict=True):
+        if y.requires_grad:
+            y.backward(Tensor(g))
+    grads = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in leaves]
+    return [y.numpy() for y in outputs], grads
+
+
+def _same(problem: Problem, what: str, found: Arrays, expected: Arrays) -> None:
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        near = 1e-12 * max(float(np.abs(b).max(initial=0)), 1e-12)
+        if a.shape != b.shape:
+            raise problem.error(f"{what} {i} has shape {a.shape}, expected {b.shape}")
+        if not np.all(np.abs(a - b) <= near):
+            raise problem.error(f"{what} {i} differs by {np.abs(a - b).max():.2e}")
+
+
+def check_layout(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
+    """The memory layout of an input or a cotangent changes neither value nor gradient."""
+    y, g = _run(problem, problem.values, u)
+    for name, _ in layouts_of(np.zeros(())):
+        arrays = [dict(layouts_of(x))[name] for x in problem.values]
+        cotangents = [dict(layouts_of(a))[name] for a in u]
+        for a in (*arrays, *cotangents):
+            a.flags.writeable = False
+        found, grads = _run(problem, arrays, cotangents)
+        _same(problem, f"with {name} inputs, output", found, y)
+        _same(problem, f"with {name} inputs and cotangents, gradient", grads, g)
+    repeated, u0 = [broadcast_view(x) for x in problem.values], [broadcast_view(a) for a in u]
+    with np.errstate(all="ignore"):  # equal entries may be where f has no derivative
+        y, g = _run(problem, [x.copy() for x in repeated], [a.copy() for a in u0])
+    if all(np.all(np.isfinite(a)) for a in (*y, *g)):
+        found, grads = _run(problem, repeated, u0)
+        _same(problem, "with broadcast inputs (stride 0), output", found, y)
+        _same(problem, "with broadcast inputs and cotangents (stride 0), gradient", grads, g)
+
+
+def check_graph(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
+    """Gradients add up over uses and passes, and are linear in the cotangent."""
+    y, g = _run(problem, problem.values, u)
+    leaves = [tensor(x, dtype=np.float64, requires_grad=True) for x in problem.values]
+    outputs = problem.call(leaves)
+    for _ in range(2):
+        for out, a in zip(outputs, u, strict=True):
+            if out.requires_grad:
+                out.backward(a, retain_graph=True)
+    twice = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in leaves]
+    _same(problem, "after two backward passes, half the gradient", [a / 2 for a in twice], g)
+
+    shared = [tensor(x, dtype=np.float64, requires_grad=True) for x in problem.values]
+    inner = [t * 1.0 for t in shared]  # both calls below meet again in these: a diamond
+    for first, second, a in zip(problem.call(inner), problem.call(inner), u, strict=True):
+        total = 0.25 * first + second * 0.5
+        if total.requires_grad:
+            total.backward(a)
+    diamond = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in shared]
+    _same(problem, "used twice (0.25 + 0.5), gradient", diamond, [0.75 * a for a in g])
+
+    v = [rng.normal(size=a.shape) for a in u]
+    mixed = [2.0 * a - b for a, b in zip(u, v, strict=True)]
+    h = _run(problem, problem.values, v)[1]
+    linear = [2.0 * a - b for a, b in zip(g, h, strict=True)]
+    size = [np.maximum(np.abs(a), np.abs(b)).max(initial=1e-300) for a, b in zip(g, h, strict=True)]
+    found = _run(problem, problem.values, mixed)[1]
+    for i, (a, b, s) in enumerate(zip(found, linear, size, strict=True)):
+        if not np.all(np.abs(a - b) <= 1e-11 * s):
+            raise problem.error(f"the gradient of input {i} is not linear in the cotangent")
+
+    with no_grad():
+        quiet = problem.call(leaves)
+    for out, expected in zip(quiet, y, strict=True):
+        if out.requires_grad:
+            raise problem.error("the result under no_grad() needs a gradient: it was recorded")
+        _same(problem, "under no_grad(), output", [out.numpy()], [expected])
+
+
+PROPERTIES: dict[str, Callable[[Problem, Arrays, np.random.Generator], None]] = {
+    "dtype": check_dtype,
+    "layout": check_layout,
+    "graph": check_graph,
+}

@@ -1,0 +1,8 @@
+"""Training: the Trainer, what it records, and files from which a run goes on."""
+
+from .checkpoint import Checkpoints, load, save
+from .history import History
+from .metrics import accuracy, gradient_norms
+from .trainer import Trainer
+
+__all__ = ["Checkpoints", "History", "Trainer", "accuracy", "gradient_norms", "load", "save"]

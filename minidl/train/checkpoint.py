@@ -1,0 +1,147 @@
+"""Weights on the disk, and checkpoints from which a run goes on bit for bit."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..errors import CheckpointError
+from ..nn import Module
+from ..tensor import Tensor
+from .files import PathLike, read_arrays, write_arrays
+
+_NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+def save(path: PathLike, model: Module) -> None:
+    """Write the model's parameters and buffers to a safetensors file, whole or not at all.
+
+    The names are those of `model.state_dict()`. Nothing is pickled: reading it runs no code.
+    Raises: CheckpointError where the file cannot be written.
+    """
+    write_arrays(path, host_arrays(model.state_dict()))
+
+
+def load(path: PathLike, model: Module) -> Module:
+    """Read a safetensors file into the model; returns the model.
+
+    A file from PyTorch fits too, where names and shapes agree. The model keeps its dtypes.
+    Raises: CheckpointError if the file is missing or damaged, or, naming every difference, if
+    it does not fit the model; the model is then unchanged.
+    """
+    arrays, _ = read_arrays(path)
+    put_into(model, arrays, str(Path(path)))
+    return model
+
+
+def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:
+    """Load arrays by name into the model, after comparing every name and shape."""
+    expected = {name: tuple(np.shape(value)) for name, value in model.state_dict().items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    differences = [
+        f"  {name}: expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
+        for name in dict.fromkeys([*expected, *found])
+        if expected.get(name) != found.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"load: {source!r} does not fit the model:\n"
+            + "\n".join(differences)
+            + "\nbuild the model with the arguments that it was saved with"
+        )
+    model.load_state_dict(arrays)
+
+
+def host_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The values of a state_dict as NumPy arrays."""
+    return {
+        name: backend.to_host(value.data if isinstance(value, Tensor) else value)
+        for name, value in state.items()
+    }
+
+
+class Checkpoints:
+    """A folder of checkpoints, `step-00000120.safetensors`; the newest `keep` of them stay.
+
+    Each is one file that appears whole, so a kill at any moment leaves the earlier ones as they
+    were.
+    """
+
+    def __init__(self, folder: PathLike, keep: int = 3) -> None:
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """The checkpoints, the newest first."""
+        found = self.folder.iterdir() if self.folder.is_dir() else []
+        return sorted((p for p in found if _NAME.fullmatch(p.name)), key=_step, reverse=True)
+
+    def write(self, step: int, arrays: dict[str, np.ndarray], state: Any) -> Path:
+        """Write the checkpoint of `step`, then drop the oldest ones and what a kill left half.
+
+        Raises: CheckpointError where it cannot be written.
+        """
+        path = self.folder / f"step-{step:08d}.safetensors"
+        write_arrays(path, arrays, state)
+        for old in [*self.paths()[self.keep :], *self.folder.glob(".step-*.part")]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> tuple[dict[str, np.ndarray], Any, list[str]] | None:
+        """(arrays, state, warnings) of the newest checkpoint that is whole; None without any.
+
+        warnings: one line for each newer checkpoint that was damaged.
+        Raises: CheckpointError if there are checkpoints and all are damaged.
+        """
+        warnings: list[str] = []
+        for path in self.paths():
+            try:
+                arrays, state = read_arrays(path)
+                if state is None:
+                    raise CheckpointError(f"cannot read {str(path)!r}: it is no checkpoint")
+                return arrays, state, warnings
+            except CheckpointError as error:
+                warnings.append(str(error))
+        if warnings:
+            raise CheckpointError(
+                "resume: no checkpoint can be read:\n  "
+                + "\n  ".join(warnings)
+                + "\nstart the run again in another folder"
+            )
+        return None
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """A nested state as JSON values; its arrays go to `arrays`, each under its place in the nest.
+
+    A dictionary becomes a list of pairs, because JSON would turn its integer keys to text.
+    """
+    if isinstance(value, dict):
+        pairs = [[key, pack(item, f"{name}.{key}", arrays)] for key, item in value.items()]
+        return {"dict": pairs}
+    if isinstance(value, list | tuple):
+        return {"list": [pack(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    data = value.data if isinstance(value, Tensor) else value
+    arrays[name] = backend.to_host(data)
+    return {"array": name}
+
+
+def unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """What `pack` was given, with lists for tuples and NumPy arrays for tensors."""
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {key: unpack(item, arrays) for key, item in value["dict"]}
+    if "list" in value:
+        return [unpack(item, arrays) for item in value["list"]]
+    return arrays[value["array"]]

@@ -1,0 +1,150 @@
+"""Every path of the convolution is the reference's convolution, and its own adjoint."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import kernels
+from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
+
+from .cases import cases, close
+
+
+class OneGroup:
+    """A CPU path with the signatures of the package."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def conv_forward(self, x, w, b, window, groups):
+        return self.path.conv_forward(x, w, b, window)
+
+    def conv_input_grad(self, g, w, window, groups):
+        return self.path.conv_input_grad(g, w, window)
+
+    def conv_weight_grad(self, x, g, window, groups):
+        return self.path.conv_weight_grad(x, g, window)
+
+
+@pytest.fixture(params=["rows", "rows without BLAS", "columns", "columns, small tiles"])
+def path(request, monkeypatch):
+    if request.param == "rows without BLAS":
+        monkeypatch.setattr(blas, "_gemm", {})
+    if request.param == "columns, small tiles":
+        monkeypatch.setattr(cpu_columns, "TILE", 100)
+    return OneGroup(cpu_rows if "rows" in request.param else cpu_columns)
+
+
+def agrees(path, case):
+    window, x, w, b, g, groups, _ = case
+    close(
+        path.conv_forward(x, w, b, window, groups), reference.conv_forward(x, w, b, window, groups)
+    )
+    close(
+        path.conv_input_grad(g, w, window, groups), reference.conv_input_grad(g, w, window, groups)
+    )
+    close(
+        path.conv_weight_grad(x, g, window, groups),
+        reference.conv_weight_grad(x, g, window, groups),
+    )
+
+
+@given(cases())
+def test_each_cpu_path_agrees_with_the_loops(path, case):
+    agrees(path, case)
+
+
+@given(cases(max_groups=3))
+@pytest.mark.parametrize("path", [portable, kernels], ids=["portable", "dispatched"])
+def test_groups_too(path, case):
+    agrees(path, case)
+
+
+@given(cases(max_groups=2))
+def test_inputs_stay_as_they_are(case):
+    before = [np.copy(a) for a in (case.x, case.w, case.g)]
+    kernels.conv_forward(case.x, case.w, case.b, case.window, case.groups)
+    kernels.conv_input_grad(case.g, case.w, case.window, case.groups)
+    kernels.conv_weight_grad(case.x, case.g, case.window, case.groups)
+    for array, copy in zip((case.x, case.w, case.g), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@given(cases(max_groups=2))
+def test_both_gradients_are_transposes(case):
+    """⟨conv(x, w), g⟩ = ⟨x, input_grad(g, w)⟩ = ⟨w, weight_grad(x, g)⟩"""
+    window, groups = case.window, case.groups
+    x, w, g = (a.astype(np.float64) for a in (case.x, case.w, case.g))
+    y = kernels.conv_forward(x, w, None, window, groups)
+    right, size = np.vdot(y, g), np.abs(y * g).sum() + 1
+    dx = kernels.conv_input_grad(g, w, window, groups)
+    dw = kernels.conv_weight_grad(x, g, window, groups)
+    assert abs(np.vdot(x, dx) - right) <= 1e-12 * size * np.sqrt(x.size)
+    assert abs(np.vdot(w, dw) - right) <= 1e-12 * size * np.sqrt(w.size)
+
+
+@given(cases(), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_one_bad_pixel_reaches_what_it_touches_and_nothing_else(path, case, bad):
+    window, x, w, b, g, groups, random = case
+    x, g = x.copy(), g.copy()
+    x[tuple(random.integers(x.shape))] = bad
+    with np.errstate(invalid="ignore"):
+        agreed = (
+            np.isfinite(f(x, w, b, window, groups))
+            for f in (path.conv_forward, reference.conv_forward)
+        )
+        np.testing.assert_array_equal(*agreed)
+        dw = (f(x, g, window, groups) for f in (path.conv_weight_grad, reference.conv_weight_grad))
+        np.testing.assert_array_equal(*map(np.isfinite, dw))
+        g[tuple(random.integers(g.shape))] = bad
+        dx = (f(g, w, window, groups) for f in (path.conv_input_grad, reference.conv_input_grad))
+        np.testing.assert_array_equal(*map(np.isfinite, dx))
+
+
+def test_infinities_raise_no_warning():
+    window = kernels.window("conv2d", (4, 4), 3, 1, "same")
+    x, w = np.full((2, 1, 4, 4), np.inf, "f"), np.zeros((2, 1, 3, 3), "f")
+    for channels in (1, 8):
+        many = np.repeat(x, channels, 1), np.repeat(w, channels, 1)
+        assert np.isnan(kernels.conv_forward(*many, None, window, 1)).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 5), (0, 20, 5, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_images_give_no_output_and_zero_gradient(shape, dtype):
+    x, w = np.zeros(shape, dtype), np.ones((4, shape[1], 3, 3), dtype)
+    window = kernels.window("conv2d", shape[2:], 3, 2, 1)
+    y = kernels.conv_forward(x, w, np.ones(4, dtype), window, 1)
+    assert y.shape == (0, 4, 3, 3)
+    assert kernels.conv_input_grad(y, w, window, 1).shape == shape
+    dw = kernels.conv_weight_grad(x, y, window, 1)
+    assert dw.shape == w.shape
+    assert not dw.any()
+
+
+def test_other_types_take_the_portable_path():
+    window = kernels.window("conv2d", (4, 4), 3)
+    x, w = np.ones((1, 1, 4, 4), np.float16), np.ones((1, 1, 3, 3), np.float16)
+    y = kernels.conv_forward(x, w, None, window, 1)
+    assert y.dtype == np.float16
+    assert (y == 9).all()
+    mixed = kernels.conv_forward(x.astype(np.float32), w.astype(np.float64), None, window, 1)
+    assert mixed.dtype == np.float64
+
+
+def test_thin_kernels_go_by_columns_and_others_by_rows():
+    window = kernels.window("conv2d", (8, 8), 3)
+    assert dispatch._convolution(window, 3) is cpu_columns
+    assert dispatch._convolution(window, 32) is cpu_rows
+
+
+@given(cases(), st.integers(0, 20))
+def test_rows_and_images_are_the_same_numbers(case, batch):
+    x = np.repeat(case.x[:1], batch, 0) + np.arange(batch).reshape(-1, 1, 1, 1)
+    for images in (x, case.x, np.ascontiguousarray(case.x)):
+        rows = layout.as_rows(images)
+        assert rows.flags.c_contiguous
+        np.testing.assert_array_equal(layout.as_images(rows), images)
+        assert layout.as_rows(layout.as_images(rows)) is not None
+        assert np.shares_memory(layout.as_rows(layout.as_images(rows)), rows) or not rows.size

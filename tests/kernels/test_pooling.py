@@ -1,0 +1,150 @@
+"""Pooling agrees with the reference, to the last tie."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import kernels
+from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference
+
+from .cases import cases, close
+
+
+@pytest.fixture(params=["dispatched", "portable", "small tiles"])
+def path(request, monkeypatch):
+    if request.param == "small tiles":
+        monkeypatch.setattr(cpu_pool, "TILE", 50)
+    return portable if request.param == "portable" else kernels
+
+
+@given(cases(distinct=False))
+def test_maximum_and_its_first_place(path, case):
+    y, index = path.max_pool(case.x, case.window)
+    right, first = reference.max_pool(case.x, case.window)
+    np.testing.assert_array_equal(y, right)
+    np.testing.assert_array_equal(index, first)
+    assert y.dtype == case.x.dtype
+    assert index.dtype == np.uint8
+    g = case.pooled()
+    close(path.max_unpool(g, index, case.window), reference.max_unpool(g, first, case.window))
+    close(path.max_take(case.x, index, case.window), reference.max_take(case.x, first, case.window))
+
+
+@given(cases())
+def test_average(path, case):
+    close(path.avg_pool(case.x, case.window), reference.avg_pool(case.x, case.window))
+    g = case.pooled()
+    close(path.avg_unpool(g, case.window), reference.avg_unpool(g, case.window))
+
+
+@given(cases(distinct=False))
+def test_unpooling_is_the_transpose_of_taking_and_of_averaging(path, case):
+    x, g = case.x.astype(np.float64), case.pooled().astype(np.float64)
+    _, index = path.max_pool(x, case.window)
+    for there, back in (
+        (path.max_take(x, index, case.window), path.max_unpool(g, index, case.window)),
+        (path.avg_pool(x, case.window), path.avg_unpool(g, case.window)),
+    ):
+        assert abs(np.vdot(there, g) - np.vdot(x, back)) <= 1e-12 * (np.abs(x).sum() + 1) * 10
+
+
+@given(cases(distinct=False), st.lists(st.sampled_from([np.nan, np.inf, -np.inf]), min_size=1))
+def test_nan_and_infinity_pass_and_are_not_invented(path, case, bad):
+    window, x, g = case.window, case.x.copy(), case.pooled().copy()
+    for value in bad:
+        x[tuple(case.random.integers(x.shape))] = value
+        g[tuple(case.random.integers(g.shape))] = value
+    y, index = path.max_pool(x, window)
+    right, first = reference.max_pool(x, window)
+    np.testing.assert_array_equal(y, right)
+    np.testing.assert_array_equal(index, first)
+    with np.errstate(invalid="ignore"):
+        pairs = (
+            (path.max_unpool(g, index, window), reference.max_unpool(g, first, window)),
+            (path.avg_pool(x, window), reference.avg_pool(x, window)),
+            (path.avg_unpool(g, window), reference.avg_unpool(g, window)),
+        )
+    for found, expected in pairs:
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+
+
+def test_a_sum_that_overflows_is_no_reason_for_infinity():
+    window = kernels.window("max_pool2d", (4, 4), 2, 2)
+    x = np.full((1, 1, 4, 4), 3e38, np.float32)
+    y, index = kernels.max_pool(x, window)
+    assert (y == x[0, 0, 0, 0]).all()
+    assert kernels.max_unpool(y, index, window).sum(dtype=np.float64) == y.sum(dtype=np.float64)
+
+
+def test_pooled_images_flatten_without_a_copy():
+    window = kernels.window("max_pool2d", (4, 4), 2, 2)
+    y, _ = kernels.max_pool(np.zeros((5, 3, 4, 4), np.float32), window)
+    assert np.shares_memory(y.reshape(5, -1), y)
+
+
+def test_a_window_of_more_than_256_taps():
+    window = kernels.window("max_pool2d", (17, 17), 17)
+    x = np.zeros((1, 1, 17, 17), np.float32)
+    x[0, 0, 16, 16] = 1
+    y, index = kernels.max_pool(x, window)
+    assert y.item() == 1
+    assert index.item() == 288
+    np.testing.assert_array_equal(kernels.max_unpool(y, index, window), x)
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 0, 4, 4)])
+def test_no_images(path, shape):
+    window = kernels.window("max_pool2d", shape[2:], 2, 2)
+    x = np.zeros(shape, np.float32)
+    y, index = path.max_pool(x, window)
+    assert y.shape == (*shape[:2], 2, 2)
+    assert path.max_unpool(y, index, window).shape == shape
+    assert path.max_take(x, index, window).shape == y.shape
+    assert path.avg_pool(x, window).shape == y.shape
+    assert path.avg_unpool(y, window).shape == shape
+
+
+@pytest.fixture(params=[1, 1000, 1 << 20])
+def tile(request, monkeypatch):
+    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param)
+
+
+@given(
+    cases(max_groups=2, distinct=False), st.sampled_from([1, 2, (1, 2), (3, 1)]), st.integers(0, 1)
+)
+def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, overlap):
+    window, x, w, b, _, groups, random = case
+    try:
+        pool = kernels.window("max_pool2d", window.out, size, 1 if overlap else size)
+    except ValueError:
+        pool = kernels.window("max_pool2d", window.out, 1)
+    right, first = kernels.max_pool(kernels.conv_forward(x, w, b, window, groups), pool)
+    y, index = kernels.conv_pool(x, w, b, window, groups, pool)
+    np.testing.assert_array_equal(y, right)  # whole numbers: sums are exact in any order
+    np.testing.assert_array_equal(index, first)
+    assert y.dtype == x.dtype
+    g = random.integers(-2, 3, y.shape).astype(x.dtype)
+    dw = kernels.conv_pool_weight_grad(x, g, index, window, groups, pool)
+    expected = kernels.conv_weight_grad(x, kernels.max_unpool(g, index, pool), window, groups)
+    close(dw, expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_in_one_passes_nan_and_infinity_like_the_two_in_turn(bad):
+    window = kernels.window("conv2d", (6, 6), 3, 1, "same")
+    pool = kernels.window("max_pool2d", (6, 6), 2, 2)
+    random = np.random.default_rng(0)
+    x, w = random.normal(size=(2, 1, 6, 6)), random.normal(size=(3, 1, 3, 3))
+    x[1, 0, 2, 3] = bad
+    right, first = kernels.max_pool(kernels.conv_forward(x, w, None, window, 1), pool)
+    y, index = kernels.conv_pool(x, w, None, window, 1, pool)
+    np.testing.assert_allclose(y, right, atol=1e-12)
+    np.testing.assert_array_equal(index, first)
+    x[1, 0, 2, 3] = 0
+    g = random.normal(size=y.shape)
+    g[0, 1, 2, 1] = bad
+    dw = kernels.conv_pool_weight_grad(x, g, index, window, 1, pool)
+    expected = kernels.conv_weight_grad(x, kernels.max_unpool(g, index, pool), window, 1)
+    np.testing.assert_allclose(dw, expected, atol=1e-12)

@@ -1,0 +1,64 @@
+"""Defaults, memory order and errors of products."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import ops
+from minidl.errors import ShapeError
+
+
+def test_tensordot_sums_two_axes_by_default():
+    a, b = np.arange(24.0).reshape(2, 3, 4), np.arange(24.0).reshape(3, 4, 2)
+    np.testing.assert_array_equal(ops.tensordot(a, b).numpy(), np.tensordot(a, b))
+    assert ops.tensordot(a, b, 0).shape == (2, 3, 4, 3, 4, 2)
+
+
+def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does():
+    a = md.Tensor(np.asfortranarray(np.ones((3, 4))))
+    a.requires_grad = True
+    seen = []
+    with md.graph.observe(lambda kind, name, layer, value, sources: seen.append((kind, value))):
+        (a @ np.ones((4, 2))).sum().backward()
+    by_left = [v for k, v in seen if k == "backward" and v.shape == (3, 4)]
+    assert by_left[0].flags.f_contiguous
+    np.testing.assert_array_equal(a.grad.numpy(), np.full((3, 4), 2.0))
+
+
+def test_operators_are_the_operations():
+    a, b = md.tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert (a @ b).numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]
+    assert (b @ a).numpy().tolist() == [[3.0, 4.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a, b: ops.matmul(a, a), r"matmul: .*equal k, got \(2, 3\) @ \(2, 3\)"),
+        (lambda a, b: ops.matmul(2.0, a), r"matmul: .* got \(\) @ \(2, 3\)"),
+        (lambda a, b: ops.matmul(a, 2.0), r"matmul: .* got \(2, 3\) @ \(\)"),
+        (lambda a, b: ops.matmul(a[0], a[0, :2]), r"matmul: .* got \(3,\) @ \(2,\)"),
+        (
+            lambda a, b: ops.matmul(np.ones((2, 1, 3)), np.ones((3, 3, 1))),
+            r"matmul: the leading axes of \(2, 1, 3\) and \(3, 3, 1\) do not broadcast",
+        ),
+        (lambda a, b: ops.einsum("ij->i", a, b), "einsum: 'ij->i' does not describe"),
+        (lambda a, b: ops.einsum("ijk->i", a), "einsum: .* one letter per axis"),
+        (lambda a, b: ops.einsum("ii->i", b @ b), "einsum: 'ii->i' does not describe"),
+        (lambda a, b: ops.einsum("ij->ii", a), "einsum: 'ij->ii' does not describe"),
+        (lambda a, b: ops.einsum("ij->k", a), "einsum: 'ij->k' does not describe"),
+        (lambda a, b: ops.einsum("i.->i", a), "einsum: 'i.->i' does not describe"),
+        (lambda a, b: ops.einsum("ij,ij->ij", a, b), "einsum: .*axis 'i' has lengths 2 and 3"),
+        (
+            lambda a, b: ops.tensordot(a, b, ([0, 1], [0])),
+            r"tensordot: expected as many axes of a as of b, got \(0, 1\) and \(0,\)",
+        ),
+        (lambda a, b: ops.tensordot(a, a, 1), "einsum: .*has lengths 3 and 2"),
+        (lambda a, b: ops.tensordot(a, b, 3), "tensordot: "),
+        (lambda a, b: ops.tensordot(a, b, ([2], [0])), "tensordot: axis 2"),
+        (lambda a, b: ops.tensordot(a, b, ([0], [2])), "tensordot: axis 2"),
+    ],
+)
+def test_errors_name_the_call(call, words):
+    with pytest.raises(ShapeError, match=words):
+        call(np.ones((2, 3)), np.ones((3, 3)))

@@ -1,0 +1,104 @@
+"""Kinks by the stated convention, numerics at the ends of the range, defaults, errors."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import ops
+from minidl.errors import ConfigError, ShapeError
+from tests.ops.gradients import gradient
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "expected"),
+    [
+        (ops.abs, [-1.0, 0.0, -0.0, 2.0], [-1.0, 0.0, 0.0, 1.0]),
+        (lambda x: ops.clip(x, 0.0, 1.0), [-0.1, 0.0, 0.5, 1.0, 1.1], [0.0, 1.0, 1.0, 1.0, 0.0]),
+        (lambda x: ops.clip(x, low=0.0), [-0.1, 0.0, 9.0], [0.0, 1.0, 1.0]),
+        (lambda x: ops.clip(x, high=0.0), [-9.0, 0.0, 0.1], [1.0, 1.0, 0.0]),
+        (lambda x: ops.clip(x, 0.5, 0.5), [0.4, 0.5, 0.6], [0.0, 1.0, 0.0]),
+        (lambda x: ops.maximum(x, 1.0), [0.0, 1.0, 2.0], [0.0, 0.5, 1.0]),
+        (lambda x: ops.minimum(x, 1.0), [0.0, 1.0, 2.0], [1.0, 0.5, 0.0]),
+        (lambda x: ops.maximum(x, x), [3.0], [1.0]),
+        (lambda x: ops.power(x, 0.0), [0.0, 2.0], [0.0, 0.0]),
+        (lambda x: ops.power(x, 1.0), [0.0, 2.0], [1.0, 1.0]),
+        (lambda x: ops.power(x, 2.0), [0.0, -3.0], [0.0, -6.0]),
+        (lambda b: ops.power(0.0, b), [1.0, 2.0], [0.0, 0.0]),
+    ],
+)
+def test_convention_at_the_kink(f, x, expected):
+    with np.errstate(all="raise"):
+        assert gradient(f, x) == expected
+
+
+def test_ties_of_maximum_and_minimum_are_halved_on_both_sides():
+    a, b = [1.0, 2.0, 3.0], [2.0, 2.0, 2.0]
+    assert gradient(ops.maximum, a, b) == [[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]]
+    assert gradient(ops.minimum, a, b) == [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
+
+
+def test_the_branch_not_taken_never_spoils_the_gradient():
+    with np.errstate(all="ignore"):
+        for f in (
+            lambda x: ops.where(x.data > 0, ops.log(x), 0.0 * x),
+            lambda x: ops.relu(x) * 1.0,
+            lambda x: ops.elu(x),
+        ):
+            assert np.all(np.isfinite(gradient(f, [2.0, 800.0])))
+    x = md.tensor([1.0, -1.0], requires_grad=True)
+    ops.relu(x).backward([np.inf, np.inf])
+    assert x.grad.numpy().tolist() == [np.inf, 0.0]
+
+
+def test_small_arguments_keep_their_digits():
+    tiny = np.array([1e-12])
+    assert ops.expm1(tiny).item() == math.expm1(1e-12)
+    assert ops.log1p(tiny).item() == math.log1p(1e-12)
+
+
+def test_clip_has_no_bounds_by_default():
+    assert ops.clip(np.array([-1e308, 1e308])).numpy().tolist() == [-1e308, 1e308]
+
+
+def test_clip_that_is_turned_around():
+    with pytest.raises(ConfigError, match=r"clip: expected low <= high, got \[1.0, 0.0\]"):
+        ops.clip([0.5], 1.0, 0.0)
+    with pytest.raises(ConfigError, match=r"clip: expected low <= high"):
+        ops.clip([0.5], float("nan"), 0.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "logaddexp", "where"],
+)
+def test_shapes_that_do_not_broadcast(name):
+    op, choice = getattr(ops, name), ([[True]] if name == "where" else [])
+    with pytest.raises(ShapeError, match=rf"{name}: .*broadcast.* got \(2,\) and \(3,\)"):
+        op(*choice, np.zeros(2), np.zeros(3))
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "sigmoid", "gelu", "divide", "softplus"])
+def test_integers_become_float32(name):
+    whole = np.array([1, 2])
+    args = (whole, whole) if name == "divide" else (whole,)
+    assert getattr(ops, name)(*args).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "negative", "abs", "square", "relu", "clip"])
+def test_integers_stay_integers_where_the_value_is_one(name):
+    whole = np.array([-1, 2])
+    args = (whole, whole) if name in ("add", "multiply") else (whole,)
+    y = getattr(ops, name)(*args)
+    assert y.dtype.kind == ("f" if name == "clip" else "i") or name == "clip"
+
+
+def test_where_takes_any_condition():
+    x = np.array([1.0, 2.0])
+    for condition in ([True, False], [1, 0], md.tensor([3.0, 0.0]), np.array([True, False])):
+        assert ops.where(condition, x, -x).numpy().tolist() == [1.0, -2.0]
+    assert gradient(lambda a, b: ops.where([True, False], a, b), [1.0, 2.0], [3.0, 4.0]) == [
+        [1.0, 0.0],
+        [0.0, 1.0],
+    ]

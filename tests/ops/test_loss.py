@@ -1,0 +1,100 @@
+"""Conventions, numerics, defaults and errors of the losses."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import ops
+from minidl.errors import ConfigError, DataError, DTypeError, ShapeError
+
+
+def gradient(f, x):
+    leaf = md.tensor(x, dtype="float64", requires_grad=True)
+    f(leaf).backward()
+    return leaf.grad.numpy().tolist()
+
+
+def test_kinks():
+    assert gradient(lambda p: ops.l1_loss(p, [1.0, 1.0]), [1.0, 3.0]) == [0.0, 0.5]
+    assert gradient(lambda p: ops.huber_loss(p, [0.0] * 4), [0.0, 1.0, -1.0, 5.0]) == [
+        *(0.0, 0.25, -0.25, 0.25),
+    ]
+
+
+def test_huber_is_quadratic_up_to_delta_and_linear_beyond():
+    zero = np.zeros(1)
+    assert ops.huber_loss([0.5], zero).item() == 0.125
+    assert ops.huber_loss([3.0], zero).item() == 2.5
+    assert ops.huber_loss([3.0], zero, 2.0).item() == 4.0
+    assert ops.huber_loss([3.0], zero, delta=4.0).item() == 4.5
+
+
+def test_cross_entropy_of_equal_logits_is_the_logarithm_of_their_number():
+    assert ops.cross_entropy(np.zeros((2, 8)), [0, 7]).item() == pytest.approx(np.log(8))
+    assert gradient(lambda x: ops.cross_entropy(x, [1, 0]), [[0.0, 0.0], [0.0, 0.0]]) == [
+        [0.25, -0.25],
+        [-0.25, 0.25],
+    ]
+
+
+def test_losses_of_large_logits_are_finite():
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        assert ops.cross_entropy(np.array([[1000.0, 0.0]]), [1]).item() == 1000.0
+        assert ops.cross_entropy(np.array([[1000.0, 0.0]]), [0]).item() == 0.0
+        assert ops.binary_cross_entropy(np.array([1000.0]), [1.0]).item() == 0.0
+        assert ops.binary_cross_entropy(np.array([-1000.0]), [1.0]).item() == 1000.0
+
+
+def test_labels_of_any_integer_type():
+    x = np.array([[0.0, 1.0], [2.0, 0.0]])
+    expected = ops.cross_entropy(x, [0, 1]).item()
+    for labels in (np.array([0, 1], np.uint8), md.tensor([0, 1]), np.array([0, 1], np.int16)):
+        assert ops.cross_entropy(x, labels).item() == expected
+
+
+X = np.zeros((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: ops.cross_entropy(X[0], [0]),
+            ShapeError,
+            r"cross_entropy: .* got \(3,\) and \(1,\)",
+        ),
+        (lambda: ops.cross_entropy(X, [0]), ShapeError, r"cross_entropy: .* \(2, 3\) and \(1,\)"),
+        (lambda: ops.cross_entropy(X, [[0], [1]]), ShapeError, "cross_entropy: expected logits"),
+        (lambda: ops.cross_entropy(X[:0], []), ShapeError, "cross_entropy: .* N, K >= 1"),
+        (lambda: ops.cross_entropy(X, [0.0, 1.0]), DTypeError, "integer labels, got dtype float32"),
+        (lambda: ops.cross_entropy(X, [True, False]), DTypeError, "integer labels, got dtype bool"),
+        (
+            lambda: ops.cross_entropy(X, [0, 3]),
+            DataError,
+            r"labels in 0\.\.2 \(logits \(2, 3\)\), got 3 at position 1; .*one output per class",
+        ),
+        (lambda: ops.cross_entropy(X, [-1, 0]), DataError, r"got -1 at position 0"),
+        (
+            lambda: ops.mse_loss(X, X[0]),
+            ShapeError,
+            r"mse_loss: expected equal shapes, got \(2, 3\)",
+        ),
+        (
+            lambda: ops.mse_loss(X, X[:, :2]),
+            ShapeError,
+            r"mse_loss: expected shapes that broadcast",
+        ),
+        (lambda: ops.l1_loss(X, X[:1]), ShapeError, "l1_loss: expected equal shapes"),
+        (lambda: ops.huber_loss(X, X[0]), ShapeError, "huber_loss: expected equal shapes"),
+        (lambda: ops.huber_loss(X, X, 0.0), ConfigError, "huber_loss: expected delta > 0, got 0"),
+        (lambda: ops.huber_loss(X, X, float("nan")), ConfigError, "huber_loss: expected delta > 0"),
+        (
+            lambda: ops.binary_cross_entropy(X, X[0]),
+            ShapeError,
+            "binary_cross_entropy: expected eq",
+        ),
+    ],
+)
+def test_errors_name_the_call(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

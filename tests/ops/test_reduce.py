@@ -1,0 +1,123 @@
+"""Ties, the ends of the range, defaults and errors of reductions."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import ops
+from minidl.errors import DTypeError, ShapeError
+
+
+def gradient(f, x, u=None):
+    leaf = md.tensor(x, dtype="float64", requires_grad=True)
+    f(leaf).backward(u)
+    return leaf.grad.numpy().tolist()
+
+
+def test_max_and_min_share_equally_among_ties():
+    x = [[1.0, 3.0, 3.0], [3.0, 0.0, 1.0]]
+    third = 1 / 3
+    assert gradient(ops.max, x) == [[0.0, third, third], [third, 0.0, 0.0]]
+    assert gradient(lambda t: ops.max(t, 1), x, [1.0, 2.0]) == [[0.0, 0.5, 0.5], [2.0, 0.0, 0.0]]
+    assert gradient(lambda t: ops.min(t, 0), [[1.0, 2.0], [1.0, 3.0]], [4.0, 5.0]) == [
+        [2.0, 5.0],
+        [2.0, 0.0],
+    ]
+    assert gradient(ops.min, [[0.0, 0.0], [0.0, 0.0]]) == [[0.25, 0.25], [0.25, 0.25]]
+
+
+def test_extremes_of_nan_are_nan_and_pass_no_gradient():
+    x = [1.0, np.nan, 2.0]
+    assert np.isnan(ops.max(np.array(x)).item())
+    assert gradient(ops.max, x) == [0.0, 0.0, 0.0]
+
+
+def test_norm_at_zero_and_at_the_ends_of_the_range():
+    assert gradient(ops.norm, [0.0, 0.0]) == [0.0, 0.0]
+    assert gradient(lambda x: ops.norm(x, 1), [[3.0, 4.0], [0.0, 0.0]], [1.0, 1.0]) == [
+        [0.6, 0.8],
+        [0.0, 0.0],
+    ]
+    with np.errstate(over="raise", under="raise"):
+        assert ops.norm(np.array([3e200, 4e200])).item() == pytest.approx(5e200)
+        assert ops.norm(np.array([3e-200, 4e-200])).item() == pytest.approx(5e-200)
+        assert ops.norm(np.zeros((2, 0)), 1).numpy().tolist() == [0.0, 0.0]
+    assert ops.norm(np.array([np.inf, 1.0])).item() == np.inf
+    assert np.isnan(ops.norm(np.array([np.nan, 1.0])).item())
+
+
+def test_logsumexp_neither_overflows_nor_makes_nan():
+    with np.errstate(over="raise", invalid="raise"):
+        assert ops.logsumexp(np.array([1000.0, 1000.0])).item() == 1000 + np.log(2)
+        assert gradient(ops.logsumexp, [1000.0, 1000.0]) == pytest.approx([0.5, 0.5])
+    with np.errstate(divide="ignore"):
+        assert ops.logsumexp(np.array([-np.inf, -np.inf])).item() == -np.inf
+    assert ops.logsumexp(np.array([np.inf, 0.0])).item() == np.inf
+
+
+def test_defaults():
+    x = np.arange(6.0).reshape(2, 3)
+    for name, value in {
+        **{"sum": 15.0, "mean": 2.5, "max": 5.0, "min": 0.0, "var": 35 / 12},
+        **{"std": np.sqrt(35 / 12), "norm": np.sqrt(55), "logsumexp": np.log(np.exp(x).sum())},
+    }.items():
+        op = getattr(ops, name)
+        assert op(x).shape == ()
+        assert op(x).item() == pytest.approx(value, rel=1e-14)
+        assert op(x, keepdims=True).shape == (1, 1)
+        assert op(x, 1).shape == op(x, axis=-1).shape == (2,)
+        assert op(x, 1, keepdims=True).shape == (2, 1)
+        assert op(x, (0, 1)).shape == op(x, ()).shape[2:] == ()
+    assert ops.var(x, 1, 1).numpy().tolist() == [1.0, 1.0]
+    assert ops.var(x, 1, ddof=1).numpy().tolist() == [1.0, 1.0]
+    assert ops.std(x, 1, ddof=1, keepdims=True).numpy().tolist() == [[1.0], [1.0]]
+    assert ops.sum(x, 1, True).shape == (2, 1)
+
+
+def test_var_of_one_element_is_zero():
+    assert ops.var(np.array([3.0])).item() == 0.0
+    assert gradient(ops.var, [3.0]) == [0.0]
+
+
+def test_mean_of_nothing_is_nan_and_sums_are_zero():
+    assert np.isnan(ops.mean(np.zeros((2, 0)), 1).numpy()).tolist() == [True, True]
+    assert ops.sum(np.zeros((2, 0)), 1).numpy().tolist() == [0.0, 0.0]
+    assert ops.mean(np.zeros((0, 2)), 1).shape == (0,)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("int32", "i"), ("bool", "i")])
+def test_sum_of_integers_is_an_integer(dtype, kind):
+    y = ops.sum(np.ones(3, dtype))
+    assert (y.item(), y.dtype.kind) == (3, kind)
+    assert ops.mean(np.ones(3, dtype)).dtype == np.float32
+    assert ops.cumsum(np.ones(3, "int32"), 0).dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: ops.sum(np.zeros(3), 1),
+            ShapeError,
+            r"sum: axis 1 is outside the 1 axes .*\(3,\)",
+        ),
+        (lambda: ops.sum(np.zeros(3), -2), ShapeError, "sum: axis -2 is outside"),
+        (lambda: ops.sum(np.zeros((2, 2)), (0, -2)), ShapeError, "sum: an axis is named twice"),
+        (lambda: ops.sum(np.zeros(3), 0.0), DTypeError, "sum: expected an axis that is an int"),
+        (lambda: ops.sum(np.zeros(3), True), DTypeError, "sum: expected an axis that is an int"),
+        (lambda: ops.mean(np.zeros(3), 1), ShapeError, "mean: axis 1"),
+        (lambda: ops.var(np.zeros(3), 1), ShapeError, "var: axis 1"),
+        (lambda: ops.var(np.zeros(1), ddof=1), ShapeError, "var: expected more than 1 elements"),
+        (lambda: ops.var(np.zeros((2, 0)), 1), ShapeError, r"var: expected more than 0 .*\(2, 0\)"),
+        (lambda: ops.max(np.zeros((2, 0)), 1), ShapeError, r"max: expected elements.*\(2, 0\)"),
+        (lambda: ops.min(np.zeros(0)), ShapeError, "min: expected elements along axis None"),
+        (lambda: ops.max(np.zeros(2), 1), ShapeError, "max: axis 1"),
+        (lambda: ops.logsumexp(np.zeros(0)), ShapeError, "logsumexp: expected elements"),
+        (lambda: ops.logsumexp(np.zeros(2), 1), ShapeError, "logsumexp: axis 1"),
+        (lambda: ops.norm(np.zeros(2), 1), ShapeError, "norm: axis 1"),
+        (lambda: ops.cumsum(np.zeros(2), 1), ShapeError, "cumsum: axis 1"),
+    ],
+)
+def test_errors_name_the_call(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

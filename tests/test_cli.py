@@ -1,0 +1,311 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import backend, runs
+from minidl.errors import CheckpointError, ConfigError
+from minidl.runs import Config, Run
+from minidl.train import History, load
+
+click = pytest.importorskip("click", reason="click is not installed")
+cv2 = pytest.importorskip("cv2")
+
+from click.testing import CliRunner  # noqa: E402
+
+from minidl.cli import cli  # noqa: E402
+
+FILES = ["checkpoint", "config.json", "curves.png", "gradients.png", "history.csv"]
+FILES += ["model.safetensors"]
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def paint(folder, seed=0, count=8, size=8):
+    """Colour images of two classes, "dark" and "light"."""
+    rng = np.random.default_rng(seed)
+    for name, low in (("dark", 0), ("light", 150)):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(low, low + 100, (size, size, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f"{i}.png"), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    paint(folder / "train")
+    paint(folder / "test", seed=1, count=4)
+    return folder
+
+
+OPTIONS = ("--model", "mlp", "--epochs", 3, "--batch-size", 4, "--quiet", "--lr", 0.01)
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "one"
+    return out, call("train", "--data", images, *OPTIONS, "--out", out)
+
+
+def test_train_fills_the_folder_and_prints_what_came_out(trained):
+    out, output = trained
+    assert sorted(os.listdir(out)) == FILES
+    for text in ("Dense", "16 images to train on", "test accuracy", "history.csv", "time"):
+        assert text in output
+    assert len(History.from_csv(out / "history.csv")) == 12
+
+
+def test_config_holds_what_rebuilds_the_run(trained, images):
+    content = json.loads((trained[0] / "config.json").read_text())
+    assert content["options"]["data"] == str(images)
+    assert content["options"]["model"] == "mlp" and content["options"]["lr"] == 0.01
+    assert content["data"]["classes"] == ["dark", "light"]
+    assert content["data"]["image_shape"] == [3, 8, 8]
+    assert len(content["data"]["normalize"]["mean"]) == 3
+    assert content["versions"]["minidl"] == minidl.__version__
+    assert content["machine"]["cpus"] == os.cpu_count()
+
+
+def test_evaluate_and_predict_agree_with_the_training(trained, images):
+    out, output = trained
+    measured = call("evaluate", out)
+    accuracy = float(measured.split("test accuracy")[1].split()[0])
+    assert f"test accuracy      {accuracy:.2%}" in output
+    paths = sorted((images / "test").rglob("*.png"))
+    lines = call("predict", out, *paths).splitlines()[1:]
+    found = [line.split()[-2] for line in lines]
+    right = np.mean([name == path.parent.name for name, path in zip(found, paths, strict=True)])
+    assert right == accuracy > 0.8
+    assert all(0.5 <= float(line.split()[-1]) <= 1 for line in lines)
+
+
+def test_predict_brings_any_image_to_the_model(trained, tmp_path):
+    cv2.imwrite(str(tmp_path / "gray.jpg"), np.full((31, 17), 250, np.uint8))
+    (tmp_path / "bad.png").write_text("no image")
+    output = call("predict", trained[0], tmp_path / "gray.jpg", tmp_path / "bad.png", code=2)
+    assert "gray.jpg  light" in output
+    assert "error: load_image" in output and "bad.png" in output
+
+
+def test_a_grey_model_reads_colour_files_in_grey(images, tmp_path):
+    out = tmp_path / "grey"
+    call("train", "--data", images, "--gray", "--size", 6, *OPTIONS, "--out", out)
+    assert Run.open(out).shape == (1, 6, 6)
+    output = call("predict", out, next((images / "test" / "dark").iterdir()))
+    assert "dark" in output
+
+
+def test_resume_equals_the_run_that_never_stopped(trained, images, tmp_path):
+    out = tmp_path / "two"
+    short = list(OPTIONS)
+    short[short.index("--epochs") + 1] = 1
+    call("train", "--data", images, *short, "--out", out)
+    call("train", "--resume", "--epochs", 3, "--quiet", "--out", out)
+    weights = [load(folder / "model.safetensors", Run.open(folder).model).state_dict()
+               for folder in (trained[0], out)]  # fmt: skip
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(value, weights[1][name])
+    assert json.loads((out / "config.json").read_text())["options"]["epochs"] == 3
+    output = call("train", "--resume", "--lr", 0.5, "--out", out, code=2)
+    assert "lr: was 0.01, is 0.5" in output
+    first = call("train", "--data", images, *OPTIONS, "--out", tmp_path / "new", "--resume")
+    assert "test accuracy" in first
+
+
+def test_a_class_folder_is_split_and_bad_files_are_named(tmp_path):
+    folder = paint(tmp_path / "flat", count=10)
+    (folder / "dark" / "broken.png").write_bytes(b"\x89PNG nothing")
+    arguments = ("train", "--data", folder, *OPTIONS, "--validation", 0.25)
+    output = call(*arguments, "--out", tmp_path / "a", code=2)
+    assert "broken.png" in output and "error:" in output
+    output = call(*arguments, "--out", tmp_path / "b", "--skip-bad", "--no-standardize")
+    assert "15 images to train on, 5 to validate with, 5 to test with" in output
+    assert json.loads((tmp_path / "b" / "config.json").read_text())["data"]["normalize"] is None
+
+
+def test_ctrl_c_says_how_to_go_on(images, tmp_path, monkeypatch):
+    from minidl.train.loop import Loop
+
+    real = Loop._one_step
+
+    def interrupted(self, *batch):
+        real(self, *batch)
+        if self.step == 5:
+            os.kill(os.getpid(), 2)
+
+    monkeypatch.setattr(Loop, "_one_step", interrupted)
+    out = tmp_path / "run"
+    output = call("train", "--data", images, *OPTIONS, "--out", out, code=130)
+    assert "stopped at step 6" in output and "--resume" in output
+    assert len(History.from_csv(out / "history.csv")) == 6
+    monkeypatch.undo()
+    assert "test accuracy" in call("train", "--out", out, "--resume", "--quiet")
+
+
+def test_a_diverging_run_says_what_to_do(images, tmp_path):
+    out = tmp_path / "run"
+    output = call(
+        "train", "--data", images, *OPTIONS, "--init", "normal:1e20", "--out", out, code=2
+    )
+    assert "error: fit: " in output and "learning rate" in output
+    assert sorted(os.listdir(out)) == FILES
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--optimizer", "adm"], "'adm' is not one of"),
+        (["--lr", "-0.1"], "lr: expected a number above 0, got -0.1"),
+        (["--lr", "nan"], "lr: expected a number above 0"),
+        (["--lr", "x"], "not a valid float"),
+        (["--init", "he_norm"], "he_normal"),
+        (["--init", "normal:x"], "normal:0.3"),
+        (["--init", "nothing:1"], "normal:0.3"),
+        (["--epochs", "0"], "epochs: expected an int of at least 1"),
+        (["--batch-size", "0"], "batch-size"),
+        (["--clip-norm", "0"], "clip-norm"),
+        (["--validation", "1.5"], "between 0 and 1"),
+        (["--seed", "-1"], "seed"),
+        (["--data", "no-such-folder"], "there is no folder"),
+        (["--root", "."], "need no folder"),
+        (["--size", "9"], "only with a folder"),
+        (["--resume"], "--resume needs --out"),
+    ],
+)
+def test_bad_options(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in call("train", *options, code=2)
+    assert not list(tmp_path.rglob("checkpoint"))
+
+
+def test_a_full_folder_is_not_overwritten(trained, images, tmp_path):
+    before = (trained[0] / "history.csv").read_bytes()
+    output = call("train", "--data", images, "--out", trained[0], code=2)
+    assert "is not empty" in output and "--resume" in output
+    assert (trained[0] / "history.csv").read_bytes() == before
+    (tmp_path / "file").write_text("")
+    assert "is a file" in call("train", "--data", images, "--out", tmp_path / "file", code=2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    output = call("train", "--data", images, "--out", tmp_path / "mine", "--resume", code=2)
+    assert "is not empty" in output
+
+
+def test_a_full_or_read_only_disk_is_found_before_training(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 1000))
+    with pytest.raises(CheckpointError, match="free some space"):
+        runs.train(Config(data=str(images), model="mlp"), tmp_path / "a", progress=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        runs.train(Config(data=str(images)), tmp_path / "file" / "a", progress=False)
+
+
+def test_a_folder_that_is_no_run(tmp_path, trained):
+    assert "no run folder" in call("evaluate", tmp_path, code=2)
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0], copy)
+    (copy / "config.json").write_text("{")
+    assert "damaged" in call("evaluate", copy, code=2)
+    (copy / "config.json").write_bytes((trained[0] / "config.json").read_bytes())
+    (copy / "model.safetensors").write_bytes(b"1")
+    assert "damaged" in call("evaluate", copy, code=2)
+
+
+def test_datasets_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path))
+    output = call("datasets")
+    for text in ("digits", "60,000 + 10,000", "fashion-mnist", "cifar10", str(tmp_path)):
+        assert text in output
+
+
+def test_several_seeds_share_their_test_images(images, tmp_path):
+    config = Config(data=str(images / "train"), model="mlp", epochs=1, batch_size=4, lr=0.01)
+    results = runs.train_seeds(config, [0, 1], tmp_path, progress=False)
+    assert sorted(os.listdir(tmp_path)) == ["seed-0", "seed-1"]
+    losses = [result.history.steps["loss"] for result in results]
+    assert (losses[0] != losses[1]).any()
+    first, second = (runs.load_data(r.config, progress=False).test.images for r in results)
+    np.testing.assert_array_equal(first, second)
+    for result in results:
+        assert result.test == Run.open(result.out).evaluate(progress=False)
+
+
+@pytest.mark.parametrize("name", ["article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn"])
+def test_every_model_fits_the_images(name):
+    model = Config(model=name, init="lecun_normal").build_model((3, 12, 12), 4)
+    assert model(np.zeros((2, 3, 12, 12), np.float32)).shape == (2, 4)
+    with pytest.raises(ConfigError, match="square"):
+        Config(model=name).build_model((3, 12, 13), 4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_has_a_rate(name):
+    model = Config(model="mlp").build_model((1, 4, 4), 2)
+    assert Config(optimizer=name).build_optimizer(model).lr > 0
+    assert Config(optimizer=name, lr=0.5).build_optimizer(model).lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("constant", 1, 1), ("step", 1, 0.01), ("exponential", 1, 0.0105),
+        ("inverse-time", 1, 0.1), ("cosine", 1, 0), ("one-cycle", 0.04, 0),
+    ],
+)  # fmt: skip
+def test_schedules(name, first, last):
+    schedule = Config(lr=1.0, schedule=name).build_schedule(100)
+    rates = [1.0] * 100 if schedule is None else [schedule(step) for step in range(100)]
+    assert rates[0] == pytest.approx(first, abs=1e-3)
+    assert rates[-1] == pytest.approx(last, abs=2e-3)
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    warm = Config(lr=1.0, schedule=name, warmup=10).build_schedule(100)
+    assert warm(0) == pytest.approx(rates[0] / 10)
+
+
+def test_clips():
+    assert Config().build_clip() is None
+    model = Config(model="mlp").build_model((1, 4, 4), 2)
+    parameters = model.parameters()
+    for p in parameters:
+        p.grad = minidl.tensor(np.full(p.shape, 5.0))
+    Config(clip_value=2.0).build_clip()(parameters)
+    assert {float(np.abs(p.grad.numpy()).max()) for p in parameters} == {2.0}
+    Config(clip_norm=1.0).build_clip()(parameters)
+    total = sum((p.grad.numpy() ** 2).sum() for p in parameters)
+    assert total == pytest.approx(1, rel=1e-4)
+
+
+def test_unknown_options_in_a_file():
+    with pytest.raises(ConfigError, match="unknown options flavour"):
+        Config.from_dict({"flavour": 1})
+    with pytest.raises(ConfigError, match="gray"):
+        Config(gray=1).check()
+
+
+def test_the_seed_decides_the_weights():
+    backend.manual_seed(5)
+    first, second = (Config(seed=3).build_model((1, 8, 8), 2).state_dict() for _ in range(2))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_python_m_and_a_missing_click():
+    run = subprocess.run(
+        [sys.executable, "-m", "minidl", "--version"], capture_output=True, text=True
+    )
+    assert run.returncode == 0 and minidl.__version__ in run.stdout
+    code = "import sys; sys.modules['click'] = None; import runpy; runpy.run_module('minidl')"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 2 and "pip install 'minidl[demos]'" in run.stderr

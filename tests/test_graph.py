@@ -1,0 +1,404 @@
+"""The record and the sweep: accumulation, freeing, memory, depth, no_grad, threads, observers."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl as md
+from minidl import graph
+from minidl.errors import GradientError, ShapeError
+from tests.ops.cases import CASES
+
+
+def leaf(*values, dtype="float64"):
+    return md.tensor(list(values), dtype=dtype, requires_grad=True)
+
+
+# The sweep
+
+
+def test_a_chain_of_100_000_operations():
+    x = leaf(1.0, 2.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    y.backward([3.0, 4.0])
+    assert x.grad.numpy().tolist() == [3.0, 4.0]
+    del y  # nor is the graph freed by recursion
+
+
+def test_a_ladder_of_diamonds_is_walked_once():
+    x = leaf(1.0)
+    y = x
+    for _ in range(60):  # 2^60 paths
+        y = 0.5 * y + 0.5 * y
+    y.sum().backward()
+    assert x.grad.item() == 1.0
+
+
+def test_each_pullback_runs_once_and_only_where_it_is_needed():
+    runs = []
+
+    def op(*inputs):
+        pulls = [(t, lambda g, y, i=i: runs.append(i) or g) for i, t in enumerate(inputs)]
+        return graph.record(sum(t.data for t in inputs), *pulls)
+
+    a, b, c = leaf(1.0), md.tensor([2.0]), leaf(3.0)
+    y = op(a, b, c)
+    (y * 2.0 + y * y).backward()
+    assert sorted(runs) == [0, 2]
+    assert b.grad is None
+
+
+def test_a_shared_input_gets_the_sum():
+    x = leaf(3.0, 5.0)
+    (x * x + x * 2.0 + x).sum().backward()
+    assert x.grad.numpy().tolist() == [9.0, 13.0]
+
+
+def test_passes_add_up_and_leave_the_first_gradient_alone():
+    x = leaf(3.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    first = x.grad
+    y.backward(retain_graph=True)
+    assert (first.item(), x.grad.item()) == (6.0, 12.0)
+    y.backward([10.0])
+    assert x.grad.item() == 72.0
+
+
+def test_gradients_lie_only_on_leaves():
+    x, constant = leaf(3.0), md.tensor([1.0])
+    middle = x * 2.0
+    (middle * constant).backward()
+    assert x.grad.item() == 2.0
+    assert middle.grad is None
+    assert constant.grad is None
+
+
+def test_a_leaf_is_its_own_gradient():
+    x = leaf(3.0)
+    x.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_a_gradient_is_nobody_elses_array():
+    x, z = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    u = np.array([5.0, 6.0])
+    y = x + z
+    y.backward(u)
+    for a, b in ((x.grad, z.grad), (x.grad, y), (x.grad, x)):
+        assert not np.shares_memory(a.data, b.data)
+    assert not np.shares_memory(x.grad.data, u)
+    u[:] = 0
+    assert x.grad.numpy().tolist() == [5.0, 6.0]
+
+
+def test_a_gradient_lies_in_memory_as_its_value_does():
+    x = md.Tensor(np.asfortranarray(np.ones((3, 4))))
+    x.requires_grad = True
+    (x * np.ones((3, 4))).sum().backward()
+    assert x.grad.data.flags.f_contiguous
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_broadcast_inputs_get_the_sum(seed):
+    rng = np.random.default_rng(seed)
+    full = tuple(int(n) for n in rng.integers(1, 4, rng.integers(1, 4)))
+    small = tuple(1 if rng.random() < 0.5 else n for n in full)[rng.integers(len(full) + 1) :]
+    x = md.tensor(rng.normal(size=small), dtype="float64", requires_grad=True)
+    u, w = rng.normal(size=full), rng.normal(size=full)
+    (x * w).backward(u)
+    expected = np.zeros(small)
+    for i in np.ndindex(full):
+        at = tuple(0 if n == 1 else k for k, n in zip(i[len(full) - len(small) :], small))  # noqa: B905
+        expected[at] += u[i] * w[i]
+    assert x.grad.shape == small
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_mixed_precision_gives_each_input_its_own_dtype():
+    x = md.tensor([1.0], requires_grad=True)
+    z = md.tensor([2.0], dtype="float64", requires_grad=True)
+    y = x * z
+    assert y.dtype == np.float64
+    y.backward()
+    assert (x.grad.dtype, z.grad.dtype) == (np.float32, np.float64)
+
+
+# Freeing
+
+
+def test_a_graph_is_freed_by_the_first_pass():
+    x = leaf(2.0)
+    y = x * x
+    y.backward()
+    with pytest.raises(
+        GradientError, match=r"'multiply' .*freed by an earlier .*retain_graph=True"
+    ):
+        y.backward()
+    assert x.grad.item() == 4.0
+
+
+def test_retain_and_create_graph_keep_it():
+    for keep in ({"retain_graph": True}, {"create_graph": True}):
+        x = leaf(2.0)
+        y = x * x
+        y.backward(**keep)
+        y.backward()
+        assert x.grad.item() == 8.0
+
+
+def test_create_graph_makes_gradients_that_can_be_differentiated():
+    x = leaf(2.0)
+    (x * x * x).backward(create_graph=True)
+    first = x.grad
+    assert first.item() == 12.0
+    x.grad = None
+    first.backward()
+    assert x.grad.item() == 12.0
+    x.grad = None
+    (x * x).backward()
+    assert not x.grad.requires_grad
+
+
+def test_create_graph_adds_to_a_gradient_that_is_there():
+    x = leaf(2.0)
+    (x * x).backward(create_graph=True)
+    (x * x * x).backward(create_graph=True)
+    total = x.grad
+    assert total.item() == 16.0
+    x.grad = None
+    total.backward()
+    assert x.grad.item() == 14.0  # 2 + 6x
+
+
+def test_memory_goes_without_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(*range(1, 5))
+        middle = x * 2.0
+        watched = [weakref.ref(middle)]
+        y = md.ops.softmax(middle.sqrt()).log().sum()
+        watched.append(weakref.ref(y))
+        del middle
+        y.backward()
+        del y
+        assert [w() for w in watched] == [None, None]
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_the_sweep_frees_as_it_goes():
+    x, gone = leaf(1.0), []
+    old = graph.record(x.data, (x, lambda g, y: gone.append(watched() is None) or g))
+    young = x * 2.0
+    watched = weakref.ref(young)
+    late = old * 1.0 + young * 1.0
+    del young
+    late.backward()
+    assert gone == [True]
+
+
+@pytest.mark.parametrize("name", md.ops.__all__)
+def test_no_operation_makes_a_reference_cycle(name):
+    def once():
+        arrays, kwargs = CASES[name].draw(np.random.default_rng(0))
+        xs = [md.tensor(a, dtype=a.dtype, requires_grad=a.dtype.kind == "f") for a in arrays]
+        y = CASES[name].function(name, kwargs)(*xs)
+        y.backward(np.ones(y.shape))
+        floats = [i for i, x in enumerate(xs) if x.requires_grad]
+
+        def total(*given):
+            args = list(arrays)
+            for i, t in zip(floats, given, strict=True):
+                args[i] = t
+            return CASES[name].function(name, kwargs)(*args).sum()
+
+        given = [arrays[i] for i in floats]
+        md.jvp(total, tuple(given), tuple(given))
+        return weakref.ref(y)
+
+    once()
+    gc.collect()
+    gc.disable()
+    try:
+        watched = once()
+        assert watched() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+# no_grad, errors, threads
+
+
+def test_no_grad_records_nothing_and_can_be_left_again():
+    x = leaf(2.0)
+    with md.no_grad():
+        assert not graph.is_recording()
+        y = x * x
+        with md.enable_grad():
+            assert graph.is_recording()
+            z = x * x
+        assert not (x + 1.0).requires_grad
+    assert graph.is_recording()
+    assert not y.requires_grad
+    assert y.node is None
+    assert z.requires_grad
+    assert (x * x).requires_grad
+
+
+def test_an_island_of_no_grad_is_a_constant():
+    x = leaf(3.0)
+    with md.no_grad():
+        constant = x * x
+    (x * constant).backward()
+    assert x.grad.item() == 9.0
+    x.grad = None
+    (x * (x * x).detach()).backward()
+    assert x.grad.item() == 9.0
+
+
+def test_state_is_restored_after_an_error():
+    x = leaf(1.0)
+
+    def broken(g, y):
+        raise ZeroDivisionError
+
+    for create in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            graph.record(x.data, (x, broken)).backward(create_graph=create)
+        assert graph.is_recording()
+    with pytest.raises(ZeroDivisionError), md.no_grad():
+        raise ZeroDivisionError
+    assert graph.is_recording()
+
+
+def test_no_grad_holds_for_one_thread():
+    inside, done, found = threading.Event(), threading.Event(), []
+
+    def other():
+        with md.no_grad():
+            inside.set()
+            done.wait(10)
+            found.append((leaf(1.0) * 2.0).requires_grad)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait(10)
+    found.append((leaf(1.0) * 2.0).requires_grad)
+    done.set()
+    thread.join()
+    assert found == [True, False]
+
+
+def test_threads_build_and_sweep_their_own_graphs():
+    results = [None] * 4
+
+    def work(k):
+        x = leaf(float(k + 1))
+        y = x
+        for _ in range(300):
+            y = y * 1.0 + x * 0.5
+        y.sum().backward()
+        results[k] = x.grad.item()
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [151.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: md.tensor([1.0]).backward(),
+            GradientError,
+            r"backward: expected a result that needs a gradient, got shape \(1,\), dtype float32",
+        ),
+        (
+            lambda: (leaf(1.0, 2.0) * 2.0).backward(),
+            GradientError,
+            r"backward: expected a scalar, got shape \(2,\); reduce it with \.sum",
+        ),
+        (
+            lambda: (leaf(1.0, 2.0) * 2.0).backward(np.ones(3)),
+            ShapeError,
+            r"backward: expected a gradient of shape \(2,\), got \(3,\)",
+        ),
+        (
+            lambda: (leaf(1.0, 2.0) * 2.0).backward(md.tensor(1.0)),
+            ShapeError,
+            r"backward: expected a gradient of shape \(2,\), got \(\)",
+        ),
+    ],
+)
+def test_errors(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_the_cotangent_of_one_element_is_one_in_its_shape():
+    x = leaf(2.0)
+    y = (x * x).reshape(1, 1)
+    y.backward()
+    assert x.grad.numpy().tolist() == [4.0]
+    x = leaf(2.0)
+    (x * x).backward(np.array([1], dtype=int))
+    assert x.grad.numpy().tolist() == [4.0]
+
+
+# Names and observers
+
+
+def test_nodes_are_named_after_the_operation():
+    x = leaf(0.5, 0.25)
+    for name in ("exp", "relu", "softmax", "logsumexp"):
+        assert getattr(md.ops, name)(x).node.name == name
+    assert graph.record(x.data, (x, lambda g, y: g), name="mine").node.name == "mine"
+    orders = [(x + 1.0).node.order for _ in range(3)]
+    assert orders == sorted(set(orders))
+
+
+def test_integers_and_bools_are_never_recorded():
+    x = leaf(1.0)
+    assert not x.astype(int).requires_grad
+    assert not (x > 0).requires_grad
+
+
+def test_an_observer_sees_operations_and_pullbacks():
+    seen = []
+    x = leaf(1.0, 2.0)
+    with graph.observe(lambda *event: seen.append(event)):
+        with graph.running("layer 1"):
+            y = (x * 3.0).sum()
+        y.backward()
+    x.sum()
+    kinds = [(kind, name, layer) for kind, name, layer, _, _ in seen]
+    assert kinds == [
+        ("forward", "multiply", "layer 1"),
+        ("forward", "sum", "layer 1"),
+        ("backward", "sum", "layer 1"),
+        ("backward", "multiply", "layer 1"),
+    ]
+    values = [np.asarray(value).tolist() for _, _, _, value, _ in seen]
+    assert values == [[3.0, 6.0], 9.0, [1.0, 1.0], [3.0, 3.0]]
+    assert [len(sources) for *_, sources in seen] == [2, 1, 1, 1]
+
+
+def test_an_observer_sees_what_is_not_recorded_too():
+    seen = []
+    with graph.observe(lambda *event: seen.append(event[1])), md.no_grad():
+        md.tensor([1.0]).exp()
+    assert seen == ["exp"]
