@@ -13,7 +13,7 @@ import minidl as md
 from minidl.lab.cnn import A, B, Recipe, build, evaluate, images
 from minidl.plot import COLORS, new_figure, write_figure
 
-STEPS, SEED = 100, 0
+EPOCHS, SEED = 4, 0
 OUT = Path("runs/demos/clipping.png")
 Clip = Callable[[md.nn.Module], float]
 CLIPS: dict[str, Clip | None] = {
@@ -40,7 +40,7 @@ def run(recipe: Recipe, clip: Clip | None) -> tuple[list[float], float]:
     optimizer = md.optim.SGD(model.parameters(), recipe.rate)
     loader = md.data.DataLoader(train, 64, shuffle=True, seed=SEED, drop_last=True)
     with np.errstate(all="ignore"):
-        while len(norms) < STEPS:
+        for _ in range(EPOCHS):
             for x, labels in loader:
                 optimizer.zero_grad()
                 loss = md.ops.cross_entropy(model(x), labels)

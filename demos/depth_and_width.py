@@ -29,10 +29,10 @@ def main() -> None:
     found = {"weights N(0, 0.15²)": table(0.15), "He weights": table("he_normal")}
     figure, axes = new_figure(10, 4.6, 1, 2)
     for axis, (title, values) in zip(axes, found.items(), strict=True):
-        picture = axis.imshow(values, cmap="RdBu_r", vmin=-12, vmax=12, aspect="auto")
+        picture = axis.imshow(values, cmap="RdBu_r", vmin=-9, vmax=9, aspect="auto")
         for i, j in np.ndindex(values.shape):
-            axis.text(j, i, f"{values[i, j]:+.1f}", ha="center", va="center",
-                      color="white" if abs(values[i, j]) > 7 else "black")  # fmt: skip
+            axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center",
+                      color="white" if abs(values[i, j]) > 6 else "black")  # fmt: skip
         axis.grid(False)
         axis.set(title=title, xlabel="width (channels)", ylabel="depth (convolutions)")
         axis.set_xticks(range(len(WIDTHS)), WIDTHS)

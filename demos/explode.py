@@ -48,21 +48,24 @@ def consult(recipe: Recipe) -> md.health.Report:
 def draw(reports: dict, results: dict[str, dict[str, Run]], path: Path) -> None:
     """Above: the signal by layer. Below: the loss by step, with every cure."""
     figure, axes = new_figure(11, 7.6, 2, 2, gridspec_kw={"height_ratios": [1, 1.5]}, sharey="row")
+    color = dict(zip(CURES[next(iter(CURES))], ("black", *COLORS), strict=False))
     for column, (name, recipe) in enumerate(FAILURES.items()):
         above, below = axes[:, column]
         layers = range(1, recipe.depth + 1)
-        for color, label, shown in ((COLORS[1], name, recipe), (COLORS[0], "healthy", HEALTHY)):
-            above.plot(layers, signals(shown, SEED)[0], "o-", color=color, label=label)
+        above.plot(layers, signals(HEALTHY, SEED)[0], color=COLORS[0], label="healthy", linewidth=5,
+                   alpha=0.4)  # fmt: skip
+        above.plot(layers, signals(recipe, SEED)[0], "o-", color="black", label=name)
         above.set(yscale="log", xlabel="convolution", title=f"{name}\n{reports[name].regime}")
         above.legend(frameon=False, fontsize=8)
-        for color, (cure, run) in zip(("black", *COLORS), results[name].items(), strict=False):
+        for cure, run in results[name].items():
             steps = range(1, len(run.losses) + 1)
-            label = f"{cure}: {run.outcome}, step {run.steps}"
-            below.plot(steps, run.losses, color=color, label=label, linewidth=1.3)
-            if run.outcome == "diverged":  # the last finite loss
-                below.plot(run.steps - 1, run.losses[-2], "x", color=color, markersize=9)
+            ends = "NaN at" if run.outcome == "diverged" else f"{run.outcome}, stopped at"
+            style = {"color": color[cure], "linewidth": 1.3, "linestyle": "-"}
+            if cure == "no cure":
+                style |= {"linewidth": 2.2, "linestyle": "--", "zorder": 3}
+            below.plot(steps, run.losses, label=f"{cure}: {ends} step {run.steps}", **style)
         below.axhline(2.303, color="#666666", linestyle=":", linewidth=1)
-        below.set(xscale="log", yscale="log", xlabel="step (×: the next loss is NaN)")
+        below.set(xscale="log", yscale="log", xlabel="step")
         below.set_ylim(0.02, 1e9)
         below.legend(frameon=False, fontsize=8, loc="upper right")
     axes[0, 0].set_ylabel("output's root mean square\nbefore the first step")
@@ -94,7 +97,8 @@ def main() -> None:
     assert {n for n, run in b.items() if run.outcome == "trained"} == {"clip norm at 1", "rate/10"}
     print(
         "\nA signal that explodes is cured where it is made, by the scale of the weights; a rate"
-        f"\nthat is too high, at the step. No cure helps with both. Figure: {OUT / 'explode.png'}"
+        "\nthat is too high, at the step. None of these cures helps with both."
+        f"\nFigure: {OUT / 'explode.png'}"
     )
 
 

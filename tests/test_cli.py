@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import backend, runs
-from minidl.errors import CheckpointError, ConfigError
-from minidl.runs import Config, Run
+from minidl.runs import Run
 from minidl.train import History, load
 
 click = pytest.importorskip("click", reason="click is not installed")
@@ -203,15 +201,6 @@ def test_a_full_folder_is_not_overwritten(trained, images, tmp_path):
     assert "is not empty" in output
 
 
-def test_a_full_or_read_only_disk_is_found_before_training(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 1000))
-    with pytest.raises(CheckpointError, match="free some space"):
-        runs.train(Config(data=str(images), model="mlp"), tmp_path / "a", progress=False)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="cannot write"):
-        runs.train(Config(data=str(images)), tmp_path / "file" / "a", progress=False)
-
-
 def test_a_folder_that_is_no_run(tmp_path, trained):
     assert "no run folder" in call("evaluate", tmp_path, code=2)
     copy = tmp_path / "copy"
@@ -228,77 +217,6 @@ def test_datasets_are_listed(monkeypatch, tmp_path):
     output = call("datasets")
     for text in ("digits", "60,000 + 10,000", "fashion-mnist", "cifar10", str(tmp_path)):
         assert text in output
-
-
-def test_several_seeds_share_their_test_images(images, tmp_path):
-    config = Config(data=str(images / "train"), model="mlp", epochs=1, batch_size=4, lr=0.01)
-    results = runs.train_seeds(config, [0, 1], tmp_path, progress=False)
-    assert sorted(os.listdir(tmp_path)) == ["seed-0", "seed-1"]
-    losses = [result.history.steps["loss"] for result in results]
-    assert (losses[0] != losses[1]).any()
-    first, second = (runs.load_data(r.config, progress=False).test.images for r in results)
-    np.testing.assert_array_equal(first, second)
-    for result in results:
-        assert result.test == Run.open(result.out).evaluate(progress=False)
-
-
-@pytest.mark.parametrize("name", ["article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn"])
-def test_every_model_fits_the_images(name):
-    model = Config(model=name, init="lecun_normal").build_model((3, 12, 12), 4)
-    assert model(np.zeros((2, 3, 12, 12), np.float32)).shape == (2, 4)
-    with pytest.raises(ConfigError, match="square"):
-        Config(model=name).build_model((3, 12, 13), 4)
-
-
-@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
-def test_every_optimizer_has_a_rate(name):
-    model = Config(model="mlp").build_model((1, 4, 4), 2)
-    assert Config(optimizer=name).build_optimizer(model).lr > 0
-    assert Config(optimizer=name, lr=0.5).build_optimizer(model).lr == 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "first", "last"),
-    [
-        ("constant", 1, 1), ("step", 1, 0.01), ("exponential", 1, 0.0105),
-        ("inverse-time", 1, 0.1), ("cosine", 1, 0), ("one-cycle", 0.04, 0),
-    ],
-)  # fmt: skip
-def test_schedules(name, first, last):
-    schedule = Config(lr=1.0, schedule=name).build_schedule(100)
-    rates = [1.0] * 100 if schedule is None else [schedule(step) for step in range(100)]
-    assert rates[0] == pytest.approx(first, abs=1e-3)
-    assert rates[-1] == pytest.approx(last, abs=2e-3)
-    assert max(rates) == pytest.approx(1, abs=0.01)
-    warm = Config(lr=1.0, schedule=name, warmup=10).build_schedule(100)
-    assert warm(0) == pytest.approx(rates[0] / 10)
-
-
-def test_clips():
-    assert Config().build_clip() is None
-    model = Config(model="mlp").build_model((1, 4, 4), 2)
-    parameters = model.parameters()
-    for p in parameters:
-        p.grad = minidl.tensor(np.full(p.shape, 5.0))
-    Config(clip_value=2.0).build_clip()(parameters)
-    assert {float(np.abs(p.grad.numpy()).max()) for p in parameters} == {2.0}
-    Config(clip_norm=1.0).build_clip()(parameters)
-    total = sum((p.grad.numpy() ** 2).sum() for p in parameters)
-    assert total == pytest.approx(1, rel=1e-4)
-
-
-def test_unknown_options_in_a_file():
-    with pytest.raises(ConfigError, match="unknown options flavour"):
-        Config.from_dict({"flavour": 1})
-    with pytest.raises(ConfigError, match="gray"):
-        Config(gray=1).check()
-
-
-def test_the_seed_decides_the_weights():
-    backend.manual_seed(5)
-    first, second = (Config(seed=3).build_model((1, 8, 8), 2).state_dict() for _ in range(2))
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_python_m_and_a_missing_click():

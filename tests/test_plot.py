@@ -53,9 +53,7 @@ def test_curves_show_the_numbers(drawn):
     np.testing.assert_array_equal(validation.get_xdata(), [3, 7, 11])
     np.testing.assert_array_equal(validation.get_ydata(), history.epochs["validation_loss"])
     assert len(accuracy.get_lines()) == 3
-    np.testing.assert_array_equal(
-        rate.get_lines()[0].get_ydata(), history.steps["learning_rate"]
-    )
+    np.testing.assert_array_equal(rate.get_lines()[0].get_ydata(), history.steps["learning_rate"])
     assert all(axis.get_ylabel() for axis in (loss, accuracy, rate))
 
 
@@ -87,7 +85,9 @@ def test_gradients_show_each_layer_and_the_bad_step(drawn):
     assert axis.get_yscale() == "log"
     lines = {line.get_label(): line for line in axis.get_lines()}
     assert list(lines) == ["layer 0", "layer 1", "all layers", "not finite (step 11)"]
-    assert np.isnan(lines["layer 1"].get_ydata()[3]) and np.isnan(lines["all layers"].get_ydata()[11])
+    assert np.isnan(lines["layer 1"].get_ydata()[3]) and np.isnan(
+        lines["all layers"].get_ydata()[11]
+    )
     np.testing.assert_array_equal(lines["layer 0"].get_ydata(), history.steps["gradient_norm/0"])
 
 

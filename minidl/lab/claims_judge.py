@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .cnn import OUTCOMES, Recipe, Run, counts, runs
+from .cnn import Recipe, Run, counts, runs
 from .registry import Check
 
 CURED = 0.8  # a remedy that trains fewer than 8 of 10 networks is no cure
@@ -87,10 +87,6 @@ def tallied(title: str, results: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             "x": "",
             "y": f"share of {number} runs that trained",
             "bars": {name: trained(found) / number for name, found in results.items()},
-            "outcomes": {
-                name: [counts(found)[o] / number for o in OUTCOMES]
-                for name, found in results.items()
-            },
         },
         "counts": {"of": number} | {name: counts(found) for name, found in results.items()},
     }

@@ -28,7 +28,7 @@ def batch_norm_growth(batch: int) -> float:
     # The gradient is spread evenly in 1ᵀg = 0: its covariance is G = I - 11ᵀ/B. It passes the
     # gates D = diag(d), then BatchNorm's √B/‖Gh‖·(G - yyᵀ/B), where E 1/‖Gh‖² ~ 1/(B-3).
     gates = b / 2 - 0.5 - (b - 1) * both_on  # E dᵀG d = E [K - K²/B], K = dᵀ1
-    along = 0.5 + b * product  # E (dᵀy)²/B
+    along = 0.5 + (b - 1) * product  # E (dᵀy)²/B
     passed = (b - 2) / 2 - (gates - along) / b
     return passed * b / ((b - 1) * (b - 3) * next_variance)
 
@@ -43,51 +43,52 @@ def _batch_norm_layer(rng: np.random.Generator, n: int) -> theory.Layer:
     number="P5",
     title="BatchNorm makes the gradient explode at initialisation",
     source="Yang et al. 2019, corollary 3.10",
-    setup="BatchNorm + ReLU + Gaussian weights, width 768, batch 64, 16 layers, float64",
-    prediction="the gradient norm grows √(π/(π-1)) = 1.211 per layer (n ≫ batch ≫ 1)",
+    setup="BatchNorm + ReLU + Gaussian weights, width 512, batches of 8, 32 and 128, 14 layers, "
+    "float64",
+    prediction="the gradient norm grows √(π/(π-1)) = 1.211 per layer for large batches; more in "
+    "small ones, by an exact formula",
 )
 def batchnorm_explosion(seed: int, quick: bool) -> Result:
-    """The gradient's growth per layer through BatchNorm, at a batch and at its limit."""
+    """The gradient's growth per layer through BatchNorm, for batches and in their limit."""
     rng = theory.stream(seed, 5)
-    n, batch, depth, nets = (256, 32, 12, 20) if quick else (768, 64, 16, 20)
+    n, depth, nets = (128, 10, 20) if quick else (512, 14, 20)
     limit = math.pi / (math.pi - 1)
-    finite = batch_norm_growth(batch)
-    profile = np.zeros((nets, depth))
-    for i in range(nets):
-        layers = [_batch_norm_layer(rng, n) for _ in range(depth)]
-        u = theory.gaussian(rng, batch, n)
-        _, gradients = theory.through(layers, theory.gaussian(rng, batch, n), u - u.mean(0))
-        profile[i] = [np.log(np.linalg.norm(g)) for g in gradients[:-1]]
-    growth = (profile[:, 0] - profile[:, -1]) / (depth - 1)
-    measured = float(np.exp(growth.mean()))
-    # Width n corrects the gain by about batch/n times a small number; half a per cent is ten
-    # times what is seen at these sizes.
-    checks = [
-        theory.mean_check("ln gain, this batch", math.log(finite) / 2, growth, 0.005),
-        # The batch's own correction of the limit, computed, is all that is allowed besides.
-        theory.mean_check(
-            "ln gain, limit of large batches",
-            math.log(limit) / 2,
-            growth,
-            0.005 + abs(math.log(finite / limit)) / 2,
-        ),
-    ]
     backwards = list(range(depth))
-    norms = np.exp(profile.mean(0) - profile[:, -1].mean())[::-1]
+    checks = [Check("limit of the formula, B = 10⁷", limit, batch_norm_growth(10**7), 1e-6)]
+    rows: list[dict[str, Any]] = []
+    lines = {}
+    for batch in (8, 32) if quick else (8, 32, 128):
+        predicted = batch_norm_growth(batch)
+        logs = np.zeros((nets, depth))
+        for i in range(nets):
+            # One layer more in front: it brings the input's variance to that of the others.
+            layers = [_batch_norm_layer(rng, n) for _ in range(depth + 1)]
+            u = theory.gaussian(rng, batch, n)
+            _, gradients = theory.through(layers, theory.gaussian(rng, batch, n), u - u.mean(0))
+            logs[i] = [math.log(np.linalg.norm(g)) for g in gradients[-2:0:-1]]
+        growth = (logs[:, -1] - logs[:, 0]) / (depth - 1)
+        # Finite width is seen in no measurement (below 0.002 at n = 4B); it gets 0.003.
+        checks.append(
+            theory.mean_check(f"ln gain, batch {batch}", math.log(predicted) / 2, growth, 0.003)
+        )
+        measured = float(np.exp(growth.mean()))
+        rows.append({"batch": batch, "predicted": math.sqrt(predicted), "measured": measured})
+        lines[f"batch {batch}"] = (backwards, np.exp((logs - logs[:, :1]).mean(0)).tolist())
+    rows.append({"batch": "∞", "predicted": math.sqrt(limit), "measured": None})
     return Result(
         checks,
         holds(checks),
-        f"The gradient norm grows {measured:.4f} times per layer; theory says {math.sqrt(finite):.4f} "
-        f"at batch {batch} and {math.sqrt(limit):.4f} for large ones.",
-        [
-            {"batch": batch, "n": n, "predicted": math.sqrt(finite), "measured": measured},
-            {"batch": "∞", "n": "∞", "predicted": math.sqrt(limit), "measured": None},
-        ],
+        "The gradient norm grows "
+        + ", ".join(f"{r['measured']:.4f} (batch {r['batch']})" for r in rows[:-1])
+        + " times per layer; theory says "
+        + ", ".join(f"{r['predicted']:.4f}" for r in rows[:-1])
+        + f", and √(π/(π-1)) = {math.sqrt(limit):.4f} for large batches.",
+        rows,
         {
             "title": "Yang 2019: the gradient through BatchNorm + ReLU",
             "x": "layers passed backwards",
             "y": "gradient norm, relative",
-            "lines": {"measured": (backwards, norms.tolist())},
+            "lines": lines,
             "predicted": {"√(π/(π-1))": (backwards, [limit ** (i / 2) for i in backwards])},
             "log_y": True,
         },
@@ -99,14 +100,14 @@ def batchnorm_explosion(seed: int, quick: bool) -> Result:
     number="P6",
     title="A residual branch doubles the signal unless it is scaled",
     source="Hanin, Rolnick 2018; Zhang, Dauphin, Ma 2019 (Fixup)",
-    setup="x + a·W·relu(x), He weights, width 512, L = 16, float64",
+    setup="x + a·W·relu(x), He weights, width 256, L = 16, float64",
     prediction="the squared norms of signal and gradient grow (1 + a²)^L: 2^L for a = 1, e for "
     "a = 1/√L, 1 for a = 0",
 )
 def residual_scale(seed: int, quick: bool) -> Result:
     """Growth of signal and gradient through L residual blocks."""
     rng = theory.stream(seed, 6)
-    n, depth, nets = (200, 16, 24) if quick else (512, 16, 40)
+    n, depth, nets = (128, 16, 24) if quick else (256, 16, 60)
     checks, rows, lines = [], [], {}
     layers = list(range(depth + 1))
     for name, a in (("1", 1.0), ("1/√L", 1 / math.sqrt(depth)), ("0", 0.0)):
@@ -193,7 +194,10 @@ def shattered_gradients(seed: int, quick: bool) -> Result:
         # batch are never alike, so a pair of gradients that shares nothing has cosine -1/B.
         allowance = 4 / batch * passed * exact + 1 / batch
         samples = cosines[:, passed]
-        checks.append(theory.mean_check(f"cosine after {passed} layers", exact, samples, allowance))
+        if passed <= 4:  # further back the cosine is smaller than its own spread
+            checks.append(
+                theory.mean_check(f"cosine after {passed} layers", exact, samples, allowance)
+            )
         rows.append({"layers": passed, "2^-L": exact, "measured": float(samples.mean())})
     rows[0]["pairs on together"] = 2 * both_on
     layers_passed = list(range(depth + 1))

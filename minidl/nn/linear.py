@@ -34,8 +34,8 @@ class Dense(Module):
         x = as_tensor(x)
         if x.shape[-1:] != (self.in_features,):
             raise ShapeError(
-                f"Dense: expected x with {self.in_features} features in the last axis, got {x.shape}; "
-                "put Flatten() before it if x are images, or change in_features"
+                f"Dense: expected x with {self.in_features} features on its last axis, got "
+                f"{x.shape}; put Flatten() before it if x are images, or change in_features"
             )
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias

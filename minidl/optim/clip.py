@@ -51,7 +51,7 @@ def clip_grad_adaptive(params: Iterable[Tensor], ratio: float, eps: float = 1e-3
         xp, axes = array_module(g), tuple(range(1, g.ndim)) or None
         ratios = _norm(g, axes) / xp.maximum(_norm(w, axes), eps)
         largest = max(largest, float(ratios.max()))
-        g *= ratio / xp.maximum(ratios, ratio)
+        g /= xp.maximum(ratios / ratio, 1)
     return largest
 
 
@@ -63,12 +63,14 @@ def _norm(x: Array, axes: Any) -> Array:
 
 
 def _gradients(call: str, params: Iterable[Tensor]) -> list[tuple[Array, Array]]:
-    """(parameter, gradient) arrays where there is one; all finite."""
-    pairs = [(p.data, p.grad.data) for p in params if p.grad is not None and p.size]
-    bad = [i for i, (_, g) in enumerate(pairs) if not array_module(g).isfinite(g).all()]
+    """(parameter, gradient) where there is a gradient; all finite."""
+    found = [
+        (i, p.data, p.grad.data) for i, p in enumerate(params) if p.grad is not None and p.size
+    ]
+    bad = {i: g.shape for i, _, g in found if not array_module(g).isfinite(g).all()}
     if bad:
         raise GradientError(
-            f"{call}: expected finite gradients, got NaN or Inf in parameters {bad} of shapes "
-            f"{[pairs[i][1].shape for i in bad]}; lower the learning rate or the weights' scale"
+            f"{call}: expected finite gradients, got NaN or Inf in those of the parameters (by number) "
+            f"{bad}; nothing was clipped; use a smaller learning rate or smaller initial weights"
         )
-    return pairs
+    return [(w, g) for _, w, g in found]

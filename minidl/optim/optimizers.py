@@ -37,7 +37,6 @@ class Optimizer:
     def __post_init__(self) -> None:
         self.params = list(self.params)
         self.state: dict[str, Array] = {}  # of parameter 0: "0.step", "0.velocity", ...
-        self._free: dict[int, Array] = {}
         fit = [isinstance(p, Tensor) and p.requires_grad and p.is_leaf for p in self.params]
         if not fit or not all(fit) or len(set(self.params)) < len(fit):
             raise ConfigError(
@@ -66,19 +65,18 @@ class Optimizer:
                     f"{type(self).__name__}: expected a gradient {p.shape} on {p.device} for "
                     f"parameter {i}, got {g.shape} on {p.grad.device}"
                 )
-            if i not in self._free:
-                self._free[i] = p._module.empty_like(theta)
-                self.state = self._begin(i) | self.state
+            if f"{i}.step" not in self.state:
+                self.state |= self._begin(i)
             if self.decoupled:
                 theta *= 1 - lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * theta
             t, *slots = (self.state[f"{i}.{name}"] for name in ("step", *self.slots))
             t += 1
-            self.update(theta, g, lr, int(t), self._free[i], *slots)
+            self.update(theta, g, lr, int(t), p._module.empty_like(theta), *slots)
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
-        """Change theta and its slots in place; g must stay, free may be overwritten."""
+        """Change theta and its slots in place; g must stay, free is there to be overwritten."""
         raise NotImplementedError
 
     def _begin(self, i: int) -> dict[str, Array]:
@@ -93,9 +91,8 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a `state_dict`. Raises: CheckpointError listing all that does not fit."""
         begun = {name.partition(".")[0] for name in state}
-        new: dict[str, Array] = {}
-        for i in range(len(self.params)):
-            new |= self._begin(i) if str(i) in begun else {}
+        states = (self._begin(i) for i in range(len(self.params)) if str(i) in begun)
+        new: dict[str, Array] = {name: array for each in states for name, array in each.items()}
         shapes = {"lr": ()} | {name: array.shape for name, array in new.items()}
         same_shapes(f"{type(self).__name__}.load_state_dict", shapes, state)
         for name, array in new.items():

@@ -135,24 +135,24 @@ class Config:
         weights = self.initializer()
         if self.model == "mlp":
             return models.mlp(channels * height * width, classes=classes, init=weights)
-        build: Callable[..., Module] = {
+        makers: dict[str, Callable[..., Module]] = {
             "article": models.article_cnn,
             "vgg_small": models.vgg_small,
             "resnet_small": models.resnet_small,
             "deep_plain_cnn": functools.partial(models.deep_plain_cnn, self.depth, self.width),
-        }[self.model]
-        return build(init=weights, in_channels=channels, size=height, classes=classes)
+        }
+        return makers[self.model](init=weights, in_channels=channels, size=height, classes=classes)
 
     def build_optimizer(self, model: Module) -> Any:
         """The optimizer of the model's parameters."""
         return OPTIMIZERS[self.optimizer][0](model.parameters(), self.rate)
 
-    def build_schedule(self, steps: int) -> Callable[[int], float] | None:
+    def build_schedule(self, steps: int) -> Callable[[float], float] | None:
         """step -> rate over a run of `steps`; None where it stays constant."""
         if self.schedule == "constant" and not self.warmup:
             return None
         rate, third = self.rate, max(1, math.ceil(steps / 3))
-        make: dict[str, Callable[[], Callable[[int], float]]] = {
+        make: dict[str, Callable[[], Callable[[float], float]]] = {
             "constant": lambda: optim.constant(rate),
             "step": lambda: optim.step_decay(rate, third, 0.1),
             "exponential": lambda: optim.exponential_decay(rate, 0.01 ** (1 / steps)),

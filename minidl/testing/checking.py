@@ -152,7 +152,7 @@ def _project(
         else:
             raise problem.error(
                 f"nothing could be checked: {TRIES} points nearby have two slopes each; is f "
-                "continuous?"
+                "continuous, and computed in float64 throughout?"
             )
 
 

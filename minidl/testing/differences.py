@@ -9,13 +9,12 @@ direction d for its inputs, the projected gradient is the one number
 Truncation costs h²·y''', rounding eps·y/h; h = eps^(1/3) balances them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 Arrays = list[np.ndarray]
-Function = Callable[[Arrays], Arrays]
 
 EPS = float(np.finfo(np.float64).eps)
 STEP = EPS ** (1 / 3)
@@ -48,12 +47,34 @@ def dot_abs(first: Arrays, second: Arrays) -> float:
     return float(sum(np.sum(np.abs(a * b)) for a, b in zip(first, second, strict=True)))
 
 
+class Function(Protocol):
+    """Arrays to arrays."""
+
+    def __call__(self, arrays: Arrays) -> Arrays: ...
+
+    def floor(self, arrays: Arrays) -> float:
+        """The size of the numbers that an output is computed from, where it may be far smaller."""
+        ...
+
+
+def rounded(f: Function, values: Arrays, y: Arrays, u: Arrays, step: float) -> float:
+    """How far rounding to eps can move Σ u·y/h."""
+    least = f.floor(values)
+    return EPS / step * dot_abs([np.maximum(np.abs(a), least) for a in y], u)
+
+
+def terms(values: Arrays, y: Arrays, u: Arrays) -> float:
+    """The size Σ|u·y|/|x| of what a gradient is summed from: one that is 0 may have cancelled."""
+    size = max((float(np.abs(x).max(initial=0)) for x in values), default=0.0)
+    return dot_abs(y, u) / max(size, 0.01)
+
+
 @dataclass(frozen=True)
 class Projection:
     """uᵀJd twice, and how far apart in units of the terms it is summed from.
 
     rounding: how far the rounding of y alone, 2·eps·Σ|u·y|/h, can drive them apart, in the same
-    units: what no difference of this step can resolve.
+    units: no difference over this step resolves less.
     """
 
     numeric: float
@@ -77,7 +98,7 @@ def project(
     size = dot_abs(dy, u) + dot_abs(gradient, d)
     if size == 0:
         return Projection(numeric, analytic, 0.0, 0.0)
-    rounding = 2 * EPS / step * dot_abs(plus, u)
+    rounding = 2 * rounded(f, values, plus, u, step)
     return Projection(numeric, analytic, abs(numeric - analytic) / size, rounding / size)
 
 
@@ -108,7 +129,7 @@ def find_kink(f: Function, values: Arrays, u: Arrays, d: Arrays, order: int) -> 
 
     step = STEP / 8
     near, far = slopes(step), slopes(STEP)
-    rounding = 100 * EPS / step * dot_abs(here, u)
+    rounding = 100 * rounded(f, values, here, u, step)
     if jump(near) > rounding and not jump(near) < 0.5 * jump(far):
         return Kink(order, dot(near[0], u), dot(near[1], u))
     return None

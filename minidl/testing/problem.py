@@ -9,7 +9,7 @@ from ..errors import GradientError
 from ..functional import vjp
 from ..graph import Node, Pullback, no_grad
 from ..tensor import Tensor, as_tensor, tensor
-from .differences import Arrays
+from .differences import Arrays, terms
 
 
 class Problem:
@@ -45,9 +45,13 @@ class Problem:
         return [y]
 
     def __call__(self, arrays: Arrays) -> Arrays:
-        """The values alone."""
-        with no_grad():
+        """The values alone; a step may leave the domain of f, so NumPy's warnings say nothing."""
+        with no_grad(), np.errstate(all="ignore"):
             return [y.numpy() for y in self.call([Tensor(a.copy()) for a in arrays])]
+
+    def floor(self, arrays: Arrays) -> float:
+        """A value is taken to be computed from numbers of its own size."""
+        return 0.0
 
     def gradient(self, arrays: Arrays, u: Arrays, dtype: Any = np.float64) -> Arrays:
         """Jᵀu by a backward pass, with everything checked about it but its values."""
@@ -100,7 +104,16 @@ class Problem:
 
     def _checked(self, name: str, x: Tensor, pullback: Pullback) -> Pullback:
         def checked(g: Tensor, y: Tensor) -> Tensor:
+            before = [g.numpy().copy(), y.numpy().copy()]
             gx = pullback(g, y)
+            if not all(
+                np.array_equal(a, t.numpy(), equal_nan=True)
+                for a, t in zip(before, (g, y), strict=True)
+            ):
+                raise self.error(
+                    f"the pullback of '{name}' changes the gradient or the output that it is "
+                    "given: expected them untouched"
+                )
             # Larger is right where x was broadcast: the engine sums such a gradient.
             fits = gx.ndim >= x.ndim and all(
                 n in (m, 1) for n, m in zip(x.shape[::-1], gx.shape[::-1], strict=False)
@@ -137,6 +150,11 @@ class Gradient(Problem):
         _, pull = vjp(lambda *xs: self.first.call(list(xs))[0], *tensors[:n])
         found = pull(tensors[n])
         return [found] if n == 1 else list(found)
+
+    def floor(self, arrays: Arrays) -> float:
+        """A gradient is summed from terms that may cancel."""
+        *xs, u = arrays
+        return terms(xs, self.first(xs), [u])
 
 
 def _nodes(outputs: list[Tensor]) -> Iterator[Node]:

@@ -236,6 +236,7 @@ class Loop:
     ) -> None:
         for line in damaged:
             warnings.warn(f"resume: {line}; going on from an earlier one", stacklevel=4)
+        assert self.out is not None
         trainer, identity = self.trainer, state["run"]
         if trainer.seed is None:
             self.loader.seed = identity["seed"]

@@ -42,14 +42,14 @@ def cases(draw, max_groups: int = 1, distinct: bool = True) -> Case:
     """A window that fits, its images, and a seed's worth of numbers (integers unless distinct)."""
     sizes = st.integers(1, 3)
     pairs = st.tuples(sizes, sizes)
-    image = draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
+    image = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
     padding = draw(st.one_of(st.sampled_from(["same", "valid"]), pairs, st.integers(0, 2)))
     try:
         place = window("test", image, draw(pairs), draw(pairs), padding, draw(pairs))
     except ShapeError:
         assume(False)
     groups = draw(st.integers(1, max_groups))
-    per_group, n_out = draw(st.sampled_from([1, 2, 3, 6, 17])), groups * draw(sizes)
+    per_group, n_out = draw(st.sampled_from([1, 2, 6])), groups * draw(st.integers(1, 2))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
@@ -57,7 +57,7 @@ def cases(draw, max_groups: int = 1, distinct: bool = True) -> Case:
         values = random.normal(size=shape) if distinct else random.integers(-1, 2, shape)
         return rearranged(random, values.astype(dtype))
 
-    n = draw(sizes)
+    n = draw(st.integers(1, 2))
     return Case(
         place,
         numbers(n, groups * per_group, *image),

@@ -34,6 +34,12 @@ class Case:
         return run
 
 
+def same(y: md.Tensor, expected: np.ndarray) -> None:
+    """The same shape and values, as near as float64 allows."""
+    assert y.shape == np.shape(expected)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-11, atol=1e-12)
+
+
 def filled(shape: tuple[int, ...], value: float = 0.4) -> np.ndarray:
     """Distinct values around `value`."""
     return value + 0.07 * np.arange(math.prod(shape), dtype=float).reshape(shape)

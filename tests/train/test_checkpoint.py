@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_gives_way_to_an_earlier_one(tmp_path):
     for step in (1, 2):
         path = checkpoints.write(step, {"x": np.full(2, step)}, {"step": step})
     path.write_bytes(path.read_bytes()[:-1])
-    arrays, state, warnings = checkpoints.newest()
+    _, state, warnings = checkpoints.newest()
     assert state == {"step": 1} and "step-00000002" in warnings[0]
     checkpoints.paths()[1].write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint can be read"):

@@ -77,7 +77,7 @@ def test_ctrl_c_ends_a_step_and_goes_on(tmp_path, small):
     expected = small.run(whole)
     before = signal.getsignal(signal.SIGINT)
     stopped = small.trainer([CtrlC()])
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 9 .*resume=True"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped at step 9 .*resume=True"):
         small.run(stopped, tmp_path)
     assert signal.getsignal(signal.SIGINT) is before
     assert Checkpoints(tmp_path / "checkpoint").paths()[0].name == "step-00000009.safetensors"

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+import minidl
+from minidl import backend
+from minidl.errors import ConfigError
+from minidl.runs import Config
+
+
+@pytest.mark.parametrize("name", ["article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn"])
+def test_every_model_fits_the_images(name):
+    model = Config(model=name, init="lecun_normal").build_model((3, 12, 12), 4)
+    assert model(np.zeros((2, 3, 12, 12), np.float32)).shape == (2, 4)
+    with pytest.raises(ConfigError, match="square"):
+        Config(model=name).build_model((3, 12, 13), 4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_has_a_rate(name):
+    model = Config(model="mlp").build_model((1, 4, 4), 2)
+    assert Config(optimizer=name).build_optimizer(model).lr > 0
+    assert Config(optimizer=name, lr=0.5).build_optimizer(model).lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("constant", 1, 1), ("step", 1, 0.01), ("exponential", 1, 0.0105),
+        ("inverse-time", 1, 0.1), ("cosine", 1, 0), ("one-cycle", 0.04, 0),
+    ],
+)  # fmt: skip
+def test_schedules(name, first, last):
+    schedule = Config(lr=1.0, schedule=name).build_schedule(100)
+    rates = [1.0] * 100 if schedule is None else [schedule(step) for step in range(100)]
+    assert rates[0] == pytest.approx(first, abs=1e-3)
+    assert rates[-1] == pytest.approx(last, abs=2e-3)
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    warm = Config(lr=1.0, schedule=name, warmup=10).build_schedule(100)
+    assert warm(0) == pytest.approx(rates[0] / 10)
+
+
+def test_clips():
+    assert Config().build_clip() is None
+    model = Config(model="mlp").build_model((1, 4, 4), 2)
+    parameters = model.parameters()
+    for p in parameters:
+        p.grad = minidl.tensor(np.full(p.shape, 5.0))
+    Config(clip_value=2.0).build_clip()(parameters)
+    assert {float(np.abs(p.grad.numpy()).max()) for p in parameters} == {2.0}
+    Config(clip_norm=1.0).build_clip()(parameters)
+    total = sum((p.grad.numpy() ** 2).sum() for p in parameters)
+    assert total == pytest.approx(1, rel=1e-4)
+
+
+def test_unknown_options_in_a_file():
+    with pytest.raises(ConfigError, match="unknown options flavour"):
+        Config.from_dict({"flavour": 1})
+    with pytest.raises(ConfigError, match="gray"):
+        Config(gray=1).check()
+
+
+def test_the_seed_decides_the_weights():
+    backend.manual_seed(5)
+    first, second = (Config(seed=3).build_model((1, 8, 8), 2).state_dict() for _ in range(2))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
