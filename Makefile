@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/python demos/train_digits.py
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q -n auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 check: .venv/installed
 	$(BIN)/ruff check .

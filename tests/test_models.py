@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import nn
-from minidl import models
+from minidl import models, nn
 from minidl.errors import ConfigError, ShapeError
 
 MODELS = {

@@ -92,8 +92,8 @@ def rate_decay(seed: int, quick: bool) -> Result:
         seeds(seed, quick),
     )
     promises = [promise(name, results[name]) for name in ("A, decay", "B, decay")]
-    last = max(run.steps for name in ("A, decay", "B, decay") for run in results[name]
-               if run.outcome in ("diverged", "dead"))  # fmt: skip
+    both = results["A, decay"] + results["B, decay"]
+    last = max((run.steps for run in both if run.outcome in ("diverged", "dead")), default=0)
     when = "before the first decay, at step 50" if last <= 50 else f"by step {last}"
     return Result(
         promises,

@@ -9,14 +9,17 @@ A page holds text and, for each experiment, an empty place between two markers:
 """
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import plot
 from ..errors import DataError
+from .registry import Experiment, Result
 
 Record = dict[str, Any]  # one experiment as the lab wrote it: number, name, verdict, rows, ...
 _PLACE = re.compile(r"(<!-- lab (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,6 +48,28 @@ _CHINESE_TITLES = {
     "C11": "文章之外：更小或更聪明的步长",
     "C12": "文章之外：残差分支",
 }
+
+
+def record(experiment: Experiment, result: Result, **extra: Any) -> Record:
+    """One experiment's result as plain values for JSON; NaN and infinity become null.
+
+    extra: what else to keep, such as seed, quick and seconds.
+    """
+    made = {key: getattr(experiment, key) for key in ("number", "name", "title", "setup")}
+    made |= {key: getattr(result, key) for key in ("verdict", "conclusion", "rows", "counts")}
+    made["series"] = result.series
+    made["checks"] = [asdict(c) | {"ok": c.ok, "allowed": c.allowed()} for c in result.checks]
+    return _plain(made | extra)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays and NumPy's scalars
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(folder: Path) -> dict[str, Record]:
@@ -136,7 +161,7 @@ def table(rows: Sequence[Record], chinese: bool = False) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value or value == "nan":
+    if value is None or value != value:
         return "–"
     if isinstance(value, float):
         return f"{value:.0f}" if value == int(value) and abs(value) < 1e4 else f"{value:.3g}"

@@ -139,9 +139,7 @@ def linear_rnn(seed: int, quick: bool) -> Result:
             "x": "steps back in time",
             "y": "gradient norm, relative",
             "lines": lines,
-            "predicted": {
-                f"{r['ρ']}^t": ([0, time], [1.0, float(r["ρ^T"])]) for r in rows
-            },
+            "predicted": {f"{r['ρ']}^t": ([0, time], [1.0, float(r["ρ^T"])]) for r in rows},
             "log_y": True,
         },
     )
@@ -152,7 +150,7 @@ def linear_rnn(seed: int, quick: bool) -> Result:
     number="P14",
     title="The same ⟨W, dL/dW⟩ in every layer",
     source="Euler's theorem on homogeneous functions; Du, Hu, Lee 2018",
-    setup="ReLU networks with zero biases, float64: convolutions, max-pooling and dense layers; and "
+    setup="ReLU networks with zero biases, float64: convolutions, pooling and dense layers; and "
     "MLPs of width 128 and 10 layers at He x 1/3, 1 and 3",
     prediction="⟨W_l, dL/dW_l⟩ = ⟨logits, dL/dlogits⟩ in every layer; so the first layer's weight "
     "gradient stays near the last one's, at any scale",
@@ -204,9 +202,7 @@ def euler_invariant(seed: int, quick: bool) -> Result:
         # ‖dL/dW_l‖ = ‖g_l‖·‖x_{l-1}‖: one grows as the other shrinks. What is left of the log is
         # the noise of both, √(5·8/n) each in ln of the square, together under 0.25 decades; the
         # activations change by 4 decades over these layers.
-        checks.append(
-            Check(f"lg(first/last hidden gradient), He x {scale:.3g}", 0.0, ratio, 1.25)
-        )
+        checks.append(Check(f"lg(first/last hidden gradient), He x {scale:.3g}", 0.0, ratio, 1.25))
         signal = np.linalg.norm(np.asarray(mlp(x, *weights[:-1], np.eye(n)))) / np.linalg.norm(x)
         rows.append(
             {

@@ -57,9 +57,7 @@ def tanh_chaos(seed: int, quick: bool) -> Result:
     checks, rows = [], []
     for variance in (1.0, critical, 1.5**2, 2.0**2, 4.0**2):
         q, chi = theory.tanh_fixed_point(variance, BIAS_VARIANCE)
-        growth = _gradient_growth(
-            rng, md.ops.tanh, variance, BIAS_VARIANCE, q, n, nets, depth
-        )
+        growth = _gradient_growth(rng, md.ops.tanh, variance, BIAS_VARIANCE, q, n, nets, depth)
         # A layer's squared gain varies by κ/n about χ₁, κ = 3 E tanh'⁴/(E tanh'²)² - 1, and the
         # log of the norm lies κ/4n lower; q, which wanders too, may move it as much again.
         fourth = theory.gaussian_mean(lambda z, q=q: np.cosh(math.sqrt(q) * z) ** -8.0)
@@ -110,7 +108,7 @@ def tanh_chaos(seed: int, quick: bool) -> Result:
     "E selu'(z)² = 1.0716 per layer",
 )
 def selu(seed: int, quick: bool) -> Result:
-    """E selu(z)² and E selu'(z)² by quadrature with no node at the kink, and the measured growth."""
+    """E selu(z)² and E selu'(z)² by quadrature without a node at the kink; the measured growth."""
     rng = theory.stream(seed, 9)
     n, depth, nets = (200, 12, 40) if quick else (400, 20, 60)
 

@@ -44,9 +44,7 @@ def zero_padding(seed: int, quick: bool) -> Result:
                 x: Any = deviation * theory.gaussian(rng, 1, channels, side, side)
                 y = x
                 for _ in range(depth):
-                    w = theory.gaussian(
-                        rng, channels, channels, 3, 3, variance=2 / (9 * channels)
-                    )
+                    w = theory.gaussian(rng, channels, channels, 3, 3, variance=2 / (9 * channels))
                     x = md.ops.relu(md.ops.conv2d(x, w, padding=1))
                     y = md.ops.relu(md.ops.conv2d(_wrap(y), w))
                 padded[i], torus[i] = float((x * x).sum()), float((y * y).sum())
@@ -76,8 +74,11 @@ def zero_padding(seed: int, quick: bool) -> Result:
         checks,
         holds(checks),
         "Per layer "
-        + ", ".join(f"{r['measured']:.3f} of the second moment is left at H = {r['H']}" for r in sine)
-        + f" (predicted {', '.join(f'{float(str(r["predicted"])):.3f}' for r in sine)}).",
+        + ", ".join(f"{r['measured']:.3f} (H = {r['H']})" for r in sine)
+        + " of the second moment is left"
+        + "; predicted "
+        + ", ".join(f"{r['predicted']:.3f}" for r in sine)
+        + ".",
         rows,
         {
             "title": "Zero padding: second moment left per layer",
@@ -113,7 +114,8 @@ def _wrap(x: Any) -> md.Tensor:
     source="He et al. 2015, eq. 9; IEEE 754 binary32, largest number 3.4e38",
     setup="N(0, 1) ReLU MLPs in float32, one N(0, 1) input, widths 64, 256, 512",
     prediction="first Inf at layer 38.53/(½ lg(n/2)): 51, 37, 32; the squared norm overflows at "
-    "half that depth; exactly, by the law of ‖x_l‖ and of the largest of n values, a layer earlier",
+    "half that depth; exactly, by the laws of ‖x_l‖ and of the largest of n values, the mean "
+    "over seeds is 51.5, 36.6, 32.1",
 )
 def overflow_depth(seed: int, quick: bool) -> Result:
     """The mean layer of the first Inf, and of the first Inf in ‖x‖², over networks."""
@@ -192,7 +194,7 @@ def _first_layer(n: int, largest: float, *, squared: bool) -> tuple[float, float
     mean, spread = theory.relu_log_moments(n)
     z = (np.arange(-400, 400) + 0.5) / 50
     p = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
-    survival = []  # P(no overflow up to layer l), l = 0, 1, ...: growth makes it that of layer l
+    survival: list[float] = []  # P(no overflow up to layer l), l = 0, 1, ...: growth makes it that of layer l
     while not survival or survival[-1] > 1e-12:
         layer = len(survival)
         passed = layer if squared else max(layer - 1, 0)

@@ -27,7 +27,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     number="P4",
     title="A network trains as deep as signals reach",
     source="Schoenholz et al. 2017, section 5",
-    setup="tanh MLPs of width 64, σ_b² = 0.05, on digits: 200 steps of SGD, rate 0.01, batch 32; "
+    setup="tanh MLPs of width 64, σ_b² = 0.05, on digits: 200 steps of SGD, rate 0.03 (0.01 "
+    "at depth 64), batch 32; "
     "learned: test accuracy twice the chance",
     prediction="trains to a depth of about 6ξ, ξ = -1/ln χ₁: at σ_w² = 1 yes at 22 = 6ξ, no at 48; "
     "at the critical σ_w² still at 64",
@@ -41,12 +42,12 @@ def trainable_depth(seed: int, quick: bool) -> Result:
     critical = theory.critical_variance(0.05)
     checks, rows = [], []
     counts = {}
-    for variance, depth, learns in (
-        (1.0, round(6 * reach), True),
-        (1.0, 48, False),
-        (critical, 64, True),
+    for variance, depth, rate, learns in (
+        (1.0, round(6 * reach), 0.03, True),
+        (1.0, 48, 0.03, False),
+        (critical, 64, 0.01, True),  # a deeper sum of gradients bears a smaller rate
     ):
-        accuracy = _train_together(rng, variance, depth, nets, steps)
+        accuracy = _train_together(rng, variance, depth, rate, nets, steps)
         learned = int((accuracy >= LEARNED).sum())
         label = f"σ_w² = {variance:.3g}, depth {depth}"
         # In 60 networks of each kind none was on the wrong side; two of ten may be.
@@ -76,17 +77,15 @@ def trainable_depth(seed: int, quick: bool) -> Result:
         {
             "title": "Schoenholz 2017: which depths learn",
             "x": "",
-            "y": f"mean test accuracy after {steps} steps",
-            "bars": {
-                f"σ_w² = {r['σ_w²']:.3g}, depth {r['depth']}": r["mean accuracy"] for r in rows
-            },
+            "y": f"share of {nets} networks that learned in {steps} steps",
+            "bars": {label: number / nets for label, number in counts.items()},
         },
         counts | {"of": nets},
     )
 
 
 def _train_together(
-    rng: np.random.Generator, variance: float, depth: int, nets: int, steps: int
+    rng: np.random.Generator, variance: float, depth: int, rate: float, nets: int, steps: int
 ) -> np.ndarray:
     """Test accuracy of `nets` independent networks, trained side by side in stacked arrays."""
     x, labels = _digits()
@@ -110,7 +109,7 @@ def _train_together(
             h = md.ops.tanh(h @ w + b)
         return h @ head
 
-    optimizer = md.optim.SGD([*(p for layer in layers for p in layer), head], lr=0.01)
+    optimizer = md.optim.SGD([*(p for layer in layers for p in layer), head], lr=rate)
     for _ in range(steps):
         batch = rng.choice(train, (nets, 32))
         logits = model(x[batch]).reshape(-1, 10)
@@ -128,7 +127,7 @@ def _train_together(
     number="P11",
     title="The input's scale sets the largest learning rate",
     source="LeCun et al. 1998, section 5",
-    setup="linear least squares on digits, gradient descent, float64; λ_max of the Hessian by power "
+    setup="linear least squares on digits, gradient descent, float64; λ_max by power "
     "iteration on hvp; the largest stable rate by bisection",
     prediction="diverges exactly when lr > 2/λ_max; pixels 0..255 need a rate 255² = 65,025 times "
     "smaller than pixels in [0, 1]",
@@ -138,12 +137,14 @@ def input_scale(seed: int, quick: bool) -> Result:
     rng = theory.stream(seed, 11)
     images = md.data.digits().images[:, 0, 2:26:3, 2:26:3].reshape(-1, 64).astype(np.float64)
     images = images[rng.permutation(len(images))[: 300 if quick else 1000]]
-    steps = 400 if quick else 1000
+    steps = 300 if quick else 600
     checks, rows = [], []
     edges, lines = [], {}
     for name, scale in (("[0, 1]", 1.0), ("0..255", 255.0)):
         x = images * scale
-        y = x @ rng.standard_normal((64, 1))  # a target that a linear map reaches: the loss can be 0
+        y = x @ rng.standard_normal(
+            (64, 1)
+        )  # a target that a linear map reaches: the loss can be 0
 
         def loss(w: Any, x: np.ndarray = x, y: np.ndarray = y) -> md.Tensor:
             error = md.ops.matmul(x, w) - y
@@ -152,8 +153,8 @@ def input_scale(seed: int, quick: bool) -> Result:
         start = rng.standard_normal((64, 1))
         largest = _largest_curvature(loss, start)
         predicted = 2 / largest
-        low, high = predicted / 50, predicted * 50
-        while high / low > 1.001:
+        low, high = predicted / 4, predicted * 4
+        while high / low > 1.003:
             rate = math.sqrt(low * high)
             losses = _descend(loss, start, rate, steps)
             if losses[-1] > losses[len(losses) // 2]:
@@ -162,8 +163,8 @@ def input_scale(seed: int, quick: bool) -> Result:
                 low = rate
         edge = math.sqrt(low * high)
         edges.append(edge)
-        # At a rate 1 % off the fastest direction changes by a factor (1 ± 0.02)^(steps/2), which
-        # is under 1/50 or over 50: the slow directions cannot hide it.
+        # At a rate 1 % off, the fastest direction's share of the loss changes by a factor
+        # (1 ± 0.02)^steps between the middle and the end, 20 or more: slow ones cannot hide it.
         checks.append(Check(f"edge·λ_max/2, {name}", 1.0, edge / predicted, 0.01))
         rows.append(
             {"pixels": name, "λ_max": largest, "2/λ_max": predicted, "largest stable rate": edge}
@@ -179,7 +180,7 @@ def input_scale(seed: int, quick: bool) -> Result:
     return Result(
         checks,
         holds(checks),
-        f"Gradient descent is stable up to {rows[0]['largest stable rate']:.4g} on [0, 1] (2/λ_max = "
+        f"Descent is stable up to {rows[0]['largest stable rate']:.4g} on [0, 1] (2/λ_max = "
         f"{rows[0]['2/λ_max']:.4g}) and up to {rows[1]['largest stable rate']:.4g} on 0..255 "
         f"({rows[1]['2/λ_max']:.4g}): {ratio:,.0f} times smaller.",
         rows,

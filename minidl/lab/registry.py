@@ -61,7 +61,7 @@ class Result:
 
 
 def holds(checks: Iterable[Check]) -> str:
-    """"holds" where every check is ok, else "fails"."""
+    """ "holds" where every check is ok, else "fails"."""
     return "holds" if all(check.ok for check in checks) else "fails"
 
 
@@ -127,8 +127,7 @@ def find(names: Iterable[str] = ()) -> list[Experiment]:
             close = difflib.get_close_matches(name.lower(), by_key, n=3, cutoff=0.4)
             hints.append(f"{name!r}" + (f" (did you mean {', '.join(close)}?)" if close else ""))
         raise ConfigError(
-            f"lab: no experiment named {'; '.join(hints)}; `minidl lab` lists all "
-            f"{len(REGISTRY)}"
+            f"lab: no experiment named {'; '.join(hints)}; `minidl lab` lists all {len(REGISTRY)}"
         )
     found = [by_key[name.lower()] for name in wanted]
     return list(dict.fromkeys(found))

@@ -15,11 +15,10 @@ from .module import Module, Parameter, check
 
 def _layer(name: str, op: Callable[..., Tensor], **defaults: Any) -> type[Module]:
     """A class of layers y = op(x, options): its arguments are the options, in op's order."""
-    parameters = list(inspect.signature(op).parameters.values())[1:]
-    options = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters]
-    signature = inspect.Signature(
-        [p.replace(default=defaults.get(p.name, p.default)) for p in options]
-    )
+    taken = list(inspect.signature(op).parameters.values())[1:]
+    taken = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in taken]
+    taken = [p.replace(default=defaults.get(p.name, p.default)) for p in taken]
+    signature = inspect.Signature(taken)
 
     def __init__(self: Module, *args: Any, **options: Any) -> None:
         bound = signature.bind(*args, **options)

@@ -136,7 +136,7 @@ class Module:
         like = (*self.parameters(), Tensor(np.zeros((), FLOAT)))[0]
 
         def note(module: Module, output: Any) -> None:
-            outputs[id(module)] = str(("N", *output.shape[1:])).replace("'", "")
+            outputs[id(module)] = str(("N", *getattr(output, "shape", "")[1:])).replace("'", "")
 
         try:
             for module, _, _ in before:

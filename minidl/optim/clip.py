@@ -70,7 +70,7 @@ def _gradients(call: str, params: Iterable[Tensor]) -> list[tuple[Array, Array]]
     bad = {i: g.shape for i, _, g in found if not array_module(g).isfinite(g).all()}
     if bad:
         raise GradientError(
-            f"{call}: expected finite gradients, got NaN or Inf in those of the parameters (by number) "
-            f"{bad}; nothing was clipped; use a smaller learning rate or smaller initial weights"
+            f"{call}: expected finite gradients, got NaN or Inf in (parameter: shape) {bad}; "
+            "nothing was clipped; use a smaller learning rate or smaller initial weights"
         )
     return [(w, g) for _, w, g in found]

@@ -27,7 +27,7 @@ from .properties import PROPERTIES
 
 BOUND = 1e-7
 # A correct gradient agrees at one of these; a wrong one at none.
-STEPS = (STEP, STEP * 10, STEP / 10, STEP * 100, STEP / 100)
+STEPS = (STEP, STEP * 10, STEP / 10, STEP * 100, STEP / 100, STEP / 1000)
 TRIES = 5
 
 

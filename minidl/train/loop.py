@@ -21,6 +21,7 @@ from . import metrics
 from .checkpoint import Checkpoints, host_arrays, pack, put_into, save, unpack
 from .files import PathLike, append_text
 from .history import History
+from .nonfinite import Culprit, backward_culprit, forward_culprit
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Loop:
         self._written = 0  # rows of the history that are in history.csv
         self._kept: int | None = None  # the step of the newest checkpoint
         self._whole = True  # False inside a step, where the state is half old and half new
+        self._culprit: Culprit | None = None
         self._before = 0.0  # seconds of this epoch before the run was resumed
 
     def run(self, *, resume: bool) -> History:
@@ -126,8 +128,11 @@ class Loop:
         trainer.batch = (images, targets)
         self._call("before_step", self.step)
         optimizer.zero_grad()
+        randomness = backend.generator().bit_generator.state
         logits = trainer.forward(images)
         loss = trainer.loss(logits, Tensor(targets))
+        if backend.is_host(loss.data) and not math.isfinite(loss.item()):
+            self._culprit = forward_culprit(loss, trainer.model)
         loss.backward()
         squares = [metrics.gradient_square(p) for p in trainer.parameters]
         value, share, *squares = metrics.read(
@@ -140,6 +145,7 @@ class Loop:
         )
         self._call("before_update", self.step)
         if not (math.isfinite(value) and math.isfinite(total)):
+            backend.generator().bit_generator.state = randomness
             raise GradientError(self._not_finite(value, rate, layers))
         if trainer.clip is not None:
             trainer.clip(trainer.parameters)
@@ -174,15 +180,28 @@ class Loop:
             what += "finite"
         else:
             what = f"the loss is {loss}"
+        source = self._culprit or self._search() or "gone when the same step was run again"
         kept = ""
         if self._kept is not None:
             kept = f"; {str(self.out)!r} keeps the weights and the checkpoint of step {self._kept}"
         return (
             f"fit: {what} at step {self.step} (epoch {self.epoch + 1}, batch {self.batch + 1}), so "
-            f"training stopped before that update{kept}. Lower the learning rate (it is {rate:g}), "
-            "clip the gradients (clip=1.0), scale the images to [0, 1] or standardise them, or "
+            f"training stopped before that update{kept}. The source: {source}. Lower the learning "
+            f"rate (it is {rate:g}), clip the gradients (clip=1.0), standardise the images, or "
             "initialise for the activation (init='he_normal' for ReLU)"
         )
+
+    def _search(self) -> Culprit | None:
+        """The operation that made the first NaN or Inf, found by running the step once more."""
+        trainer = self.trainer
+        images, targets = trainer.batch or (None, None)
+
+        def loss() -> Tensor:
+            return trainer.loss(trainer.forward(images), Tensor(targets))
+
+        with np.errstate(all="ignore"):
+            forward = loss()
+            return forward_culprit(forward, trainer.model) or backward_culprit(loss, trainer.model)
 
     def _interrupted(self) -> str:
         """Save what can be saved after Ctrl-C; the message that says how to go on."""

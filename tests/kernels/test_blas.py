@@ -42,9 +42,9 @@ def test_takes_views_that_are_shifted_transposed_or_repeated(both):
     grid = np.arange(60.0).reshape(6, 10)
     for a in (grid[:, 2:6], grid[:, 2:6][:, ::-1], np.broadcast_to(grid[:1, :4], (6, 4))):
         for b in (grid[:4, 1:5], grid[1:5, :4].T, np.broadcast_to(grid[:4, :1], (4, 4))):
-            out = np.ones((4, 6)).T
-            blas.add_product(out, a, b)
-            np.testing.assert_array_equal(out, 1 + a @ b)
+            for out in (np.ones((6, 4)), np.ones((4, 6)).T):
+                blas.add_product(out, a, b)
+                np.testing.assert_array_equal(out, 1 + a @ b)
 
 
 def test_mixed_types_are_left_to_numpy(both):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minidl import kernels
 from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
 
-from .cases import cases, close
+from .cases import Case, cases, close
 
 
 class OneGroup:
@@ -53,6 +53,17 @@ def agrees(path, case):
 @given(cases())
 def test_each_cpu_path_agrees_with_the_loops(path, case):
     agrees(path, case)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", 0, 2])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_windows_that_overlap_and_leave_pixels_over(path, stride, padding, dilation):
+    random = np.random.default_rng(0)
+    x, w = random.normal(size=(2, 2, 8, 7)), random.normal(size=(3, 2, 3, 3))
+    window = kernels.window("conv2d", (8, 7), 3, stride, padding, dilation)
+    g = random.normal(size=(2, 3, *window.out))
+    agrees(path, Case(window, x, w, np.arange(3.0), g, 1, random))
 
 
 @given(cases(max_groups=3))

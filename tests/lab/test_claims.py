@@ -70,8 +70,6 @@ def world(monkeypatch):
 @pytest.mark.parametrize("number", COUNTED)
 def test_where_everything_trains_every_claim_is_true(world, number):
     world(lambda recipe: recipe != Recipe(init=0.3) or number == "C4")
-    if number == "C3":
-        pytest.skip("C3 reports when runs were lost, so some must be")
     assert BY_NUMBER[number](0, quick=True).verdict == "true"
 
 

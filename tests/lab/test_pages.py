@@ -4,10 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minidl.errors import DataError
-from minidl.lab import pages
+from minidl.lab import REGISTRY, Check, Result, pages
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORD = {
@@ -51,6 +52,22 @@ def test_reading_finds_records_in_files(tmp_path):
     (tmp_path / "other.json").write_text('{"seed": 1}')
     (tmp_path / "claim-clipping.json").write_text(json.dumps(RECORD))
     assert list(pages.read(tmp_path)) == ["C2"]
+
+
+def test_a_record_is_plain_json():
+    result = Result(
+        [Check("x", 1.0, np.float64(2.0), low=0.5)],
+        "true",
+        "all well",
+        [{"a": np.float32(0.5), "b": float("nan")}],
+        {"lines": {"y": (np.arange(2), [1.0, float("inf")])}},
+    )
+    experiment = REGISTRY["claim-clipping"]
+    made = json.loads(json.dumps(pages.record(experiment, result, seed=3), allow_nan=False))
+    assert made["number"] == "C2" and made["seed"] == 3
+    assert made["rows"] == [{"a": 0.5, "b": None}]
+    assert made["series"]["lines"]["y"] == [[0, 1], [1.0, None]]
+    assert made["checks"][0]["ok"] is True
 
 
 def test_one_command_fills_pages_and_draws(tmp_path, capsys):

@@ -198,7 +198,7 @@ def test_sequential_is_a_list_of_layers():
     nested = nn.Sequential(nn.Sequential(a), b)
     assert [n for n, _ in nested.named_parameters()] == ["0.0.weight", "0.0.bias"]
     for wrong in ([a, b], np.tanh, nn.Tanh):
-        with pytest.raises(ConfigError, match="Sequential: expected layers, got .* at position 1"):
+        with pytest.raises(ConfigError, match=r"Sequential: expected layers, got .* at position 1"):
             nn.Sequential(a, wrong)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops import cases_moved
+from tests.ops import cases_moved, cases_window
 from tests.ops import draws as d
 from tests.ops import references as r
 from tests.ops.case import Case, filled, given, nonempty, same_shapes, shaped
@@ -174,4 +174,5 @@ CASES: dict[str, Case] = {
     "binary_cross_entropy": Case(likelihoods, r.averaged(r.binary_cross_entropy), nonempty(2)),
     "cross_entropy": Case(scores, r.cross_entropy, given(([filled((1, 1)), np.array([0])], {}))),
     **cases_moved.CASES,
+    **cases_window.CASES,
 }

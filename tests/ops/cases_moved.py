@@ -1,4 +1,4 @@
-"""Cases of operations that move values, sum products, or slide a window."""
+"""Cases of operations that move values or sum products."""
 
 from typing import Any
 
@@ -158,9 +158,6 @@ def bordered(x: np.ndarray, widths: Any, value: float = 0.0) -> np.ndarray:
     return y
 
 
-IMAGE = filled((1, 1, 1, 1))
-NO_IMAGES, KERNEL = np.zeros((0, 1, 3, 3)), filled((1, 1, 1, 1))
-
 CASES: dict[str, Case] = {
     "astype": Case(
         shaped_draw(0, dtype=lambda rng, x: "float64"),
@@ -275,31 +272,5 @@ CASES: dict[str, Case] = {
         lambda rng: ([normal(rng, d.shape_of(rng)), normal(rng, d.shape_of(rng))], {}),
         lambda a, b: r.matmul(a.reshape(-1, 1), b.reshape(1, -1)),
         given(([filled(()), filled((2,))], {}), ([filled((1,)), filled((1,))], {})),
-    ),
-    # A window slides.
-    "conv2d": Case(
-        d.convolution, r.conv2d, given(([IMAGE, KERNEL], {}), ([NO_IMAGES, KERNEL], {}))
-    ),
-    "conv_transpose2d": Case(
-        d.transposed_convolution,
-        r.conv_transpose2d,
-        given(([IMAGE, KERNEL], {}), ([NO_IMAGES, KERNEL], {})),
-    ),
-    "max_pool2d": Case(
-        d.pooling(d.spaced),
-        r.pooled(lambda xs, n: max(xs)),
-        given(([IMAGE], {"size": 1}), ([NO_IMAGES], {"size": 2})),
-    ),
-    "avg_pool2d": Case(
-        d.pooling(normal),
-        r.pooled(lambda xs, n: sum(xs) / n),
-        given(([IMAGE], {"size": 1}), ([NO_IMAGES], {"size": 2})),
-        linear=True,
-    ),
-    "global_avg_pool2d": Case(
-        lambda rng: ([normal(rng, (2, 3, *d.pixels(rng, 1)))], {}),
-        lambda x: r.reduced(r.mean)(x, (2, 3)),
-        given(([IMAGE], {}), ([NO_IMAGES], {})),
-        linear=True,
     ),
 }

@@ -54,6 +54,8 @@ def test_one_cycle_is_pytorchs(steps, up, low):
         optimizer, 0.6, steps, pct_start=up, div_factor=1 / low, cycle_momentum=False
     )
     rate, expected = optim.one_cycle(0.6, steps, up, low), []
+    if (up, low) == (0.3, 0.04):  # PyTorch's defaults, and ours
+        rate = optim.one_cycle(0.6, steps)
     for _ in range(steps):
         expected.append(peer.get_last_lr()[0])
         optimizer.step()
@@ -74,30 +76,127 @@ def test_one_cycle():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("name", "args"),
     [
-        lambda: optim.constant(-1),
-        lambda: optim.constant("0.1"),
-        lambda: optim.step_decay(0.1, 0),
-        lambda: optim.step_decay(0.1, 2.5),
-        lambda: optim.step_decay(-0.1, 2),
-        lambda: optim.step_decay(0.1, 2, factor=-1),
-        lambda: optim.exponential_decay(0.1, float("nan")),
-        lambda: optim.exponential_decay(0.1, 0.5, 0),
-        lambda: optim.inverse_time_decay(0.1, -1),
-        lambda: optim.cosine(float("inf"), 10),
-        lambda: optim.cosine(0.1, 0),
-        lambda: optim.cosine(0.1, 10, final=-1),
-        lambda: optim.warmup(optim.constant(1), 0),
-        lambda: optim.one_cycle(0.1, 0),
-        lambda: optim.one_cycle(-0.1, 10),
-        lambda: optim.one_cycle(0.1, 10, up=1.0),
-        lambda: optim.one_cycle(0.1, 10, low=-1),
+        ("constant", (-1,)),
+        ("constant", ("0.1",)),
+        (
+            "step_decay",
+            (
+                0.1,
+                0,
+            ),
+        ),
+        (
+            "step_decay",
+            (
+                0.1,
+                2.5,
+            ),
+        ),
+        (
+            "step_decay",
+            (
+                -0.1,
+                2,
+            ),
+        ),
+        (
+            "step_decay",
+            (
+                0.1,
+                2,
+                -1,
+            ),
+        ),
+        (
+            "exponential_decay",
+            (
+                0.1,
+                float("nan"),
+            ),
+        ),
+        (
+            "exponential_decay",
+            (
+                0.1,
+                0.5,
+                0,
+            ),
+        ),
+        (
+            "inverse_time_decay",
+            (
+                0.1,
+                -1,
+            ),
+        ),
+        (
+            "cosine",
+            (
+                float("inf"),
+                10,
+            ),
+        ),
+        (
+            "cosine",
+            (
+                0.1,
+                0,
+            ),
+        ),
+        (
+            "cosine",
+            (
+                0.1,
+                10,
+                -1,
+            ),
+        ),
+        (
+            "warmup",
+            (
+                optim.constant(1),
+                0,
+            ),
+        ),
+        (
+            "one_cycle",
+            (
+                0.1,
+                0,
+            ),
+        ),
+        (
+            "one_cycle",
+            (
+                -0.1,
+                10,
+            ),
+        ),
+        (
+            "one_cycle",
+            (
+                0.1,
+                10,
+                1.0,
+            ),
+        ),
+        (
+            "one_cycle",
+            (
+                0.1,
+                10,
+                0.3,
+                -1,
+            ),
+        ),
     ],
 )
-def test_impossible_options(make):
-    with pytest.raises(ConfigError, match=r"\w+: expected \w+ (>= 0|an int >= 1|in \[0, 1\)), got"):
-        make()
+def test_impossible_options(name, args):
+    expected = rf"^{name}: expected \w+ (>= 0|an int >= 1|in \[0, 1\)), got"
+    with pytest.raises(ConfigError, match=expected):
+        getattr(optim, name)(*args)
 
 
 def test_rates_are_python_numbers():

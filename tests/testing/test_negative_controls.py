@@ -8,7 +8,8 @@ from minidl.errors import GradientError
 from minidl.testing import gradcheck
 from tests.ops.case import same
 from tests.ops.cases import CASES
-from tests.testing.planted import FORWARDS, GRADIENTS
+from tests.testing.planted import GRADIENTS
+from tests.testing.planted_values import FORWARDS
 
 
 def test_there_are_enough_of_them():

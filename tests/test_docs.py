@@ -1,0 +1,28 @@
+"""The code on the pages of the book runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("testing-gradients.md",)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_on_a_page_runs(page, capsys):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names = {"__name__": "page"}
+    blocks = list(BLOCK.finditer(text))
+    assert blocks
+    for block in blocks:
+        line = text[: block.start(1)].count("\n")
+        exec(compile("\n" * line + block[1], str(DOCS / page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_are_relative(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or re.fullmatch(r"[\w./-]+", target)
