@@ -159,7 +159,7 @@ def weights_accumulate(seed: int, quick: bool) -> Result:
     prediction="equal counts give gradients within a factor of 10, more parameters larger ones",
 )
 def more_parameters(seed: int, quick: bool) -> Result:
-    which = seeds(seed, quick=True)
+    which = seeds(seed, quick)
     rows: list[dict[str, Any]] = []
     for depth, width in ((4, 32), (16, 16), (64, 8), (4, 16), (64, 16)):
         recipe = Recipe(depth=depth, width=width, init=0.09)

@@ -8,6 +8,7 @@ A page holds text and, for each experiment, an empty place between two markers:
 `fill` writes verdict, table, figure and command there, and leaves all other text alone.
 """
 
+import itertools
 import json
 import math
 import re
@@ -83,7 +84,7 @@ def read(folder: Path) -> dict[str, Record]:
     if not found:
         raise DataError(
             f"pages: expected the lab's results (*.json) in {str(folder)!r}, found none; run "
-            f"`minidl lab --out {folder}` first"
+            f"`minidl lab --all --out {folder}` first"
         )
     return found
 
@@ -184,12 +185,15 @@ def draw(series: Mapping[str, Any], path: Path) -> None:
         axis.grid(False, axis="y")
     else:
         figure, axis = plot.new_figure(6.4, 3.8)
-        for color, (name, (x, y)) in zip(plot.COLORS, series["lines"].items(), strict=False):
-            axis.plot(x, y, "o-", color=color, label=name, markersize=4)
-        for color, (x, y) in zip(plot.COLORS, series.get("predicted", {}).values(), strict=False):
-            axis.plot(x, y, "--", color=color, linewidth=1)
-        if series.get("predicted"):
-            axis.plot([], [], "--", color="black", linewidth=1, label="predicted")
+        palette = itertools.cycle(plot.COLORS)
+        for color, (name, (x, y)) in zip(palette, series.get("lines", {}).items(), strict=False):
+            style = "o-" if len(x) <= 30 else "-"
+            axis.plot(x, y, style, color=color, label=name, markersize=4)
+        palette = itertools.cycle(plot.COLORS)
+        for color, (name, (x, y)) in zip(
+            palette, series.get("predicted", {}).items(), strict=False
+        ):
+            axis.plot(x, y, "--", color=color, label=name, linewidth=1)
         axis.set(xlabel=series["x"], ylabel=series["y"])
         axis.set(xscale="log" if series.get("log_x") else "linear")
         axis.set(yscale="log" if series.get("log_y") else "linear")

@@ -60,7 +60,7 @@ def tanh_chaos(seed: int, quick: bool) -> Result:
         growth = _gradient_growth(rng, md.ops.tanh, variance, BIAS_VARIANCE, q, n, nets, depth)
         # A layer's squared gain varies by κ/n about χ₁, κ = 3 E tanh'⁴/(E tanh'²)² - 1, and the
         # log of the norm lies κ/4n lower; q, which wanders too, may move it as much again.
-        fourth = theory.gaussian_mean(lambda z, q=q: np.cosh(math.sqrt(q) * z) ** -8.0)
+        fourth = theory.gaussian_mean(lambda z: np.cosh(z) ** -8.0, q)
         kappa = 3 * fourth * variance**2 / chi**2 - 1
         label = f"σ_w² = {variance:.4g}"
         checks.append(

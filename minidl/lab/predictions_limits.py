@@ -194,7 +194,9 @@ def _first_layer(n: int, largest: float, *, squared: bool) -> tuple[float, float
     mean, spread = theory.relu_log_moments(n)
     z = (np.arange(-400, 400) + 0.5) / 50
     p = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
-    survival: list[float] = []  # P(no overflow up to layer l), l = 0, 1, ...: growth makes it that of layer l
+    survival: list[
+        float
+    ] = []  # P(no overflow up to layer l), l = 0, 1, ...: growth makes it that of layer l
     while not survival or survival[-1] > 1e-12:
         layer = len(survival)
         passed = layer if squared else max(layer - 1, 0)

@@ -57,12 +57,13 @@ def mean_check(what: str, predicted: float, samples: np.ndarray, allowance: floa
     return Check(what, predicted, float(np.mean(samples)), tolerance)
 
 
-def gaussian_mean(f: Callable[[np.ndarray], np.ndarray]) -> float:
-    """E f(z), z ~ N(0, 1), by Gauss-Legendre on both sides of 0, where f may have a kink.
+def gaussian_mean(f: Callable[[np.ndarray], np.ndarray], variance: float = 1.0) -> float:
+    """E f(z), z ~ N(0, variance), by Gauss-Legendre on both sides of 0, where f may have a kink.
 
-    On each unit interval up to 10 there are 20 nodes, none of them at 0.
+    On each standard deviation up to 10 there are 20 nodes, none of them at 0.
     """
     z, weights = _half_line()
+    z = math.sqrt(variance) * z
     return float(weights @ (f(z) + f(-z)))
 
 
@@ -118,12 +119,10 @@ def tanh_fixed_point(weight_variance: float, bias_variance: float) -> tuple[floa
     q = 1.0
     for _ in range(10_000):
         before = q
-        q = weight_variance * gaussian_mean(lambda z, q=q: np.tanh(math.sqrt(q) * z) ** 2)
-        q += bias_variance
+        q = weight_variance * gaussian_mean(lambda z: np.tanh(z) ** 2, q) + bias_variance
         if abs(q - before) < 1e-13:
             break
-    slope = gaussian_mean(lambda z: (1 - np.tanh(math.sqrt(q) * z) ** 2) ** 2)
-    return q, weight_variance * slope
+    return q, weight_variance * gaussian_mean(lambda z: np.cosh(z) ** -4.0, q)
 
 
 def critical_variance(bias_variance: float) -> float:

@@ -194,7 +194,8 @@ class Loop:
     def _search(self) -> Culprit | None:
         """The operation that made the first NaN or Inf, found by running the step once more."""
         trainer = self.trainer
-        images, targets = trainer.batch or (None, None)
+        assert trainer.batch is not None  # the step that failed has set it
+        images, targets = trainer.batch
 
         def loss() -> Tensor:
             return trainer.loss(trainer.forward(images), Tensor(targets))

@@ -21,7 +21,7 @@ def test_it_holds(prediction):
     assert {"title", "x", "y"} <= set(result.series)
     assert ("lines" in result.series) != ("bars" in result.series)
     if result.counts:
-        assert result.counts["of"] == 4
+        assert result.counts["of"] == 3
 
 
 @pytest.mark.parametrize("name", ["linear-rnn", "orthogonal-products"])

@@ -80,117 +80,21 @@ def test_one_cycle():
     [
         ("constant", (-1,)),
         ("constant", ("0.1",)),
-        (
-            "step_decay",
-            (
-                0.1,
-                0,
-            ),
-        ),
-        (
-            "step_decay",
-            (
-                0.1,
-                2.5,
-            ),
-        ),
-        (
-            "step_decay",
-            (
-                -0.1,
-                2,
-            ),
-        ),
-        (
-            "step_decay",
-            (
-                0.1,
-                2,
-                -1,
-            ),
-        ),
-        (
-            "exponential_decay",
-            (
-                0.1,
-                float("nan"),
-            ),
-        ),
-        (
-            "exponential_decay",
-            (
-                0.1,
-                0.5,
-                0,
-            ),
-        ),
-        (
-            "inverse_time_decay",
-            (
-                0.1,
-                -1,
-            ),
-        ),
-        (
-            "cosine",
-            (
-                float("inf"),
-                10,
-            ),
-        ),
-        (
-            "cosine",
-            (
-                0.1,
-                0,
-            ),
-        ),
-        (
-            "cosine",
-            (
-                0.1,
-                10,
-                -1,
-            ),
-        ),
-        (
-            "warmup",
-            (
-                optim.constant(1),
-                0,
-            ),
-        ),
-        (
-            "one_cycle",
-            (
-                0.1,
-                0,
-            ),
-        ),
-        (
-            "one_cycle",
-            (
-                -0.1,
-                10,
-            ),
-        ),
-        (
-            "one_cycle",
-            (
-                0.1,
-                10,
-                1.0,
-            ),
-        ),
-        (
-            "one_cycle",
-            (
-                0.1,
-                10,
-                0.3,
-                -1,
-            ),
-        ),
+        ("step_decay", (0.1, 0)),
+        ("step_decay", (0.1, 2.5)),
+        ("step_decay", (-0.1, 2)),
+        ("step_decay", (0.1, 2, -1)),
+        ("exponential_decay", (0.1, float("nan"))),
+        ("exponential_decay", (0.1, 0.5, 0)),
+        ("inverse_time_decay", (0.1, -1)),
+        ("cosine", (float("inf"), 10)),
+        ("cosine", (0.1, 0)),
+        ("cosine", (0.1, 10, -1)),
+        ("warmup", (optim.constant(1), 0)),
+        ("one_cycle", (0.1, 0)),
+        ("one_cycle", (-0.1, 10)),
+        ("one_cycle", (0.1, 10, 1.0)),
+        ("one_cycle", (0.1, 10, 0.3, -1)),
     ],
 )
 def test_impossible_options(name, args):
