@@ -85,7 +85,7 @@ class Config:
     init: str = "he_normal"
     optimizer: str = "sgd"
     lr: float | None = None
-    schedule: str = "constant"
+    schedule: str = "cosine"
     warmup: int = 0
     clip_norm: float | None = None
     clip_value: float | None = None

@@ -35,6 +35,14 @@ def pool(function):
     return run
 
 
+def within_pytorch(name, arrays, kwargs):
+    """Its "same" takes no stride, its pooling pads at most half a window."""
+    padding = kwargs.get("padding", 0)
+    if "pool" in name and padding not in ("same", "valid"):
+        return 2 * padding <= np.min(kwargs.get("size", 2))
+    return padding != "same" and (name not in ("max", "min") or arrays[0].ndim > 0)
+
+
 SECOND_OPINIONS = {
     "abs": torch.abs,
     "clip": lambda x, low=-np.inf, high=np.inf: torch.clamp(x, low, high),
@@ -90,8 +98,8 @@ def test_value_and_gradient_agree_with_pytorch(name, seed):
     case = CASES[name]
     rng = np.random.default_rng(seed)
     arrays, kwargs = case.draw(rng)
-    if kwargs.get("padding") == "same" or (name in ("max", "min") and arrays[0].ndim == 0):
-        return  # PyTorch's "same" takes no stride
+    if not within_pytorch(name, arrays, kwargs):
+        return
     if name == "tensordot" and isinstance(kwargs.get("axes"), tuple):
         kwargs["axes"] = [[a] if isinstance(a, int) else list(a) for a in kwargs["axes"]]
     ours = [md.tensor(a, dtype=a.dtype, requires_grad=a.dtype.kind == "f") for a in arrays]
