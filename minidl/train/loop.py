@@ -176,8 +176,7 @@ class Loop:
     def _not_finite(self, loss: float, rate: float, layers: dict[str, float]) -> str:
         bad = [name for name, norm in layers.items() if not math.isfinite(norm)]
         if math.isfinite(loss):
-            what = f"the loss is {loss:.4g}, but the gradients of layer {', '.join(bad)} are not "
-            what += "finite"
+            what = f"loss {loss:.4g}, but the gradients of layer {', '.join(bad)} are not finite"
         else:
             what = f"the loss is {loss}"
         source = self._culprit or self._search() or "gone when the same step was run again"
@@ -192,9 +191,9 @@ class Loop:
         )
 
     def _search(self) -> Culprit | None:
-        """The operation that made the first NaN or Inf, found by running the step once more."""
+        """The maker of the first NaN or Inf, found by running the step once more."""
         trainer = self.trainer
-        assert trainer.batch is not None  # the step that failed has set it
+        assert trainer.batch is not None
         images, targets = trainer.batch
 
         def loss() -> Tensor:

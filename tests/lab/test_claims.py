@@ -73,7 +73,7 @@ def test_where_everything_trains_every_claim_is_true(world, number):
     assert BY_NUMBER[number](0, quick=True).verdict == "true"
 
 
-@pytest.mark.parametrize("number", set(COUNTED) - {"C4"})
+@pytest.mark.parametrize("number", sorted(set(COUNTED) - {"C4"}))
 def test_where_nothing_trains_every_claim_is_false(world, number):
     world(lambda recipe: False)
     result = BY_NUMBER[number](0, quick=True)
