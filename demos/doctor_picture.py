@@ -1,4 +1,7 @@
-"""The figure of the README: the doctor's report on a network that is about to explode."""
+"""The figure of the README: the doctor's report on a network that is about to explode.
+
+Run it with `python demos/doctor_picture.py`.
+"""
 
 import minidl as md
 

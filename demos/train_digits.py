@@ -1,5 +1,7 @@
 """The main job: the article's CNN learns real handwritten digits.
 
+Run it with `python demos/train_digits.py`.
+
 Trains it by plain gradient descent, θ ← θ - α∇L, from five seeds, then with Adam, and shows the
 accuracy on the fifth of the images that was held out. The first run's folder stays for a look.
 """

@@ -84,7 +84,7 @@ def test_gradients_show_each_layer_and_the_bad_step(drawn):
     axis = drawn[0].axes[0]
     assert axis.get_yscale() == "log"
     lines = {line.get_label(): line for line in axis.get_lines()}
-    assert list(lines) == ["layer 0", "layer 1", "all layers", "not finite (step 11)"]
+    assert list(lines) == ["all layers", "layer 0", "layer 1", "not finite (step 11)"]
     assert np.isnan(lines["layer 1"].get_ydata()[3]) and np.isnan(
         lines["all layers"].get_ydata()[11]
     )

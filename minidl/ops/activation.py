@@ -49,8 +49,12 @@ def logaddexp(a: ArrayLike, b: ArrayLike) -> Tensor:
 
 def relu(x: ArrayLike) -> Tensor:
     """y = max(x, 0); dy/dx = 1 where x > 0, else 0 (0 at 0 by convention)."""
-    x, xp = floating(x)  # clip takes a fifth of the time of maximum with a number
-    return record(xp.clip(x.data, 0, inf), (x, lambda g, y: keep_where(g, y.data > 0)))
+    x = as_tensor(x)
+    if x.dtype.kind == "f":  # a fifth of the time that maximum takes with a number
+        value = x._module.clip(x.data, 0, inf)
+    else:
+        value = x._module.maximum(x.data, 0)
+    return record(value, (x, lambda g, y: keep_where(g, y.data > 0)))
 
 
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
