@@ -48,7 +48,9 @@ def images(tmp_path_factory):
     return folder
 
 
-OPTIONS = ("--model", "mlp", "--epochs", 3, "--batch-size", 4, "--quiet", "--lr", 0.01)
+# A constant rate: the other schedules depend on the number of epochs.
+OPTIONS = ("--model", "mlp", "--epochs", 3, "--batch-size", 4, "--quiet", "--lr", 0.01,
+           "--schedule", "constant")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,6 @@ def test_a_grey_model_reads_colour_files_in_grey(images, tmp_path):
 
 def test_resume_equals_the_run_that_never_stopped(trained, images, tmp_path):
     out = tmp_path / "two"
-    # A constant rate: other schedules depend on the number of epochs, which grows here.
     short = [*OPTIONS]
     short[short.index("--epochs") + 1] = 1
     call("train", "--data", images, *short, "--out", out)
