@@ -16,6 +16,7 @@ except ImportError:
 from . import __version__
 from .data.download import cache_folder
 from .errors import ConfigError, DataError, MinidlError
+from .lab.command import lab_command
 from .runs import NAMED, Config, Run, train
 from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
 from .runs.run import read_config
@@ -191,3 +192,6 @@ def datasets_command() -> None:
         rows.append((name, known.images, known.shape, known.classes, known.source, where))
     click.echo(table(rows))
     click.echo("\nAny folder of class folders is a data set too: --data FOLDER")
+
+
+cli.add_command(lab_command)

@@ -1,7 +1,7 @@
 """From measurements to findings, and from findings to a verdict, a regime and a remedy.
 
-Every bound stands here once, beside the evidence for it. The evidence is the record of many
-hundred short trainings of random networks, which `python -m minidl.lab.doctor_study` repeats.
+Every bound stands here once, beside the evidence for it: 651 random CNNs of 3 to 12 layers, each
+trained for 60 steps of plain gradient descent.
 """
 
 import itertools
