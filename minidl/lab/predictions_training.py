@@ -34,7 +34,11 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     "at the critical σ_w² still at 64",
 )
 def trainable_depth(seed: int, quick: bool) -> Result:
-    """How many of 10 networks learn; each has its own weights and its own order of the images."""
+    """How many of 10 networks learn; each has its own weights and its own order of the images.
+
+    The depth itself is no exact number: it grows with the steps and the rate. What theory says is
+    the order of it, 6ξ, and that the critical point has no such limit.
+    """
     nets, steps = (3, 100) if quick else (10, 200)
     rng = theory.stream(seed, 4)
     _, chi = theory.tanh_fixed_point(1.0, 0.05)
@@ -50,11 +54,17 @@ def trainable_depth(seed: int, quick: bool) -> Result:
         accuracy = _train_together(rng, variance, depth, rate, nets, steps)
         learned = int((accuracy >= LEARNED).sum())
         label = f"σ_w² = {variance:.3g}, depth {depth}"
-        wrong = 1 if quick else 2  # of 200 networks of each kind none was on the wrong side
-        low, high = (nets - wrong, nets) if learns else (0, wrong)
-        checks.append(
-            Check(f"learned, {label}", nets if learns else 0, learned, low=low, high=high)
-        )
+        # Over 50 networks of each kind the accuracy after 100 steps was 0.44 ± 0.10 (depth 22),
+        # 0.10 ± 0.02 (48) and 0.37 ± 0.07 (64), after 200 steps 0.69, 0.10 and 0.55, as widely
+        # spread: a mean of three or more lies at least 4 standard errors from 0.2.
+        bound = {"low": LEARNED} if learns else {"high": LEARNED}
+        checks.append(Check(f"mean accuracy, {label}", LEARNED, float(accuracy.mean()), **bound))
+        if not quick:
+            # About 1 network in 100 is on the wrong side, so 4 of 10 are once in 500,000 times.
+            low, high = (nets - 3, nets) if learns else (0, 3)
+            checks.append(
+                Check(f"learned, {label}", nets if learns else 0, learned, low=low, high=high)
+            )
         counts[label] = learned
         rows.append(
             {

@@ -95,9 +95,11 @@ class BatchNorm2d(Module):
         weight, bias = (t.reshape(1, n, 1, 1) for t in (self.weight, self.bias))
         if self.training:
             self.num_batches_tracked.data += 1
-            self._follow(self.running_mean.data, x.data.mean((0, 2, 3)))
-            self._follow(self.running_var.data, x.data.var((0, 2, 3), ddof=1))
-            return ops.standardize(x, (0, 2, 3), self.eps) * weight + bias
+            y, mean, var = ops.normalize.standardize_with_moments(x, (0, 2, 3), self.eps)
+            count = x.size // n
+            self._follow(self.running_mean.data, mean.reshape(n))
+            self._follow(self.running_var.data, var.reshape(n) * (count / (count - 1)))
+            return y * weight + bias
         mean, var = (t.reshape(1, n, 1, 1) for t in (self.running_mean, self.running_var))
         scale = weight / (var + self.eps).sqrt()
         return x * scale + (bias - mean * scale)

@@ -1,6 +1,8 @@
 """Operations that normalise along axes: the output's sum or scale is fixed."""
 
-from ..graph import record
+from ..backend import Array
+from ..errors import ShapeError
+from ..graph import is_recording, record
 from ..tensor import ArrayLike, Tensor
 from .elementwise import exp
 from .inputs import axes_of, floating
@@ -39,15 +41,24 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     """y = (x - mean)/√(var + ε) along axes; dL/dx = (g - mean g - y·mean(g·y))/√(var + ε)."""
+    return standardize_with_moments(x, axis, eps)[0]
+
+
+def standardize_with_moments(x: ArrayLike, axis: Axis, eps: float) -> tuple[Tensor, Array, Array]:
+    """The standardized x, and the mean and variance that it had (with axes of length 1)."""
     x, xp = floating(x)
-    scale = (var(x, axis, keepdims=True) + eps).sqrt()
-    centred = x.data - mean(x, axis, keepdims=True).data
-    return record(
-        xp.divide(centred, scale.data),
-        (
-            x,
-            lambda g, y: (
-                (g - mean(g, axis, keepdims=True) - y * mean(g * y, axis, keepdims=True)) / scale
-            ),
-        ),
-    )
+    axes = axes_of("standardize", x, axis)
+    if not x.size:
+        raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
+    centre = x.data.mean(axes, keepdims=True)
+    value = x.data - centre
+    variance = xp.square(value).mean(axes, keepdims=True)
+    scale = xp.sqrt(variance + eps)
+    value /= scale
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        # A derivative of the derivative must see that the scale depends on x.
+        s = (var(x, axes, keepdims=True) + eps).sqrt() if is_recording() else Tensor(scale)
+        return (g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)) / s
+
+    return record(value, (x, pullback), name="standardize"), centre, variance

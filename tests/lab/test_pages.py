@@ -38,6 +38,7 @@ def test_a_chinese_page_speaks_chinese():
     page = pages.fill(PAGE, {"C2": RECORD}, chinese=True)
     assert "有条件成立" in page and "训练成功" in page and "conditional" not in page
     assert "B 10/10" not in page
+    assert "| C2 | 梯度裁剪能防止梯度爆炸 | **有条件成立** |" in page
 
 
 def test_a_place_without_a_record_is_an_error():
