@@ -8,6 +8,7 @@ from .nn import (
     BatchNorm2d,
     Conv2d,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
@@ -57,7 +58,7 @@ def mlp(
 def vgg_small(
     in_channels: int = 3, size: int = 32, classes: int = 10, init: Initializer = "he_normal"
 ) -> Sequential:
-    """Two pairs of 3×3 convolutions (32 and 64 channels) with BatchNorm, pooling after each, dense.
+    """Two pairs of 3×3 convolutions (32 and 64 channels) with BatchNorm, each pooled, dense.
 
     Shapes: (N, in_channels, size, size) -> (N, classes).
     Source: Simonyan, Zisserman 2014, made small.
@@ -67,8 +68,8 @@ def vgg_small(
     for n_in, n_out in ((in_channels, 32), (32, 64)):
         layers += [*_conv(n_in, n_out, 3, 1, init), ReLU()]
         layers += [*_conv(n_out, n_out, 3, 1, init), ReLU(), MaxPool2d(2)]
-    dense = Dense(64 * (size // 4) ** 2, 128, init=init), ReLU(), Dense(128, classes, init=init)
-    return Sequential(*layers, Flatten(), *dense)
+    head = Flatten(), Dropout(0.5), Dense(64 * (size // 4) ** 2, classes, init=init)
+    return Sequential(*layers, *head)
 
 
 def resnet_small(
