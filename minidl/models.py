@@ -8,7 +8,6 @@ from .nn import (
     BatchNorm2d,
     Conv2d,
     Dense,
-    Dropout,
     Flatten,
     GlobalAvgPool2d,
     MaxPool2d,
@@ -58,7 +57,7 @@ def mlp(
 def vgg_small(
     in_channels: int = 3, size: int = 32, classes: int = 10, init: Initializer = "he_normal"
 ) -> Sequential:
-    """Two pairs of 3×3 convolutions (32 and 64 channels) with BatchNorm, each pooled, dense.
+    """Two pairs of 3×3 convolutions (32, 64 channels) with BatchNorm, pooled; average, dense.
 
     Shapes: (N, in_channels, size, size) -> (N, classes).
     Source: Simonyan, Zisserman 2014, made small.
@@ -68,8 +67,7 @@ def vgg_small(
     for n_in, n_out in ((in_channels, 32), (32, 64)):
         layers += [*_conv(n_in, n_out, 3, 1, init), ReLU()]
         layers += [*_conv(n_out, n_out, 3, 1, init), ReLU(), MaxPool2d(2)]
-    head = Flatten(), Dropout(0.5), Dense(64 * (size // 4) ** 2, classes, init=init)
-    return Sequential(*layers, *head)
+    return Sequential(*layers, GlobalAvgPool2d(), Dense(64, classes, init=init))
 
 
 def resnet_small(

@@ -158,6 +158,7 @@ def test_argnums():
     close(md.grad(f)(*args), [12.0])
     close(md.grad(f, 1)(*args), [4.0])
     close(md.grad(f, argnums=-1)(*args), [1.0])
+    close(md.grad(f, argnums=-3)(*args), [12.0])
     first, second = md.grad(f, (1, 0))(*args)
     close(first, [4.0])
     close(second, [12.0])

@@ -264,7 +264,7 @@ def runs(recipes: Sequence[Recipe], seeds: Iterable[int]) -> list[list[Run]]:
     chosen = list(seeds)
     missing = [(r, s) for r in dict.fromkeys(recipes) for s in chosen if (r, s) not in _known]
     missing.sort(key=lambda pair: -pair[0].depth * pair[0].width)  # the longest first
-    workers = min(os.cpu_count() or 1, len(missing) // 4)
+    workers = min(os.cpu_count() or 1, len(missing) // 3)
     if workers > 1:
         # A spawned process reads the variable; BLAS threads of its own would only get in the way.
         before = os.environ.get("OPENBLAS_NUM_THREADS")

@@ -1,6 +1,7 @@
 """The pages are filled from the lab's records, and from nothing else."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_one_command_fills_pages_and_draws(tmp_path, capsys):
     for name in ("claim-clipping", "claim-x"):
         assert (docs / "figures" / f"{name}.png").stat().st_size > 5_000
     assert "3 places" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["exploding-gradients.md", "exploding-gradients.zh.md"])
+def test_both_pages_have_a_filled_place_for_every_claim(name):
+    text = (DOCS / name).read_text(encoding="utf-8")
+    places = re.findall(r"<!-- lab (\w+) -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert [n for n, _ in places] == ["summary", *(f"C{i}" for i in range(1, 13))]
+    assert all(content.strip() for _, content in places), "run python -m minidl.lab.pages"
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (DOCS / figure).is_file()

@@ -86,12 +86,24 @@ def test_integers_become_float32(name):
     assert getattr(ops, name)(*args).dtype == np.float32
 
 
-@pytest.mark.parametrize("name", ["add", "multiply", "negative", "abs", "square", "relu", "clip"])
-def test_integers_stay_integers_where_the_value_is_one(name):
-    whole = np.array([-1, 2])
-    args = (whole, whole) if name in ("add", "multiply") else (whole,)
-    y = getattr(ops, name)(*args)
-    assert y.dtype.kind == ("f" if name == "clip" else "i") or name == "clip"
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("negative", [2, 0, -3]), ("abs", [2, 0, 3]), ("square", [4, 0, 9]), ("relu", [0, 0, 3])],
+)
+def test_integers_stay_integers_where_the_value_is_one(name, value):
+    y = getattr(ops, name)(np.array([-2, 0, 3]))
+    assert y.dtype.kind == "i"
+    assert y.numpy().tolist() == value
+
+
+def test_two_integers_make_an_integer():
+    a, b = np.array([5, 2]), np.array([3, 4])
+    for op, value in (
+        *((ops.add, [8, 6]), (ops.subtract, [2, -2]), (ops.multiply, [15, 8])),
+        *((ops.maximum, [5, 4]), (ops.minimum, [3, 2]), (ops.power, [125, 16])),
+    ):
+        assert op(a, b).dtype.kind == "i"
+        assert op(a, b).numpy().tolist() == value
 
 
 def test_where_takes_any_condition():
