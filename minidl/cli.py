@@ -14,11 +14,14 @@ except ImportError:
     raise SystemExit(2) from None
 
 from . import __version__
+from .data import DataLoader
 from .data.download import cache_folder
 from .errors import ConfigError, DataError, MinidlError
+from .health import doctor
 from .lab.command import lab_command
 from .runs import NAMED, Config, Run, train
 from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+from .runs.data import load_data
 from .runs.run import read_config
 
 _DEFAULT = Config()
@@ -83,7 +86,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
-        _option("--optimizer", "What changes the weights.", type=click.Choice(list(OPTIMIZERS))),
+        _option("--optimizer", "What changes the weights [adam for vgg_small and resnet_small, "
+                "else sgd].", type=click.Choice(list(OPTIMIZERS))),
         _option("--lr", f"Learning rate [{rates}].", type=float),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
@@ -178,6 +182,33 @@ def predict_command(run: str, images: tuple[str, ...]) -> None:
         click.echo(table([("image", "class", "probability"), *rows]))
     if bad:
         raise DataError("\n".join(bad))
+
+
+@cli.command("doctor")
+@run_options
+@click.option("--trial-steps", default=0, show_default=True, help="Steps to try on a copy.")
+@click.option("--out", type=click.Path(), help="Folder for doctor.json and doctor.png.")
+def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
+    """Say before training whether a run with these options would explode, vanish or stall.
+
+    Takes the options of `minidl train`, and looks at the first batch of its training images.
+    """
+    config = Config(**options)
+    config.check()
+    data = load_data(config, None, True).train
+    model = config.build_model(data.images.shape[1:], len(data.classes))
+    optimizer = config.build_optimizer(model)
+    steps = config.epochs * -(-len(data) // config.batch_size)
+    schedule = config.build_schedule(steps)
+    optimizer.lr = config.rate if schedule is None else schedule(0)
+    batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
+    report = doctor(model, batch, optimizer, trial_steps=trial_steps)
+    click.echo(report.table())
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        report.to_json(Path(out) / "doctor.json")
+        report.plot(Path(out) / "doctor.png")
+        click.echo(f"written to {Path(out) / 'doctor.json'} and {Path(out) / 'doctor.png'}")
 
 
 @cli.command("datasets")

@@ -57,7 +57,7 @@ def mlp(
 def vgg_small(
     in_channels: int = 3, size: int = 32, classes: int = 10, init: Initializer = "he_normal"
 ) -> Sequential:
-    """Two pairs of 3×3 convolutions (32, 64 channels) with BatchNorm, pooled; average, dense.
+    """Two pairs of 3×3 convolutions (32, 64 channels) with BatchNorm, pooled; dense.
 
     Shapes: (N, in_channels, size, size) -> (N, classes).
     Source: Simonyan, Zisserman 2014, made small.
@@ -67,7 +67,8 @@ def vgg_small(
     for n_in, n_out in ((in_channels, 32), (32, 64)):
         layers += [*_conv(n_in, n_out, 3, 1, init), ReLU()]
         layers += [*_conv(n_out, n_out, 3, 1, init), ReLU(), MaxPool2d(2)]
-    return Sequential(*layers, GlobalAvgPool2d(), Dense(64, classes, init=init))
+    head = Dense(64 * (size // 4) ** 2, 128, init=init), ReLU(), Dense(128, classes, init=init)
+    return Sequential(*layers, Flatten(), *head)
 
 
 def resnet_small(

@@ -134,7 +134,7 @@ def summary(records: Mapping[str, Record], chinese: bool) -> str:
 
 def _title(record: Record, chinese: bool) -> str:
     title = record["title"]
-    return _CHINESE_TITLES.get(record["number"], title) if chinese else title
+    return str(_CHINESE_TITLES.get(record["number"], title) if chinese else title)
 
 
 def section(record: Record, chinese: bool) -> str:

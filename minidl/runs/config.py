@@ -66,7 +66,8 @@ _RULES: dict[str, _Rule] = {
 
 @dataclass
 class Config:
-    """The options of `minidl train`, by the same names; `lr` is the optimizer's own if None.
+    """The options of `minidl train`, by the same names. If None, `optimizer` is the
+    model's own (adam for vgg_small and resnet_small, else sgd), and `lr` the optimizer's.
 
     depth and width are those of deep_plain_cnn.
     """
@@ -83,7 +84,7 @@ class Config:
     depth: int = 8
     width: int = 16
     init: str = "he_normal"
-    optimizer: str = "sgd"
+    optimizer: str | None = None
     lr: float | None = None
     schedule: str = "cosine"
     warmup: int = 0
@@ -121,7 +122,12 @@ class Config:
     @property
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own."""
-        return OPTIMIZERS[self.optimizer][1] if self.lr is None else self.lr
+        return OPTIMIZERS[self.method][1] if self.lr is None else self.lr
+
+    @property
+    def method(self) -> str:
+        """The optimizer's name: `optimizer`, or the model's own."""
+        return self.optimizer or ("adam" if self.model in ("vgg_small", "resnet_small") else "sgd")
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:
         """The model for images of this shape (C, H, W), freshly initialised with the seed."""
@@ -145,7 +151,7 @@ class Config:
 
     def build_optimizer(self, model: Module) -> Any:
         """The optimizer of the model's parameters."""
-        return OPTIMIZERS[self.optimizer][0](model.parameters(), self.rate)
+        return OPTIMIZERS[self.method][0](model.parameters(), self.rate)
 
     def build_schedule(self, steps: int) -> Callable[[float], float] | None:
         """step -> rate over a run of `steps`; None where it stays constant."""
