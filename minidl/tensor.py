@@ -164,13 +164,13 @@ def tensor(
         source = np.asarray(source)
     if not hasattr(source, "dtype"):
         source = _from_python("tensor", source)
+    _check_numeric("tensor", source)
     if dtype is None and source.dtype.kind == "f":
         dtype = FLOAT
     try:
         array = backend.array_module(source).array(source, dtype=dtype)
     except TypeError as error:
         raise DTypeError(f"tensor: expected a NumPy dtype, got {dtype!r}") from error
-    _check_numeric("tensor", array)
     out = Tensor(backend.to_device(array, device) if device else array)
     if requires_grad and out.dtype.kind != "f":
         raise DTypeError(

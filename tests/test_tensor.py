@@ -221,3 +221,8 @@ def test_repr():
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_text_is_no_number_whatever_dtype_is_asked_for():
+    with pytest.raises(DTypeError, match="tensor: expected numbers, got dtype <U1"):
+        md.tensor(np.array(["a"]), dtype="float32")

@@ -5,7 +5,7 @@ from typing import Any
 from ..errors import ShapeError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
-from .inputs import axes_of, same_device
+from .inputs import axes_of, integers_follow, same_device
 from .shape import broadcast_to, reshape, swapaxes, transpose
 
 
@@ -17,6 +17,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     a, b = as_tensor(a), as_tensor(b)
     same_device("matmul", a, b)
+    a, b = integers_follow(a, b), integers_follow(b, a)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(
             f"matmul: expected (..., m, k) @ (..., k, n) with equal k, got {a.shape} @ {b.shape}"

@@ -25,6 +25,7 @@ def operands(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor, Any
         a = as_tensor(a)
         b = as_tensor(b, like=a)
     same_device(call, a, b)
+    a, b = integers_follow(a, b), integers_follow(b, a)
     if a.shape != b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)
@@ -34,6 +35,12 @@ def operands(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor, Any
                 f"got {a.shape} and {b.shape}"
             ) from None
     return a, b, a._module
+
+
+def integers_follow(x: Tensor, other: Tensor) -> Tensor:
+    """x in other's dtype where x holds integers and other does not: they never promote it."""
+    mixed = x.dtype.kind in "iub" and other.dtype.kind in "fc"
+    return Tensor(x.data.astype(other.dtype)) if mixed else x
 
 
 def same_device(call: str, *tensors: Tensor) -> None:

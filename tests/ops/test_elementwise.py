@@ -114,3 +114,13 @@ def test_where_takes_any_condition():
         [1.0, 0.0],
         [0.0, 1.0],
     ]
+
+
+@pytest.mark.parametrize(
+    "op", [ops.add, ops.multiply, ops.divide, ops.maximum, ops.power, ops.matmul]
+)
+@pytest.mark.parametrize("kind", ["int64", "int8", "bool"])
+def test_integers_never_promote_floats(op, kind):
+    whole, real = np.ones((2, 2), kind), np.full((2, 2), 2.0, "float32")
+    assert op(whole, real).dtype == op(real, whole).dtype == np.float32
+    np.testing.assert_array_equal(op(whole, real).numpy(), op(whole.astype("f"), real).numpy())
