@@ -1,5 +1,7 @@
 """minidl: deep learning from scratch, and the exploding gradient seen, explained and cured."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import errors
 from .errors import MinidlError
 from .backend import manual_seed
@@ -7,7 +9,27 @@ from .graph import enable_grad, no_grad
 from .tensor import Tensor, as_tensor, from_dlpack, tensor
 from . import ops
 from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
-from . import data, health, models, nn, optim, testing, train
-from .train import History, Trainer, load, save
+from . import nn, optim
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import data, health, models, testing, train
+    from .train import History, Trainer, load, save
+
+_LATER = ("data", "health", "models", "testing", "train")  # loaded when first used
+_FROM_TRAIN = ("History", "Trainer", "load", "save")
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _LATER:
+        return import_module(f".{name}", __name__)
+    if name in _FROM_TRAIN:
+        return getattr(import_module(".train", __name__), name)
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, *_FROM_TRAIN})
