@@ -118,6 +118,7 @@ def test_no_run_is_made_twice(monkeypatch):
 
     monkeypatch.setattr(cnn, "train", stand_in)
     monkeypatch.setattr(cnn, "_known", {})
+    monkeypatch.setattr(cnn.os, "cpu_count", lambda: 1)  # no other process would see the stand-in
     one, two = cnn.runs([A, B], range(3))
     assert len(one) == len(two) == 3 and len(made) == 6
     cnn.runs([B, A, A], range(1, 3))
