@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check peers clean
+.PHONY: demo test check thorough mutation peers clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -19,6 +19,15 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Thousands of random examples of each property, with fresh seeds.
+thorough: .venv/installed
+	HYPOTHESIS_PROFILE=thorough OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
+		tests/ops tests/kernels tests/testing
+
+# One small fault after the other, to see whether a test fails; hours, and it can be stopped.
+mutation: .venv/installed
+	$(BIN)/python tools/mutation.py
 
 # The other engines that some tests and the benchmarks compare with (PyTorch without CUDA).
 peers: .venv/installed

@@ -1,0 +1,282 @@
+"""Are the tests tested? Plant one small fault after the other, and see whether a test fails.
+
+    python tools/mutation.py                  every mutant of every target (hours on two cores)
+    python tools/mutation.py minidl/ops       only files under a path
+    python tools/mutation.py --sample 200     so many mutants, drawn with a fixed seed
+    python tools/mutation.py --report         write docs/mutation.md from the results so far
+
+A mutant is the source of one module with one node of its syntax tree changed: an operator, a
+comparison, a sign, a number, a truth value, a default, an argument, a returned value. Results are
+kept in .mutation/results.jsonl, so a run that was stopped goes on where it was; a mutant whose
+source has changed counts as new. Each runs in a forked process with the tests of its module, in
+the quick profile, until the first failure.
+"""
+
+import argparse
+import ast
+import copy
+import hashlib
+import importlib.abc
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / ".mutation" / "results.jsonl"
+EQUIVALENT = ROOT / "tools" / "equivalent_mutants.txt"
+LIMIT = 120  # seconds; a mutant that runs longer hangs, which is a failure that shows
+OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops"]
+GRAPH = ["tests/test_graph.py", "tests/test_functional.py", "tests/test_tensor.py", *OPS]
+# For each target the tests that must notice, those that notice soonest first.
+TARGETS = {
+    "minidl/tensor.py": ["tests/test_tensor.py", "tests/test_graph.py", *OPS],
+    "minidl/graph.py": ["tests/test_graph.py", "tests/test_graph_memory.py", *GRAPH[1:]],
+    "minidl/functional.py": ["tests/test_functional.py", "tests/test_graph.py"],
+    **{
+        f"minidl/ops/{name}.py": [f"tests/ops/test_{name}.py", *OPS, "tests/test_tensor.py"]
+        for name in (
+            *("elementwise", "activation", "reduce", "shape", "contract", "normalize", "loss"),
+            *("window", "inputs"),
+        )
+    },
+    **{
+        f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
+        for name in (
+            *("window", "portable", "layout", "dispatch", "cpu_rows", "cpu_columns", "cpu_pool"),
+            "cpu_conv_pool",
+        )
+    },
+    **{f"minidl/optim/{name}.py": ["tests/optim"] for name in ("optimizers", "schedules", "clip")},
+    "minidl/nn/init.py": ["tests/nn"],
+}
+
+SWAPS: dict[type, type] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn,
+    ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+
+
+def mutants(path):
+    """(line, description, source) of every mutant of a file."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for number, (node, _, what) in enumerate(_changes(tree)):
+        twin = copy.deepcopy(tree)
+        same = list(_changes(twin))[number]
+        same[1](same[0])
+        yield node.lineno, what, ast.unparse(ast.fix_missing_locations(twin))
+
+
+def _changes(tree):
+    """(node, function that changes it in place, words) for every fault that could be planted."""
+    skipped = set()
+    for node in ast.walk(tree):
+        text_only = isinstance(node, ast.Raise | ast.Assert | ast.AnnAssign) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        )
+        if isinstance(node, ast.AnnAssign):
+            skipped.update(ast.walk(node.annotation))
+        elif text_only:  # words for people, and what only the type checker reads
+            skipped.update(ast.walk(node))
+        for field in ("returns", "annotation"):
+            if getattr(node, field, None) is not None:
+                skipped.update(ast.walk(getattr(node, field)))
+    for node in ast.walk(tree):
+        if node not in skipped:
+            yield from _faults(node)
+
+
+def _faults(node):
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+        new = SWAPS[type(node.op)]
+        yield node, lambda n: setattr(n, "op", new()), f"{type(node.op).__name__} -> {new.__name__}"
+    elif isinstance(node, ast.Compare):
+        new = SWAPS[type(node.ops[0])]
+        words = f"{type(node.ops[0]).__name__} -> {new.__name__}"
+        yield node, lambda n: n.ops.__setitem__(0, new()), words
+    elif isinstance(node, ast.UnaryOp) and type(node.op) in (ast.USub, ast.Not, ast.Invert):
+        plus = ast.parse("bool" if isinstance(node.op, ast.Not) else "(lambda x: x)", mode="eval")
+        words = f"{type(node.op).__name__} dropped"
+        yield node, lambda n: _wrap(n, plus.body), words
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield node, lambda n: setattr(n, "value", not n.value), f"{node.value} -> {not node.value}"
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield node, lambda n: setattr(n, "value", n.value + 1), f"{node.value} -> {node.value + 1}"
+    elif isinstance(node, ast.Lambda) and [a.arg for a in node.args.args][:1] == ["g"]:
+        zero = ast.parse("g * 0", mode="eval").body
+        yield node, lambda n: setattr(n, "body", zero), "pullback gives 0"
+    elif isinstance(node, ast.If | ast.IfExp):
+        yield (
+            node,
+            lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test)),
+            "condition negated",
+        )
+
+
+def _wrap(node, function):
+    """Turn the node into a call of function(operand), in place."""
+    operand = node.operand
+    node.__class__ = ast.Call
+    node.func, node.args, node.keywords = function, [operand], []
+
+
+class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves one module from the mutated source, all others as they are."""
+
+    def __init__(self, path, source):
+        self.name, self.source = path.removesuffix(".py").replace("/", "."), source
+
+    def find_spec(self, name, path, target=None):
+        if name == self.name:
+            return importlib.util.spec_from_loader(name, self, origin=str(ROOT / name))
+        return None
+
+    def exec_module(self, module):
+        exec(compile(self.source, self.name, "exec"), module.__dict__)
+
+
+def verdict(path, source):
+    """ "killed", "timeout" or "survived"."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, 1)
+        os.dup2(void, 2)
+        sys.meta_path.insert(0, _Planted(path, source))
+        code = 1
+        try:
+            import pytest
+
+            tests = [t for t in dict.fromkeys(TARGETS[path]) if (ROOT / t).exists()]
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is loaded
+            code = int(pytest.main([*options, "--deselect", "tests/ops/test_torch.py", *tests]))
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "timeout"
+
+
+def key(path, source):
+    """The name under which a mutant's result is kept: it changes with the source."""
+    return hashlib.sha256(f"{path}\n{source}".encode()).hexdigest()[:16]
+
+
+def known():
+    """The results so far, by key."""
+    if not RESULTS.exists():
+        return {}
+    rows = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines())
+    return {row["key"]: row for row in rows}
+
+
+def reviewed():
+    """The equivalent mutants: (file, description, the mutated line) -> reason."""
+    rows = {}
+    if EQUIVALENT.exists():
+        for line in EQUIVALENT.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("#"):
+                name, reason = line.split("  # ", 1)
+                rows[name.strip()] = reason
+    return rows
+
+
+def report(found):
+    """docs/mutation.md: a row per file, and what survived."""
+    equal = reviewed()
+    lines = [
+        "# Mutation testing",
+        "",
+        "Written by `python tools/mutation.py --report`. Each mutant is one small fault planted in",
+        "a source file; it is killed when a test fails (or hangs).",
+        "",
+        "| file | mutants | tried | killed | equivalent | survived |",
+        "|---|---|---|---|---|---|",
+    ]
+    total, left = Counter(), []
+    for path in TARGETS:
+        rows = [(line, what, found.get(key(path, s))) for line, what, s in mutants(path)]
+        count = Counter(mutants=len(rows), tried=sum(r is not None for *_, r in rows))
+        for line, what, row in rows:
+            if row and row["verdict"] == "survived":
+                name = f"{path}:{line} {what}"
+                kind = "equivalent" if name in equal else "survived"
+                count[kind] += 1
+                left.append(f"- `{name}`" + (f": {equal[name]}" if name in equal else ""))
+        count["killed"] = count["tried"] - count["equivalent"] - count["survived"]
+        total += count
+        cells = [count[k] for k in ("mutants", "tried", "killed", "equivalent", "survived")]
+        lines.append(f"| `{path}` | " + " | ".join(map(str, cells)) + " |")
+    cells = [total[k] for k in ("mutants", "tried", "killed", "equivalent", "survived")]
+    lines.append("| **all** | " + " | ".join(map(str, cells)) + " |")
+    share = total["killed"] / max(total["tried"], 1)
+    lines += ["", f"Killed as it comes: {share:.1%} of those tried.", "", "## What survived", ""]
+    (ROOT / "docs" / "mutation.md").write_text("\n".join([*lines, *left]) + "\n", encoding="utf-8")
+    return share
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", default=["minidl"])
+    parser.add_argument("--sample", type=int, help="try so many, drawn with a fixed seed")
+    parser.add_argument("--report", action="store_true", help="only write docs/mutation.md")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "quick"}
+    RESULTS.parent.mkdir(exist_ok=True)
+    found = known()
+    if not options.report:
+        import hypothesis  # noqa: F401  # loaded once here, inherited by every fork
+        import numpy  # noqa: F401
+        import pytest  # noqa: F401
+
+        chosen = [p for p in TARGETS if any(p.startswith(o.rstrip("/")) for o in options.paths)]
+        todo = [(p, *m) for p in chosen for m in mutants(p) if key(p, m[2]) not in found]
+        random.Random(0).shuffle(todo)
+        todo = todo[: options.sample]
+
+        def one(mutant):
+            path, line, what, source = mutant
+            row = {"key": key(path, source), "mutant": f"{path}:{line} {what}"}
+            return row | {"verdict": verdict(path, source)}
+
+        def healthy(path):
+            return verdict(path, (ROOT / path).read_text(encoding="utf-8")) == "survived"
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the control: without a fault all pass
+            paths = sorted({path for path, *_ in todo})
+            sick = [p for p, fine in zip(paths, pool.map(healthy, paths), strict=True) if not fine]
+        if sick:
+            sys.exit(f"the tests of {', '.join(sick)} fail without any fault; mend that first")
+        with ThreadPoolExecutor(os.cpu_count()) as pool, RESULTS.open("a", encoding="utf-8") as out:
+            for i, row in enumerate(pool.map(one, todo), 1):
+                found[row["key"]] = row
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                if row["verdict"] == "survived" or i % 50 == 0:
+                    print(f"{i}/{len(todo)} {row['verdict']}: {row['mutant']}", flush=True)
+    share = report(found)
+    print(f"killed {share:.1%}; the table is in docs/mutation.md")
+
+
+if __name__ == "__main__":
+    main()
