@@ -166,9 +166,7 @@ def _fit(g: "Tensor", x: "Tensor") -> "Tensor":
     return g if g.dtype == x.dtype else g.astype(x.dtype)
 
 
-def backward(
-    y: "Tensor", grad: Any = None, *, retain_graph: bool = False, create_graph: bool = False
-) -> None:
+def backward(y: "Tensor", grad: Any, *, retain_graph: bool, create_graph: bool) -> None:
     """Add dL/dx to `.grad` of every leaf x that y was computed from; see `Tensor.backward`."""
     if not y.requires_grad:
         raise GradientError(
