@@ -151,18 +151,24 @@ def sweep(
                 gx = pullback(g, y)
                 if observer is not None:
                     observer("backward", node.name, node.layer, gx.data, [g.data])
-                arrive(x, _fit(gx, x))
+                arrive(x, _fit(gx, x, node.name))
             if not retain_graph:
                 node.inputs = None
     return [pair for key, pair in arrived.items() if targets is None or key in stop]
 
 
-def _fit(g: "Tensor", x: "Tensor") -> "Tensor":
+def _fit(g: "Tensor", x: "Tensor", name: str) -> "Tensor":
     """Undo what broadcasting and mixed precision did to x: g in its shape and dtype."""
     if g.shape != x.shape:
         new = g.ndim - x.ndim  # axes that broadcasting put in front
-        grown = (i for i in range(new, g.ndim) if x.shape[i - new] == 1)
-        g = g.sum((*range(new), *grown), keepdims=True).reshape(x.shape)
+        grown = (i for i in range(max(new, 0), g.ndim) if x.shape[i - new] == 1)
+        fitted = g.sum((*range(new), *grown), keepdims=True)
+        if fitted.shape[max(new, 0) :] != x.shape:
+            raise ShapeError(
+                f"backward: a pullback of '{name}' gave shape {g.shape} for an input of shape "
+                f"{x.shape}; it must have that shape, or one that it broadcasts to"
+            )
+        g = fitted.reshape(x.shape)
     return g if g.dtype == x.dtype else g.astype(x.dtype)
 
 

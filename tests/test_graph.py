@@ -293,3 +293,12 @@ def test_an_observer_sees_what_is_not_recorded_too():
     with graph.observe(lambda *event: seen.append(event[1])), md.no_grad():
         md.tensor([1.0]).exp()
     assert seen == ["exp"]
+
+
+def test_a_pullback_of_the_wrong_shape_is_refused():
+    def flipped(x):
+        return graph.record(x.data * 2, (x, lambda g, y: g.reshape(3, 2)))
+
+    x = md.tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(ShapeError, match=r"'flipped' gave shape \(3, 2\) for an input of.*\(2, 3\)"):
+        flipped(x).backward(np.ones((2, 3)))

@@ -3,6 +3,7 @@
     python tools/mutation.py                  every mutant of every target (hours on two cores)
     python tools/mutation.py minidl/ops       only files under a path
     python tools/mutation.py --sample 200     so many mutants, drawn with a fixed seed
+    python tools/mutation.py --again          the survivors too, after a new test
     python tools/mutation.py --report         write docs/mutation.md from the results so far
 
 A mutant is the source of one module with one node of its syntax tree changed: an operator, a
@@ -21,6 +22,7 @@ import importlib.util
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -31,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / ".mutation" / "results.jsonl"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.txt"
-LIMIT = 120  # seconds; a mutant that runs longer hangs, which is a failure that shows
+LIMIT = 150  # seconds of processor time; who needs more hangs, which is a failure that shows
 OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops"]
 GRAPH = ["tests/test_graph.py", "tests/test_functional.py", "tests/test_tensor.py", *OPS]
 # For each target the tests that must notice, those that notice soonest first.
@@ -68,13 +70,24 @@ SWAPS: dict[type, type] = {
 
 
 def mutants(path):
-    """(line, description, source) of every mutant of a file."""
+    """(key, line, description, source) of every mutant of a file.
+
+    The key changes with the function or class that the fault is in, and with nothing else.
+    """
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     for number, (node, _, what) in enumerate(_changes(tree)):
         twin = copy.deepcopy(tree)
         same = list(_changes(twin))[number]
         same[1](same[0])
-        yield node.lineno, what, ast.unparse(ast.fix_missing_locations(twin))
+        ast.fix_missing_locations(twin)
+        changed = [
+            new
+            for old, new in zip(tree.body, twin.body, strict=True)
+            if ast.dump(old) != ast.dump(new)
+        ]
+        own = "\n".join([path, *map(ast.unparse, changed)])
+        key = hashlib.sha256(own.encode()).hexdigest()[:16]
+        yield key, node.lineno, what, ast.unparse(twin)
 
 
 def _changes(tree):
@@ -150,6 +163,7 @@ def verdict(path, source):
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, 1)
         os.dup2(void, 2)
@@ -165,20 +179,18 @@ def verdict(path, source):
         finally:
             sys.stdout.flush()
             os._exit(code)
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + 10 * LIMIT  # waiting for a lock takes no processor time
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+            code = os.waitstatus_to_exitcode(status)
+            return {0: "survived", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}.get(
+                code, "killed"
+            )
         time.sleep(0.05)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "timeout"
-
-
-def key(path, source):
-    """The name under which a mutant's result is kept: it changes with the source."""
-    return hashlib.sha256(f"{path}\n{source}".encode()).hexdigest()[:16]
 
 
 def known():
@@ -214,7 +226,7 @@ def report(found):
     ]
     total, left = Counter(), []
     for path in TARGETS:
-        rows = [(line, what, found.get(key(path, s))) for line, what, s in mutants(path)]
+        rows = [(line, what, found.get(key)) for key, line, what, _ in mutants(path)]
         count = Counter(mutants=len(rows), tried=sum(r is not None for *_, r in rows))
         for line, what, row in rows:
             if row and row["verdict"] == "survived":
@@ -238,25 +250,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", default=["minidl"])
     parser.add_argument("--sample", type=int, help="try so many, drawn with a fixed seed")
+    parser.add_argument("--again", action="store_true", help="try the survivors again as well")
     parser.add_argument("--report", action="store_true", help="only write docs/mutation.md")
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "quick"}
     RESULTS.parent.mkdir(exist_ok=True)
     found = known()
+    settled = {k for k, row in found.items() if not options.again or row["verdict"] != "survived"}
     if not options.report:
         import hypothesis  # noqa: F401  # loaded once here, inherited by every fork
         import numpy  # noqa: F401
         import pytest  # noqa: F401
 
         chosen = [p for p in TARGETS if any(p.startswith(o.rstrip("/")) for o in options.paths)]
-        todo = [(p, *m) for p in chosen for m in mutants(p) if key(p, m[2]) not in found]
+        todo = [(p, *m) for p in chosen for m in mutants(p) if m[0] not in settled]
         random.Random(0).shuffle(todo)
         todo = todo[: options.sample]
 
         def one(mutant):
-            path, line, what, source = mutant
-            row = {"key": key(path, source), "mutant": f"{path}:{line} {what}"}
+            path, key, line, what, source = mutant
+            row = {"key": key, "mutant": f"{path}:{line} {what}"}
             return row | {"verdict": verdict(path, source)}
 
         def healthy(path):
