@@ -72,7 +72,7 @@ def record(value: Array, *inputs: tuple["Tensor", Pullback], name: str | None = 
 
 def _name(pullback: Pullback) -> str:
     # A pullback is defined inside its operation: "relu.<locals>.<lambda>".
-    return pullback.__qualname__.partition(".")[0].lstrip("_")
+    return pullback.__qualname__.split(".<locals>.")[-2:][0].rpartition(".")[2].lstrip("_")
 
 
 @contextmanager
