@@ -72,7 +72,8 @@ def record(value: Array, *inputs: tuple["Tensor", Pullback], name: str | None = 
 
 def _name(pullback: Pullback) -> str:
     # A pullback is defined inside its operation: "relu.<locals>.<lambda>".
-    return pullback.__qualname__.split(".<locals>.")[-2:][0].rpartition(".")[2].lstrip("_")
+    operation = pullback.__qualname__.rpartition(".<locals>.")[0] or pullback.__qualname__
+    return operation.rpartition(".")[2].lstrip("_")
 
 
 @contextmanager
