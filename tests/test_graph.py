@@ -300,5 +300,6 @@ def test_a_pullback_of_the_wrong_shape_is_refused():
         return graph.record(x.data * 2, (x, lambda g, y: g.reshape(3, 2)))
 
     x = md.tensor(np.ones((2, 3)), requires_grad=True)
-    with pytest.raises(ShapeError, match=r"'flipped' gave shape \(3, 2\) for an input of.*\(2, 3\)"):
+    words = r"'flipped' gave shape \(3, 2\) for an input of shape \(2, 3\)"
+    with pytest.raises(ShapeError, match=words):
         flipped(x).backward(np.ones((2, 3)))
