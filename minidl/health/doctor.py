@@ -14,6 +14,7 @@ from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor, as_tensor
 from . import rules, theory
+from .change import reach
 from .probe import Passage, probed, scale
 from .report import Report
 
@@ -24,8 +25,9 @@ class Measurements:
 
     loss: at the batch, in nats. chance: ln K. passages: the layers in the order of their calls.
     ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
-    persistence: 1/(1 - momentum), how far an update goes in the end.
-    normalised: the layers whose output a BatchNorm or LayerNorm rescales.
+    reach: how much further an update will go than the first one did, by the optimizer's kind.
+    normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
+    branch leads past some layers.
     trial: the losses after each trial step.
     """
 
@@ -37,9 +39,10 @@ class Measurements:
     predictions: list[float | None]
     ratios: dict[str, float]
     normalised: set[str]
+    residual: bool
     gradient: float
     rate: float | None
-    persistence: float
+    reach: float
     trial: list[float]
 
 
@@ -87,6 +90,10 @@ def _measure(
     model: Module, images: Tensor, labels: ArrayLike, optimizer: Any, loss: Any, trial_steps: int
 ) -> Measurements:
     named = model.named_parameters()
+    if not named:
+        raise ConfigError(
+            "doctor: expected a model that can be trained; this one has no parameters"
+        )
     first = named[0][1]
     if not images.size:
         raise DataError(f"doctor: expected at least one image, got shape {images.shape}")
@@ -107,9 +114,10 @@ def _measure(
         predictions=[theory.predicted_scale(p) for p in passages],
         ratios={},
         normalised=_normalised(passages),
+        residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
         gradient=float(np.sum(squares)) ** 0.5,
         rate=None if optimizer is None else float(optimizer.lr),
-        persistence=1 / (1 - getattr(optimizer, "momentum", 0.0)),
+        reach=reach(optimizer),
         trial=[],
     )
     if optimizer is None:

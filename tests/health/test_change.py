@@ -1,0 +1,97 @@
+"""How much the first update changes a network, and how much it bears."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.health import doctor
+from minidl.lab import cnn
+
+
+def numbers(layers, optimizer=None, logits=None):
+    """The report's numbers for Flatten and these layers on the first batch of digits."""
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *layers)
+    images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+    if logits is not None:  # the last layer scaled so that its outputs have this scale
+        now = doctor(model, (images, labels)).numbers["logit_scale"]
+        model.layers[-1].weight.data *= logits / now
+    make = optimizer or (lambda p: md.optim.SGD(p, 0.01))
+    return doctor(model, (images, labels), make(model.parameters())).numbers
+
+
+def mlp(width, activation=md.nn.ReLU):
+    return md.nn.Dense(784, width), activation(), md.nn.Dense(width, 10)
+
+
+def test_total_change_is_the_sum_over_the_layers():
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *mlp(32))
+    images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    said = doctor(model, (images, labels), optimizer).numbers["change"]
+    before = model.state_dict()
+    md.ops.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    after = model.state_dict()
+    by_hand = sum(
+        np.linalg.norm(after[n] - before[n]) / np.linalg.norm(before[n])
+        for n in before
+        if n.endswith("weight")
+    )
+    assert said == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_a_layer_before_a_normalisation_does_not_count():
+    md.manual_seed(0)
+    model = md.nn.Sequential(
+        md.nn.Flatten(),
+        md.nn.Dense(784, 32),
+        md.nn.LayerNorm(32),
+        md.nn.ReLU(),
+        md.nn.Dense(32, 10),
+    )
+    batch = cnn.first_batch(cnn.HEALTHY, 0)
+    report = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01))
+    ratios = {row["layer"]: row["update_ratio"] for row in report.layers}
+    assert ratios["1"] > 0 and report.numbers["change"] == pytest.approx(ratios["4"])
+
+
+@pytest.mark.parametrize(
+    ("make", "reach"),
+    [
+        (lambda p: md.optim.SGD(p, 0.01), 1.0),
+        (lambda p: md.optim.SGD(p, 0.01, momentum=0.75), 2.0),
+        (lambda p: md.optim.Adam(p, 0.01), 0.25),
+        (lambda p: md.optim.AdamW(p, 0.01), 0.25),
+        (lambda p: md.optim.RMSProp(p, 0.01), 0.25),
+    ],
+)
+def test_the_optimizer_decides_how_far_updates_go(make, reach):
+    found = numbers(mlp(32), make, logits=2.0)
+    assert found["expected_change"] == pytest.approx(found["change"] * reach)
+
+
+def test_small_logits_will_grow_and_the_updates_with_them():
+    large, small = numbers(mlp(32), logits=3.0), numbers(mlp(32), logits=0.125)
+    assert large["expected_change"] == pytest.approx(large["change"])
+    assert small["expected_change"] == pytest.approx(4 * small["change"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("layers", "bound"),
+    [
+        (lambda: mlp(14), 2.0),
+        (lambda: mlp(7), 5.0),
+        (lambda: mlp(7, md.nn.Tanh), 1.5),
+        (lambda: mlp(7, md.nn.LeakyReLU), 1.5),
+        (lambda: (md.nn.Dense(784, 10),), 1.5),
+        (lambda: (*mlp(14)[:2], md.nn.Residual(md.nn.Dense(14, 14)), md.nn.Dense(14, 10)), 1.5),
+        (
+            lambda: (md.nn.Dense(784, 50), md.nn.ReLU(), md.nn.Dense(50, 10), md.nn.Tanh()),
+            1 + 0.0784,
+        ),
+    ],
+)
+def test_what_a_network_bears(layers, bound):
+    assert numbers(layers())["largest_change"] == pytest.approx(bound)

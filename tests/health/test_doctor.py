@@ -1,0 +1,195 @@
+"""The doctor's verdicts: each regime is named, and what it prescribes trains the network."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import ConfigError, DataError
+from minidl.health import doctor
+from minidl.lab import cnn
+
+RECIPES = {
+    "healthy": (cnn.HEALTHY.but(depth=3, rate=0.05), "healthy", "none"),
+    "A": (cnn.A, "will diverge", "signal explodes"),
+    "A+": (cnn.A_PLUS, "will diverge", "signal explodes"),
+    "B": (cnn.B, "will diverge", "rate too high"),
+    "C": (cnn.C, "will diverge", "signal explodes"),
+    "raw pixels": (cnn.HEALTHY.but(images="raw"), "will diverge", "signal explodes"),
+    "vanishing": (cnn.HEALTHY.but(init=0.05), "will not learn", "signal vanishes"),
+    "dead": (cnn.HEALTHY.but(depth=3), "will not learn", "dead"),
+}
+
+
+def patient(name, seed):
+    """(recipe, model, optimizer) of a regime."""
+    recipe = RECIPES[name][0]
+    model = cnn.build(recipe, seed)
+    if name == "dead":
+        for layer in model.layers:
+            if isinstance(layer, md.nn.Conv2d):
+                layer.bias.data -= 50
+    return recipe, model, md.optim.SGD(model.parameters(), recipe.rate)
+
+
+def report_of(name, seed, **options):
+    recipe, model, optimizer = patient(name, seed)
+    return doctor(model, cnn.first_batch(recipe, seed), optimizer, **options)
+
+
+def treated(recipe, remedy):
+    """The recipe with the prescription carried out."""
+    changes = {"init": remedy.get("init", recipe.init), "rate": remedy.get("lr", recipe.rate)}
+    if remedy.get("input") == "standardize":
+        changes["images"] = "standardised"
+    return recipe.but(**changes)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_regime_gets_its_name(name, seed):
+    _, verdict, regime = RECIPES[name]
+    found = report_of(name, seed)
+    assert (found.verdict, found.regime) == (verdict, regime)
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES if n != "healthy"])
+def test_the_prescription_trains_the_network(name):
+    recipe = treated(RECIPES[name][0], report_of(name, 0).remedy)
+    assert recipe != RECIPES[name][0] or name == "dead"  # its fault was in the biases alone
+    run = cnn.train(recipe, 0)
+    assert run.outcome == "trained", (recipe, run.accuracy)
+
+
+@pytest.mark.parametrize("name", ["A", "A+", "B"])
+def test_untreated_it_does_diverge(name):
+    assert cnn.train(RECIPES[name][0], 0).outcome == "diverged"
+
+
+@pytest.mark.parametrize("trial_steps", [0, 3])
+@pytest.mark.parametrize("method", ["sgd", "momentum", "adam"])
+def test_nothing_is_changed(method, trial_steps):
+    model = md.nn.Sequential(
+        *(md.nn.Conv2d(1, 4, 3), md.nn.BatchNorm2d(4), md.nn.ReLU(), md.nn.Dropout(0.5)),
+        *(md.nn.Flatten(), md.nn.Dense(4 * 26 * 26, 10)),
+    )
+    optimizer = {
+        "sgd": lambda: md.optim.SGD(model.parameters(), 0.1),
+        "momentum": lambda: md.optim.SGD(model.parameters(), 0.1, momentum=0.9),
+        "adam": lambda: md.optim.Adam(model.parameters(), 0.1),
+    }[method]()
+    images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+    md.ops.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    model.eval()
+
+    def everything():
+        state = optimizer.state_dict()
+        gradients = [p.grad.data.copy() for p in model.parameters()]
+        return model.state_dict(), state, gradients, model.training, images.copy()
+
+    def same(a, b):
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+        if isinstance(a, list | tuple):
+            return len(a) == len(b) and all(map(same, a, b))
+        return np.array_equal(a, b)
+
+    before, draw = everything(), md.backend.generator().bit_generator.state
+    doctor(model, (images, labels), optimizer, trial_steps=trial_steps)
+    assert same(before, everything())
+    assert draw == md.backend.generator().bit_generator.state
+    assert all(not layer.hooks for _, layer in model.named_modules())
+
+
+def test_signals_are_predicted_from_the_weights():
+    md.manual_seed(0)
+    model = md.models.mlp(784, [1024] * 4, 10, "he_normal")
+    images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+    rows = doctor(model, (images, labels)).layers
+    for row in rows[1:-1]:  # the last layer has 10 units, too few for a mean
+        assert row["signal"] == pytest.approx(row["predicted"], rel=0.1), row
+
+
+def test_momentum_and_adam_are_measured_by_their_own_update():
+    recipe = cnn.HEALTHY.but(depth=3)
+    model, batch = cnn.build(recipe, 0), cnn.first_batch(recipe, 0)
+    change = {}
+    for name, optimizer in {
+        "sgd": md.optim.SGD(model.parameters(), 0.1),
+        "none": md.optim.SGD(model.parameters(), 1e-12),
+        "adam": md.optim.Adam(model.parameters(), 0.1),
+    }.items():
+        change[name] = doctor(model, batch, optimizer).numbers["change"]
+    # Adam's first step moves every weight by the rate, whatever its gradient is.
+    weights = [p.data for p in model.parameters() if p.ndim > 1]
+    by_hand = sum(0.1 * np.sqrt(w.size) / np.linalg.norm(w) for w in weights)
+    assert change["adam"] == pytest.approx(by_hand, rel=0.05)
+    assert change["none"] == pytest.approx(0, abs=1e-6)
+    assert 0.01 < change["sgd"] < 1
+
+
+def test_without_an_optimizer_nothing_is_said_of_the_rate():
+    recipe, model, _ = patient("B", 0)
+    found = doctor(model, cnn.first_batch(recipe, 0))
+    assert found.regime == "none"
+    assert not {"update-ratio", "trial-loss"} & {f.code for f in found.findings}
+    assert all(row["update_ratio"] is None for row in found.layers)
+
+
+def test_trial_steps_show_in_the_findings():
+    codes = [f.code for f in report_of("B", 0, trial_steps=3).findings]
+    assert "trial-loss" in codes
+
+
+def test_a_signal_that_overflows_is_found_at_its_layer():
+    md.manual_seed(0)
+    model = md.models.mlp(784, [64] * 60, 10, md.nn.init.normal(std=1.0))
+    found = doctor(model, cnn.first_batch(cnn.HEALTHY, 0))
+    (finding,) = [f for f in found.findings if f.code == "non-finite"]
+    assert found.verdict == "will diverge" and found.regime == "signal explodes"
+    first = next(r["layer"] for r in found.layers if not np.isfinite(r["signal"]))
+    assert finding.layer == first
+    assert "overflows" in finding.evidence
+
+
+def test_every_finding_is_complete():
+    for name in RECIPES:
+        found = report_of(name, 0)
+        for f in found.findings:
+            layers = {row["layer"] for row in found.layers} | {"model"}
+            assert f.code and f.evidence and f.prescription and f.severity in ("amber", "red")
+            assert f.layer in layers
+            assert not f.measured <= f.threshold or f.code in ("vanishing", "dead"), (name, f)
+        assert (not found.findings) == (found.verdict == "healthy")
+        assert found.verdict in found.table() and all(
+            f.code in found.table() for f in found.findings
+        )
+
+
+def test_files(tmp_path):
+    found = report_of("A+", 0)
+    found.to_json(tmp_path / "report.json")
+    read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert read["verdict"] == found.verdict and len(read["layers"]) == len(found.layers)
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    for name in ("A+", "healthy", "dead"):
+        report_of(name, 0).plot(tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_mistakes_are_explained():
+    recipe, model, optimizer = patient("healthy", 0)
+    images, labels = cnn.first_batch(recipe, 0)
+    with pytest.raises(DataError, match=r"expected a batch \(images, labels\), got ndarray"):
+        doctor(model, images)
+    with pytest.raises(DataError, match="at least one image"):
+        doctor(model, (images[:0], labels[:0]))
+    with pytest.raises(ConfigError, match="trial_steps to be an int >= 0, got -1"):
+        doctor(model, (images, labels), optimizer, trial_steps=-1)
+    other = md.optim.SGD(cnn.build(recipe, 1).parameters(), 0.1)
+    with pytest.raises(ConfigError, match="none of this model's parameters"):
+        doctor(model, (images, labels), other)
+    with pytest.raises(ConfigError, match="no parameters"):
+        doctor(md.nn.Sequential(md.nn.Flatten()), (images, labels))
