@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check thorough mutation peers clean
+.PHONY: demo test check fresh thorough mutation peers clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -24,6 +24,14 @@ check: .venv/installed
 thorough: .venv/installed
 	HYPOTHESIS_PROFILE=thorough OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
 		tests/ops tests/kernels tests/testing
+
+# The property suite RUNS times in a row, a hundred new random examples of each property each time.
+RUNS ?= 20
+fresh: .venv/installed
+	for run in $$(seq $(RUNS)); do echo "run $$run of $(RUNS)"; \
+		HYPOTHESIS_PROFILE=fresh OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
+		tests/ops tests/kernels tests/testing tests/optim tests/nn tests/test_*graph*.py || exit 1; \
+	done
 
 # One small fault after the other, to see whether a test fails; hours, and it can be stopped.
 mutation: .venv/installed
