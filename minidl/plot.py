@@ -181,11 +181,13 @@ def monitor(
     measured: np.ndarray,
     predicted: np.ndarray,
     ratio: np.ndarray,
+    clipped: np.ndarray,
     path: PathLike,
 ) -> None:
     """log₁₀ gradient by layer and step; the signal's growth beside theory; ‖update‖/‖weight‖.
 
-    Shapes: gradient and ratio (layers, steps), measured and predicted (layers - 1,).
+    Where gradients were clipped, the share of the norm that this took away lies behind the ratios.
+    Shapes: gradient, ratio, clipped (layers, steps), measured and predicted (layers - 1,).
     Raises: ConfigError as in `curves`.
     """
     if not gradient.size:
@@ -204,8 +206,12 @@ def monitor(
     bad = np.argwhere(~np.isfinite(gradient.T))
     if len(bad):
         step, layer = bad[0]
-        heat.annotate("first not finite", (step, layer), color="red", ha="right", fontsize=9)
-        heat.plot([step], [layer], marker="o", color="red", markersize=5)
+        heat.annotate(
+            "first not finite",
+            *((step, layer), (-60, 0)),
+            textcoords="offset points", color="red", ha="right", va="center", fontsize=9,
+            arrowprops={"arrowstyle": "->", "color": "red"},
+        )  # fmt: skip
     heat.set_title("Gradient health", loc="left", fontweight="bold")
     at = np.arange(1, len(layers))
     growth.plot(at, predicted, "--", color=_GREY, label="predicted, √(fan_in·E w²/2)")
@@ -222,6 +228,12 @@ def monitor(
     below.axhline(1e-3, color=_GREY, linestyle=":", linewidth=1)
     below.set_xlabel("step")
     below.set_ylabel("‖update‖ / ‖weight‖")
+    share = np.nan_to_num(clipped).max(0)
+    if share.any():
+        right = below.twinx()
+        right.fill_between(np.arange(len(share)), share, step="mid", color=_GREY, alpha=0.2)
+        right.set_ylim(0, 1)
+        right.set_ylabel("share clipped (grey)")
     if len(layers) <= _LEGEND_LIMIT:
         below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
     write_figure(figure, path)

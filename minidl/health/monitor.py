@@ -78,33 +78,36 @@ class GradientMonitor:
         return look
 
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """Between `backward` and the optimizer's step: look at weights and gradients."""
+        """Between `backward` and the optimizer's step: write a row per layer, without an update.
+
+        They stay as they are where no update follows, as after a gradient that is not finite.
+        """
         self.step = self.step if step is None else step
         for name, layer in self.layers.items():
             weights = _weights(layer)
-            seen = self._seen.setdefault(name, {})
-            self._before = self._before | {name: [w.data.copy() for w in weights]}
+            self._before[name] = [w.data.copy() for w in weights]
             gradients = [w.grad.data for w in weights if w.grad is not None]
-            seen["weight"] = _norm([w.data for w in weights])
-            seen["weight_gradient"] = _norm(gradients)
-            if not np.isfinite(seen["weight_gradient"]):
-                seen["nan"] = sum(int(np.isnan(to_host(g)).sum()) for g in gradients)
-                seen["inf"] = sum(int(np.isinf(to_host(g)).sum()) for g in gradients)
+            unknown = dict.fromkeys(("gradient", "update", "ratio", "clipped"), float("nan"))
+            row = dict.fromkeys(FIELDS, 0.0) | unknown | self._seen.pop(name, {})
+            row |= {"step": self.step, "layer": name, "weight": _norm([w.data for w in weights])}
+            row["weight_gradient"] = _norm(gradients)
+            if not np.isfinite(row["weight_gradient"]):
+                row["nan"] = sum(int(np.isnan(to_host(g)).sum()) for g in gradients)
+                row["inf"] = sum(int(np.isinf(to_host(g)).sum()) for g in gradients)
+            self.rows.append(row)
 
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """After the optimizer's step: look at what it did, and write the step's rows."""
-        for name, layer in self.layers.items():
-            weights, seen = _weights(layer), self._seen.pop(name, {})
-            pairs = zip(weights, self._before.get(name, []), strict=False)
-            update = _norm([w.data - old for w, old in pairs])
-            weight, raw = seen.get("weight", 0.0), seen.get("weight_gradient", 0.0)
+        """After the optimizer's step: complete the rows with what it did."""
+        rows = self.rows[-len(self.layers) :] if self._before else []
+        for row, layer in zip(rows, self.layers.values(), strict=False):
+            weights = _weights(layer)
+            pairs = zip(weights, self._before.pop(row["layer"]), strict=True)
+            update, weight = _norm([w.data - old for w, old in pairs]), row["weight"]
+            raw = row["weight_gradient"]
             left = _norm([w.grad.data for w in weights if w.grad is not None])
-            row = dict.fromkeys(FIELDS, 0.0) | {"gradient": float("nan")} | seen
-            row |= {"step": self.step, "layer": name, "update": update}
+            row["update"] = update
             row["ratio"] = update / weight if weight else float("inf") if update else 0.0
             row["clipped"] = max(0.0, 1 - left / raw) if 0 < raw < float("inf") else 0.0
-            self.rows.append(row)
-        self._before = {}
         self.step += 1
 
     def column(self, name: str) -> np.ndarray:
@@ -129,7 +132,7 @@ class GradientMonitor:
             writer.writerows(self.rows)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw log₁₀ gradient by layer and step, the growth beside theory, and the update ratio."""
+        """Draw log₁₀ gradient by layer and step, growth beside theory, update ratio, clipping."""
         from .. import plot
 
         measured, predicted = self.growth()
@@ -139,6 +142,7 @@ class GradientMonitor:
             measured,
             predicted,
             self.column("ratio"),
+            self.column("clipped"),
             path,
         )
 

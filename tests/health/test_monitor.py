@@ -100,6 +100,28 @@ def test_not_finite_is_counted(value, column):
     assert conv["nan"] + conv["inf"] == 6
 
 
+def test_the_step_that_failed_is_kept(tmp_path):
+    recipe = cnn.A_PLUS.but(depth=3)
+    model = cnn.build(recipe, 0)
+    monitor = GradientMonitor(model)
+    trainer = md.Trainer(
+        model,
+        loss=md.ops.cross_entropy,
+        optimizer=md.optim.SGD(model.parameters(), 1e10),
+        monitors=[monitor],
+        seed=0,
+    )
+    with pytest.raises(md.errors.GradientError):
+        trainer.fit(cnn.images()[0], epochs=1, batch_size=64, progress=False)
+    last = monitor.rows[-4:]
+    assert len({row["step"] for row in last}) == 1
+    assert any(not np.isfinite(row["weight_gradient"]) for row in last)
+    assert all(np.isnan(row["update"]) for row in last)
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    monitor.plot(tmp_path / "failed.png")
+    assert (tmp_path / "failed.png").stat().st_size > 10_000
+
+
 def test_evaluation_leaves_no_trace_and_detach_takes_it_off():
     model, monitor, images, labels, _ = watched(steps=1)
     model.eval()
