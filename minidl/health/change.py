@@ -33,12 +33,13 @@ def reach(optimizer: Any) -> float:
     return (1 - getattr(optimizer, "momentum", 0.0)) ** -0.5
 
 
-def total_change(m: "Measurements") -> float:
+def total_change(m: "Measurements", ratios: dict[str, float] | None = None) -> float:
     """Σ ‖Δθ‖/‖θ‖ over the layers: a product changes by the sum of its factors' changes.
 
     A layer before a normalisation keeps its scale whatever happens to it.
     """
-    return sum(r for name, r in m.ratios.items() if name not in m.normalised)
+    given = m.ratios if ratios is None else ratios
+    return sum(r for name, r in given.items() if name not in m.normalised)
 
 
 def expected_change(m: "Measurements") -> float:
@@ -47,8 +48,18 @@ def expected_change(m: "Measurements") -> float:
     The gradient by a layer is as large as the signal that the other layers make of it. Logits
     below 1 must grow before anything is learned, and the updates grow with them.
     """
-    small = min(max(m.logit_scale, 1e-6), 1.0) if isfinite(m.logit_scale) else 1.0
-    return total_change(m) * m.reach / small ** (2 / 3)
+    return _grown(m, m.ratios, m.logit_scale)
+
+
+def tried_change(m: "Measurements") -> float:
+    """The same, as the last trial step shows it."""
+    last = m.trial[-1]
+    return _grown(m, last.ratios, last.logit_scale)
+
+
+def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:
+    small = min(max(logit_scale, 1e-6), 1.0) if isfinite(logit_scale) else 1.0
+    return total_change(m, ratios) * m.reach / small ** (2 / 3)
 
 
 def largest_change(m: "Measurements") -> float:

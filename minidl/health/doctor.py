@@ -20,6 +20,15 @@ from .report import Report
 
 
 @dataclass
+class Trial:
+    """One trial step: loss and scale of the logits before it, what it did to each layer."""
+
+    loss: float
+    logit_scale: float
+    ratios: dict[str, float]
+
+
+@dataclass
 class Measurements:
     """All that the rules look at.
 
@@ -28,7 +37,7 @@ class Measurements:
     reach: how much further an update will go than the first one did, by the optimizer's kind.
     normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
     branch leads past some layers.
-    trial: the losses after each trial step.
+    trial: the steps after the first one.
     """
 
     loss: float
@@ -43,7 +52,7 @@ class Measurements:
     gradient: float
     rate: float | None
     reach: float
-    trial: list[float]
+    trial: list[Trial]
 
 
 def doctor(
@@ -122,26 +131,32 @@ def _measure(
     )
     if optimizer is None:
         return found
-    weights = {n: p.data.copy() for n, p in named if p.ndim > 1}
-    optimizer.step()
-    for name, p in named:
-        if p.ndim > 1:
-            change, size = scale(p.data - weights[name]), scale(weights[name])
-            layer = name.rpartition(".")[0]
-            ratio = change / size if size else (inf if change else 0.0)
-            # A NaN update is the worst there is, and no comparison may hide it.
-            found.ratios[layer] = max(
-                found.ratios.get(layer, 0.0), ratio if ratio == ratio else inf
-            )
+    found.ratios = _update(model, optimizer)
     for _ in range(trial_steps):
         model.zero_grad()
-        value = loss(model(x), labels)
-        found.trial.append(float(value.item()))
-        if not isfinite(found.trial[-1]):
-            break
+        logits = model(x)
+        value = loss(logits, labels)
         value.backward()
-        optimizer.step()
+        trial = Trial(float(value.item()), scale(logits.data), _update(model, optimizer))
+        found.trial.append(trial)
+        if not isfinite(trial.loss):
+            break
     return found
+
+
+def _update(model: Module, optimizer: Any) -> dict[str, float]:
+    """Let the optimizer step; ‖update‖/‖weight‖ by layer, the larger where it holds several."""
+    before = {n: (p, p.data.copy()) for n, p in model.named_parameters() if p.ndim > 1}
+    optimizer.step()
+    ratios: dict[str, float] = {}
+    for name, (p, old) in before.items():
+        change, size = scale(p.data - old), scale(old)
+        ratio = change / size if size else (inf if change else 0.0)
+        # A NaN update is the worst there is, and no comparison may hide it.
+        ratio = ratio if ratio == ratio else inf
+        layer = name.rpartition(".")[0]
+        ratios[layer] = max(ratios.get(layer, 0.0), ratio)
+    return ratios
 
 
 def _normalised(passages: list[Passage]) -> set[str]:

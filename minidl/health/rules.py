@@ -141,7 +141,8 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 
 
 def _trial(m: "Measurements") -> list[Finding]:
-    worst = max((v if v == v else inf for v in m.trial), default=0.0)
+    losses = [t.loss for t in m.trial]
+    worst = max((v if v == v else inf for v in losses), default=0.0)
     bound = TRIAL_LOSS * max(m.loss, m.chance)
     if not m.trial or not worst > bound:
         return []
