@@ -68,16 +68,18 @@ class Normalize(Transform):
 def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Normalize:
     """(x - mean) / std for each channel; one number serves all channels.
 
-    Raises: ConfigError unless mean and std are finite, of one length, and every std is above 0.
+    Raises: ConfigError unless mean and std are finite in float32, of one length, every std above 0.
     """
     try:
         means, stds = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(value, np.float64)) for value in (mean, std))
         )
+        with np.errstate(over="ignore"):  # images are float32
+            single = np.float32([means, stds])
         valid = (
-            means.ndim == 1 and means.size and np.isfinite([means, stds]).all() and (stds > 0).all()
+            means.ndim == 1 and means.size and np.isfinite(single).all() and (single[1] > 0).all()
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise ConfigError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import plot
 from ..data import Normalize, load_image, normalize
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..nn import Module
 from ..train import History, Trainer, load
 from ..train.files import write_bytes
@@ -68,9 +68,10 @@ class Run:
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
         channels, height, width = self.shape
-        images = np.stack(
-            [load_image(path, gray=channels == 1, size=(height, width)) for path in paths]
-        )
+        read = [load_image(path, gray=channels == 1, size=(height, width)) for path in paths]
+        if not read:
+            raise DataError("predict: expected at least one image file, got none")
+        images = np.stack(read)
         return self.trainer().predict(self.normalize(images) if self.normalize else images)
 
 
@@ -164,21 +165,27 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         config, facts = Config.from_dict(content["options"]), content["data"]
-        names = [str(name) for name in facts["classes"]]
+        names, shape = facts["classes"], facts["image_shape"]
+        if not (_all(str, names) and names and _all(int, shape) and len(shape) == 3):
+            raise ValueError(f"classes {names!r}, image_shape {shape!r}")
         known = {
             "classes": names,
-            "image_shape": [int(n) for n in facts["image_shape"]],
+            "image_shape": shape,
             "normalize": facts["normalize"] and normalize(**facts["normalize"]),
         }
     except FileNotFoundError:
         raise CheckpointError(
             f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it)"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"cannot open {str(path)!r}: it is damaged ({error})") from None
     config.device = "cpu"
     config.check()
     return config, known
+
+
+def _all(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
 
 
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:

@@ -65,7 +65,7 @@ def test_the_disk_fills_up_while_the_newest_is_written(disk):
     arrays = {"x": np.arange(5000.0)}  # 40 kB: two fit, the third does not
     for step in (1, 2):
         checkpoints.write(step, arrays, {"step": step})
-    with pytest.raises(CheckpointError, match="step-00000003.*No space left on device"):
+    with pytest.raises(CheckpointError, match=r"step-00000003.*No space left on device"):
         checkpoints.write(3, arrays, {"step": 3})
     assert sorted(os.listdir(place / "checkpoint")) == [
         f"step-0000000{step}.safetensors" for step in (1, 2)
@@ -77,7 +77,7 @@ def test_the_disk_fills_up_while_the_newest_is_written(disk):
 def test_a_full_disk_is_reported_before_training(disk):
     pytest.importorskip("sklearn", reason="scikit-learn holds the digits")
     place = disk(500)
-    with pytest.raises(CheckpointError, match="the disk has .* free; free some space"):
+    with pytest.raises(CheckpointError, match=r"the disk has .* free; free some space"):
         runs.train(Config(model="mlp"), place / "run", progress=False)
     assert not (place / "run" / "checkpoint").exists()
 
