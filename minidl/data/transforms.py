@@ -75,7 +75,7 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> No
             *(np.atleast_1d(np.asarray(value, np.float64)) for value in (mean, std))
         )
         with np.errstate(over="ignore"):  # images are float32
-            single = np.float32([means, stds])
+            single = np.array([means, stds], np.float32)
         valid = (
             means.ndim == 1 and means.size and np.isfinite(single).all() and (single[1] > 0).all()
         )
