@@ -85,6 +85,9 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
         with safe_open(name, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        odd = sorted({str(a.dtype) for a in arrays.values() if a.dtype.kind not in "fiub"})
+        if odd:  # bfloat16 and complex numbers among them
+            raise TypeError(", ".join(odd))
     except FileNotFoundError:
         raise CheckpointError(f"cannot read {name!r}: there is no such file") from None
     except OSError as error:
