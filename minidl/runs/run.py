@@ -15,7 +15,8 @@ import numpy as np
 
 from .. import plot
 from ..data import Normalize, load_image, normalize
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DataError, GradientError
+from ..health import doctor
 from ..nn import Module
 from ..train import History, Trainer, load
 from ..train.files import write_bytes
@@ -134,12 +135,29 @@ def train(
             progress=progress,
             transform=config.build_transform(shape[-1]),
         )
+    except GradientError as error:
+        raise GradientError(f"{error}.\n{_diagnosis(config, splits, trainer, folder)}") from None
     finally:
         seconds = time.perf_counter() - start
         if folder is not None and len(trainer.history):
             figures = _draw(trainer.history, folder, say)
     test = trainer.evaluate(splits.test)
     return Result(config, trainer.history, trainer, test, seconds, folder, figures)
+
+
+def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
+    """What the gradient doctor says of the last good weights and the batch that failed."""
+    images = splits.train.images
+    model = config.build_model(images.shape[1:], len(splits.train.classes))
+    if folder is not None:
+        load(folder / "model.safetensors", model)
+    optimizer = config.build_optimizer(model.to(config.device))
+    optimizer.lr = trainer.optimizer.lr
+    assert trainer.batch is not None  # a step has failed
+    found = doctor(model, trainer.batch, optimizer)
+    which = "the first weights" if folder is None else "the weights that were kept"
+    lines = [f"  {f.code} ({f.layer}): {f.evidence}\n  -> {f.prescription}" for f in found.findings]
+    return "\n".join([f"The gradient doctor says of {which}: {found.verdict}", *lines])
 
 
 def train_seeds(

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import CheckpointError
 
 PathLike = str | os.PathLike[str]
-_FORMAT = "minidl"
+_ENTRY = "minidl"
 _Arrays = dict[str, np.ndarray]
 
 
@@ -69,8 +69,9 @@ def write_arrays(path: PathLike, arrays: _Arrays, state: Any = None) -> None:
     # order="C": safetensors writes the memory as it lies.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(state)
-    metadata = {"format": _FORMAT, "state": text, "sha256": _digest(arrays, text)}
-    write_bytes(path, save(arrays, metadata))
+    # One entry, because safetensors writes several in any order: equal runs leave equal files.
+    entry = json.dumps({"sha256": _digest(arrays, text), "state": text})
+    write_bytes(path, save(arrays, {_ENTRY: entry}))
 
 
 def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
@@ -97,15 +98,24 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
             f"cannot read {name!r}: it is damaged, or no safetensors file of ordinary number "
             f"types ({error})"
         ) from None
-    if metadata.get("format") != _FORMAT:
+    if _ENTRY not in metadata:
         return arrays, None
-    text = metadata.get("state", "")
-    if metadata.get("sha256") != _digest(arrays, text):
+    text, digest = _entry(metadata[_ENTRY])
+    if digest != _digest(arrays, text):
         raise CheckpointError(
             f"cannot read {name!r}: it is damaged (its content does not have the SHA-256 that was "
             "written with it); use another copy or an earlier checkpoint"
         )
     return arrays, json.loads(text)
+
+
+def _entry(metadata: str) -> tuple[str, str]:
+    """(state, SHA-256) of what `write_arrays` noted; empty where it is damaged."""
+    try:
+        entry = json.loads(metadata)
+        return str(entry["state"]), str(entry["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""
 
 
 def _digest(arrays: _Arrays, text: str) -> str:

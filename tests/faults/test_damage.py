@@ -176,7 +176,7 @@ def test_weights_that_lie_are_refused(tmp_path):
         {"weight": good | {"shape": [-1, 2]}},
         {"weight": good | {"dtype": "F8_E4M3"}},
         {"weight": good, "bias": good},
-        {"__metadata__": {"format": "minidl"}, "weight": good},
+        {"__metadata__": {"minidl": "{}"}, "weight": good},
         [],
         {},
         "x",
