@@ -103,9 +103,10 @@ class Trainer:
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
-        Raises: DataError where validation has labels that train lacks; GradientError as soon as a loss or gradient is not finite (the weights of the
-        last checkpoint stay); CheckpointError where `out` cannot be written or resumed;
-        KeyboardInterrupt after Ctrl-C, when a checkpoint is written.
+        Raises: DataError where validation has labels that train lacks; GradientError as soon as
+        a loss or gradient is not finite (the weights of the last checkpoint stay);
+        CheckpointError where `out` cannot be written or resumed; KeyboardInterrupt after Ctrl-C,
+        when a checkpoint is written.
         """
         for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
