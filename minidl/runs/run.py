@@ -19,7 +19,7 @@ from ..errors import CheckpointError, ConfigError, DataError, GradientError
 from ..health import doctor
 from ..nn import Module
 from ..train import History, Trainer, load
-from ..train.files import write_bytes
+from ..train.files import remove_parts, write_bytes
 from .config import FREE, Config
 from .data import Splits, load_data
 
@@ -208,6 +208,7 @@ def _all(kind: type, values: Any) -> bool:
 
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:
     """Find out now, not after an hour, whether the folder can be written and may be."""
+    remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
         before = read_config(folder)[0].to_dict()
         now = config.to_dict()

@@ -50,6 +50,13 @@ def write_bytes(path: PathLike, content: bytes) -> None:
         raise
 
 
+def remove_parts(folder: PathLike, *names: str) -> None:
+    """Remove what a kill left half-written of the files so named ("step-*" names several)."""
+    for name in names:
+        for part in Path(folder).glob(f".{name}-*.part"):
+            part.unlink(missing_ok=True)
+
+
 def append_text(path: PathLike, text: str) -> None:
     """Add lines to a file. Raises: CheckpointError where it cannot be written."""
     try:

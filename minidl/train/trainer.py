@@ -14,6 +14,7 @@ from ..graph import no_grad
 from ..nn import Module
 from ..ops import cross_entropy, softmax
 from ..tensor import Tensor
+from .files import remove_parts
 from .history import History
 from .loop import Loop
 from .metrics import accuracy
@@ -124,6 +125,8 @@ class Trainer:
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None:
             _same_labels(loader.dataset, held_out)
+        if out is not None:
+            remove_parts(out, "history.csv", "model.safetensors")
         loop = Loop(self, loader, held_out, epochs, out, checkpoint_every, progress)
         return loop.run(resume=resume)
 

@@ -77,7 +77,7 @@ def test_every_file_of_a_data_set_cut_short(tmp_path, name):
     for path in files:
         content = path.read_bytes()
         # Half of the lengths lie near the end, where a reader is most easily satisfied.
-        for trial in range(amount(6, 200)):
+        for trial in range(amount(4, 200)):
             least = 0 if trial % 2 else max(0, len(content) - 30)
             path.write_bytes(content[: rng.randrange(least, len(content))])
             try:
@@ -87,7 +87,7 @@ def test_every_file_of_a_data_set_cut_short(tmp_path, name):
                 # The archive's members and the class folders have no path of their own.
                 assert path.name in str(error) or path.parent.name in str(error), str(error)
         path.write_bytes(content)
-    assert refused > len(files) * 3
+    assert refused > len(files)
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -96,7 +96,7 @@ def test_flipped_bytes_of_a_data_set(tmp_path, name):
     rng = random.Random(1)
     for path in files:
         content = path.read_bytes()
-        for trial in range(amount(8, 300)):
+        for trial in range(amount(4, 300)):
             at = rng.randrange(len(content) if trial % 2 else min(len(content), 40))
             path.write_bytes(flipped(content, at, rng.randint(1, 255)))
             try:
@@ -133,7 +133,7 @@ def test_damaged_weights_are_never_loaded(tmp_path):
     save(path, make_model())
     content, rng, refused = path.read_bytes(), random.Random(2), 0
     expected = read_arrays(path)[0]
-    for _ in range(amount(300, 5000)):
+    for _ in range(amount(150, 5000)):
         path.write_bytes(damaged(content, rng))
         model = make_model()
         before = model.state_dict()
@@ -146,7 +146,7 @@ def test_damaged_weights_are_never_loaded(tmp_path):
             wanted = expected
         for key, array in model.state_dict().items():
             np.testing.assert_array_equal(array, wanted[key])
-    assert refused > 200
+    assert refused > 100
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.amount import amount
+from tests.faults.amount import FULL, amount
 from tests.faults.outcome import assert_same, newest_step, result
+from tests.test_cli import call, paint
 
 ROOT = Path(__file__).parents[2]
-KILLS = amount(6, 200)
+KILLS = amount(4, 200)
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="this system cannot kill a process without warning"
 )
@@ -63,3 +64,31 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, capsys, whole):
             out, step = tmp_path / f"run-{ended}", -1
     with capsys.disabled():
         print(f"\n{kills} kills in {ended} runs (seed {seed}): every run ended bit-identically")
+
+
+def test_the_command_killed_before_each_of_its_file_operations(tmp_path, capsys):
+    """Every file operation of `minidl train` in its folder, one after the other."""
+    pytest.importorskip("click", reason="click is not installed")
+    images = paint(tmp_path / "images", count=5)
+    options = ["--data", images, "--model", "deep_plain_cnn", "--depth", 2, "--width", 3]
+    options += ["--epochs", 2, "--batch-size", 4, "--augment", "crop-flip", "--quiet", "--out"]
+    call("train", *options, tmp_path / "whole")
+    expected = result(tmp_path / "whole")
+    kills = 0
+    for event in range(6, 1000) if FULL else (6,):  # before, nothing is there
+        out = tmp_path / f"run-{event}"
+        victim = ["-m", "tests.faults.command_victim", event, "train", *options, out]
+        done = subprocess.run(
+            [sys.executable, *map(str, victim)], cwd=ROOT, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+        newest_step(out)
+        call("train", *options, out, "--resume")
+        assert_same(result(out), expected)
+        assert not list(out.rglob(".*")), "a half-written file stays"
+    with capsys.disabled():
+        print(f"\nminidl train: {kills} kills, every run ended bit-identically")
