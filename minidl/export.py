@@ -11,6 +11,7 @@ from .data import Normalize
 from .errors import ConfigError
 from .graph import no_grad
 from .nn import Module
+from .nn.module import check
 from .tensor import Tensor
 from .train.files import PathLike, write_bytes
 
@@ -43,6 +44,12 @@ def export_onnx(
         raise ConfigError("export_onnx: needs onnx: run `pip install 'minidl[onnx]'`") from None
     from . import __version__
 
+    if not isinstance(input_shape, tuple | list):
+        raise ConfigError(
+            f"export_onnx: expected input_shape as in (1, 28, 28), got {input_shape!r}"
+        )
+    sides = {f"input_shape[{i}]": side for i, side in enumerate(input_shape)}
+    check("export_onnx", "an int >= 1", **sides)
     graph = _Graph(model)
     before = [(module, module.training) for _, module in model.named_modules()]
     try:

@@ -154,6 +154,9 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
         md.export_onnx(path, hooked, (4,))
     with pytest.raises(ShapeError, match="Dense"):
         md.export_onnx(path, nn.Sequential(nn.Dense(3, 2)), (4,))
+    for shape in (28, (0,), (2.0,)):
+        with pytest.raises(ConfigError, match="export_onnx: expected input_shape"):
+            md.export_onnx(path, nn.ReLU(), shape)
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot write"):
         md.export_onnx(tmp_path / "file" / "m", nn.ReLU(), (4,))
