@@ -1,5 +1,6 @@
 """Arrays on the disk: safetensors, written whole or not at all, with a checksum."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,7 +55,8 @@ def remove_parts(folder: PathLike, *names: str) -> None:
     """Remove what a kill left half-written of the files so named ("step-*" names several)."""
     for name in names:
         for part in Path(folder).glob(f".{name}-*.part"):
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what is written next says why
+                part.unlink()
 
 
 def append_text(path: PathLike, text: str) -> None:

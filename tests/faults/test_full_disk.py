@@ -20,14 +20,14 @@ from tests.train.conftest import make_trainer, run
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small disk in memory: disk(kilobytes) makes it, or changes its size."""
+    """A small disk in memory: disk(kilobytes) makes it; later, it changes size and mode."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = False
 
-    def size(kilobytes):
+    def size(kilobytes, mode="rw"):
         nonlocal mounted
-        options = f"{'remount,' if mounted else ''}size={kilobytes}k"
+        options = f"{'remount,' if mounted else ''}size={kilobytes}k,{mode}"
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
@@ -80,6 +80,19 @@ def test_a_full_disk_is_reported_before_training(disk):
     with pytest.raises(CheckpointError, match=r"the disk has .* free; free some space"):
         runs.train(Config(model="mlp"), place / "run", progress=False)
     assert not (place / "run" / "checkpoint").exists()
+
+
+def test_a_read_only_folder_is_reported_before_training(disk):
+    place = disk(4000)
+    run(make_trainer(), place / "run", **OPTIONS)
+    (place / "run" / ".model.safetensors-x.part").write_bytes(b"half")
+    disk(4000, "ro")
+    with pytest.raises(CheckpointError, match=r"cannot write to .*: Read-only file system"):
+        runs.train(Config(), place / "new", progress=False)
+    trainer = make_trainer()
+    with pytest.raises(CheckpointError, match=r"cannot write .*: Read-only file system"):
+        run(trainer, place / "run", resume=True, **OPTIONS | {"epochs": 9})
+    assert not trainer.loss_value >= 0  # no step was made
 
 
 @contextlib.contextmanager
