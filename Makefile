@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fresh thorough mutation peers clean
+.PHONY: demo test check fresh thorough faults mutation peers clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -32,6 +32,10 @@ fresh: .venv/installed
 		HYPOTHESIS_PROFILE=fresh OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
 		tests/ops tests/kernels tests/testing tests/optim tests/nn tests/test_*graph*.py || exit 1; \
 	done
+
+# 200 kills, 100,000 damaged files, every small disk; about half an hour.
+faults: .venv/installed
+	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults
 
 # One small fault after the other, to see whether a test fails; hours, and it can be stopped.
 mutation: .venv/installed

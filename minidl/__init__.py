@@ -15,10 +15,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import data, health, models, testing, train
+    from .export import export_onnx
     from .train import History, Trainer, load, save
 
 _LATER = ("data", "health", "models", "testing", "train")  # loaded when first used
-_FROM_TRAIN = ("History", "Trainer", "load", "save")
+_FROM = {"export_onnx": "export"} | dict.fromkeys(("History", "Trainer", "load", "save"), "train")
 
 
 def __getattr__(name: str) -> Any:
@@ -26,10 +27,10 @@ def __getattr__(name: str) -> Any:
 
     if name in _LATER:
         return import_module(f".{name}", __name__)
-    if name in _FROM_TRAIN:
-        return getattr(import_module(".train", __name__), name)
+    if name in _FROM:
+        return getattr(import_module(f".{_FROM[name]}", __name__), name)
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_FROM_TRAIN})
+    return sorted({*globals(), *_LATER, *_FROM})

@@ -17,6 +17,7 @@ from . import __version__
 from .data import DataLoader
 from .data.download import cache_folder
 from .errors import ConfigError, DataError, MinidlError
+from .export import export_onnx
 from .health import doctor
 from .lab.command import lab_command
 from .runs import NAMED, Config, Run, train
@@ -182,6 +183,24 @@ def predict_command(run: str, images: tuple[str, ...]) -> None:
         click.echo(table([("image", "class", "probability"), *rows]))
     if bad:
         raise DataError("\n".join(bad))
+
+
+@cli.command("export")
+@click.argument("run", type=click.Path())
+@click.option("--out", type=click.Path(), help="The file [RUN/model.onnx].")
+def export_command(run: str, out: str | None) -> None:
+    """Write the model of RUN, a run's folder, as an ONNX file for other programs.
+
+    It takes images as minidl reads them, float32 in [0, 1], and gives logits.
+    """
+    opened = Run.open(run)
+    path = Path(run) / "model.onnx" if out is None else Path(out)
+    model, shape = opened.model, opened.shape
+    export_onnx(path, model, shape, normalize=opened.normalize, classes=opened.classes)
+    click.echo(
+        f"written to {path}: input (N, {', '.join(map(str, shape))}) float32 in [0, 1], "
+        f"output (N, {len(opened.classes)}) logits"
+    )
 
 
 @cli.command("doctor")

@@ -214,6 +214,9 @@ def _check_numeric(call: str, array: Array) -> None:
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares the memory of any array with `__dlpack__` (torch, jax, cupy, ...)."""
-    kind, _ = source.__dlpack_device__()
-    xp = backend.cupy() if kind == 2 else np  # 2 is kDLCUDA in dlpack.h
-    return Tensor(xp.from_dlpack(source))
+    try:
+        kind, _ = source.__dlpack_device__()
+        xp = backend.cupy() if kind == 2 else np  # 2 is kDLCUDA in dlpack.h
+        return Tensor(xp.from_dlpack(source))
+    except (AttributeError, BufferError, RuntimeError) as error:
+        raise DTypeError(f"from_dlpack: cannot share {type(source).__name__}: {error}") from None

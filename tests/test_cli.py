@@ -67,6 +67,21 @@ def test_train_fills_the_folder_and_prints_what_came_out(trained):
     assert len(History.from_csv(out / "history.csv")) == 12
 
 
+def test_export_takes_images_as_predict_does(trained, images):
+    pytest.importorskip("onnx", reason="onnx is not installed: nothing builds the file")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    out, _ = trained
+    assert "(N, 3, 8, 8) float32 in [0, 1], output (N, 2)" in call(
+        "export", out, "--out", out.parent / "m.onnx"
+    )
+    session = runtime.InferenceSession(out.parent / "m.onnx")
+    path = images / "test" / "light" / "0.png"
+    [logits] = session.run(None, {"input": minidl.data.load_image(path)[None]})
+    expected = Run.open(out).predict([path])
+    np.testing.assert_allclose(minidl.ops.softmax(logits), expected, rtol=1e-4, atol=1e-6)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["dark", "light"]
+
+
 def test_config_holds_what_rebuilds_the_run(trained, images):
     content = json.loads((trained[0] / "config.json").read_text())
     assert content["options"]["data"] == str(images)

@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minidl"
 # Top to bottom: a part imports only from parts that stand after it.
 FLOORS = (
-    *("__main__", "cli", "lab", "runs", "health", "train", "plot", "models", "data", "optim"),
-    *("nn", "testing", "functional", "ops", "kernels", "tensor", "graph", "backend", "errors"),
+    *("__main__", "cli", "lab", "runs", "health", "export", "train", "plot", "models", "data"),
+    *("optim", "nn", "testing", "functional", "ops", "kernels", "tensor", "graph", "backend"),
+    "errors",
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -71,7 +72,7 @@ def test_import_loads_numpy_alone():
     ).stdout.split()
     third_party = {
         *("cv2", "cupy", "matplotlib", "hypothesis", "rich", "click", "sklearn", "safetensors"),
-        *("scipy", "pytest", "torch", "pooch"),
+        *("scipy", "pytest", "torch", "pooch", "onnx"),
     }
     assert "numpy" in loaded
     assert not third_party & set(loaded)
@@ -84,6 +85,7 @@ def test_import_loads_numpy_alone():
         ("matplotlib", "plot.py"),
         ("cupy", "backend.py"),
         ("hypothesis", "testing/"),
+        ("onnx", "export.py"),
     ],
 )
 def test_a_library_is_imported_in_one_place(library, home):

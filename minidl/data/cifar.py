@@ -1,5 +1,6 @@
 """CIFAR-10, from its binary version, from a folder of class folders, or downloaded once."""
 
+import gzip
 import os
 import tarfile
 import zlib
@@ -27,6 +28,7 @@ _TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 _TEST = ["test_batch.bin"]
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
 _MAX_BYTES = 2**31
+_CHUNK = 2**20
 
 
 def cifar10(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
@@ -77,12 +79,14 @@ def _from_archive(path: Path) -> dict[str, bytes]:
     """The batches, read straight from the archive: nothing is unpacked to the disk."""
     batches = {}
     try:
-        with tarfile.open(path) as archive:
+        with gzip.open(path) as content, tarfile.open(fileobj=content) as archive:
             for member in archive:
                 name = Path(member.name).name
                 wanted = name in _TRAIN + _TEST and member.size <= _MAX_BYTES
                 if wanted and (file := archive.extractfile(member)):
                     batches[name] = file.read()
+            while content.read(_CHUNK):  # to the checksum at its end, which tarfile leaves unread
+                pass
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, f"the archive is damaged or cut short ({error})") from None
     return batches

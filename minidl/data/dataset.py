@@ -96,12 +96,19 @@ def seeded(seed: int, *spawn_key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=spawn_key))
 
 
+def to_float(images: np.ndarray) -> str:
+    """How images of another dtype become what is expected."""
+    if images.dtype.kind == "f":
+        return "images.astype(np.float32) converts them"
+    return "md.data.scale(images) turns 0..255 into float32 in [0, 1]"
+
+
 def _checked_images(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.dtype not in (np.float32, np.float64):
         raise DTypeError(
             f"Dataset: expected images of float32 or float64, got {images.dtype}; "
-            "md.data.scale(images) turns 0..255 into float32 in [0, 1]"
+            f"{to_float(images)}"
         )
     if images.ndim != 4:
         raise ShapeError(f"Dataset: expected images of shape (N, C, H, W), got {images.shape}")
@@ -110,11 +117,14 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         total = images.sum()  # NaN and infinity survive a sum: no second array for clean images
     if not np.isfinite(total):
-        bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        counts = (~np.isfinite(images)).sum(axis=(1, 2, 3))
+        bad = np.flatnonzero(counts)
         if bad.size:
+            listed = ", ".join(f"image {i} ({counts[i]} pixel values)" for i in bad[:5])
             raise DataError(
                 f"Dataset: expected finite images, got NaN or infinity in {bad.size} of "
-                f"{len(images)} images, first in image {bad[0]}; repair or drop them"
+                f"{len(images)} images: {listed}{', ...' if bad.size > 5 else ''}; repair or drop "
+                "them"
             )
     return images
 

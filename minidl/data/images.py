@@ -128,8 +128,10 @@ def _decode(cv2: Any, data: bytes, kind: str, gray: bool) -> np.ndarray:
     if _DAMAGE.search(printed):
         raise ValueError(f"the {kind} file is damaged: {printed.strip().splitlines()[0]}")
     if pixels.dtype not in (np.uint8, np.uint16):
+        bad = int((~np.isfinite(pixels)).sum())
+        nans = f" ({bad} of them NaN or infinite)" if bad else ""
         raise ValueError(
-            f"the {kind} file holds {pixels.dtype} values, but 8 or 16 bits are expected; "
+            f"the {kind} file holds {pixels.dtype} values{nans}, but 8 or 16 bits are expected; "
             "save it as an ordinary PNG"
         )
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY) if gray else pixels

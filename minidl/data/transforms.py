@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
+from .dataset import to_float
 from .images import Size, height_width, resize_plane
 
 
@@ -68,16 +69,18 @@ class Normalize(Transform):
 def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Normalize:
     """(x - mean) / std for each channel; one number serves all channels.
 
-    Raises: ConfigError unless mean and std are finite, of one length, and every std is above 0.
+    Raises: ConfigError unless mean and std are finite in float32, of one length, every std above 0.
     """
     try:
         means, stds = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(value, np.float64)) for value in (mean, std))
         )
+        with np.errstate(over="ignore"):  # images are float32
+            single = np.array([means, stds], np.float32)
         valid = (
-            means.ndim == 1 and means.size and np.isfinite([means, stds]).all() and (stds > 0).all()
+            means.ndim == 1 and means.size and np.isfinite(single).all() and (single[1] > 0).all()
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise ConfigError(
@@ -101,8 +104,8 @@ def standardize(images: np.ndarray) -> Normalize:
         if channel.size == 0 or channel.min() == channel.max():
             raise DataError(
                 f"standardize: expected values that vary, but channel {index} of images of shape "
-                f"{images.shape} is constant; drop it, or use normalize(mean, std) with a std "
-                "of your own"
+                f"{images.shape} is constant; drop it, use normalize(mean, std) with a std of "
+                "your own, or train without standardising (--no-standardize)"
             )
         mean.append(float(channel.mean(dtype=np.float64)))
         std.append(float(channel.std(dtype=np.float64)))
@@ -211,8 +214,7 @@ def _float_images(images: Any, call: str) -> np.ndarray:
     images = np.asarray(images)
     if images.dtype not in (np.float32, np.float64):
         raise DTypeError(
-            f"{call}: expected images of float32 or float64, got {images.dtype}; "
-            "scale(images) turns 0..255 into float32 in [0, 1]"
+            f"{call}: expected images of float32 or float64, got {images.dtype}; {to_float(images)}"
         )
     if images.ndim != 4:
         raise ShapeError(

@@ -90,7 +90,7 @@ class BatchNorm2d(Module):
         if x.ndim != 4 or x.shape[1] != n or (self.training and x.size < 2 * n):
             raise ShapeError(
                 f"BatchNorm2d({n}): expected images (N, {n}, H, W), in training with two or more "
-                f"values per channel, got {x.shape}; a last batch of one goes with drop_last=True"
+                f"values per channel, got {x.shape}; change batch_size if the last batch holds one"
             )
         weight, bias = (t.reshape(1, n, 1, 1) for t in (self.weight, self.bias))
         if self.training:

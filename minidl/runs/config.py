@@ -27,6 +27,7 @@ SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-c
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 # What a resumed run may change.
 FREE = ("epochs", "device")
+_MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
 
@@ -41,7 +42,11 @@ def _at_least(least: int) -> _Rule:
 
 _POSITIVE: _Rule = ((int, float), lambda value: 0 < value < math.inf, "a number above 0")
 _FLAG: _Rule = (bool, lambda value: True, "true or false")
+_TEXT: _Rule = (str, lambda value: "\0" not in value, "a text")
 _RULES: dict[str, _Rule] = {
+    "data": _TEXT,
+    "root": _TEXT,
+    "init": _TEXT,
     "model": _one_of(*MODELS),
     "optimizer": _one_of(*OPTIMIZERS),
     "schedule": _one_of(*SCHEDULES),
@@ -54,7 +59,7 @@ _RULES: dict[str, _Rule] = {
     "epochs": _at_least(1),
     "batch_size": _at_least(1),
     "size": _at_least(1),
-    "depth": _at_least(1),
+    "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
     "width": _at_least(1),
     "warmup": _at_least(0),
     "seed": _at_least(0),
@@ -62,6 +67,23 @@ _RULES: dict[str, _Rule] = {
     "skip_bad": _FLAG,
     "standardize": _FLAG,
 }
+
+
+def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
+    """The initializer, which refuses to draw more weights in all than a machine can hold."""
+    drawn = 0
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        nonlocal drawn
+        drawn += math.prod(shape)
+        if drawn > _MOST_WEIGHTS:
+            raise ConfigError(
+                f"model: expected at most {_MOST_WEIGHTS:,} weights, got a layer of {shape}; give "
+                "a smaller size, width or depth"
+            )
+        return init.draw("model", initializer, shape)
+
+    return draw
 
 
 @dataclass
@@ -99,8 +121,10 @@ class Config:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
         for option, (kind, valid, expected) in _RULES.items():
             value = getattr(self, option)
+            if value is None and getattr(Config, option) is None:
+                continue
             mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
-            if value is not None and (mistaken or not isinstance(value, kind) or not valid(value)):
+            if mistaken or not isinstance(value, kind) or not valid(value):
                 raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
         init.draw("train", self.initializer(), (2, 2))
         backend.to_device(np.zeros(1), self.device)
@@ -138,7 +162,7 @@ class Config:
                 "stretches them (--size 32)"
             )
         backend.manual_seed(self.seed)
-        weights = self.initializer()
+        weights = _bounded(self.initializer())
         if self.model == "mlp":
             return models.mlp(channels * height * width, classes=classes, init=weights)
         makers: dict[str, Callable[..., Module]] = {

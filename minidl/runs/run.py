@@ -15,10 +15,11 @@ import numpy as np
 
 from .. import plot
 from ..data import Normalize, load_image, normalize
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, DataError, GradientError
+from ..health import doctor
 from ..nn import Module
 from ..train import History, Trainer, load
-from ..train.files import write_bytes
+from ..train.files import remove_parts, write_bytes
 from .config import FREE, Config
 from .data import Splits, load_data
 
@@ -68,9 +69,10 @@ class Run:
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
         channels, height, width = self.shape
-        images = np.stack(
-            [load_image(path, gray=channels == 1, size=(height, width)) for path in paths]
-        )
+        read = [load_image(path, gray=channels == 1, size=(height, width)) for path in paths]
+        if not read:
+            raise DataError("predict: expected at least one image file, got none")
+        images = np.stack(read)
         return self.trainer().predict(self.normalize(images) if self.normalize else images)
 
 
@@ -133,12 +135,29 @@ def train(
             progress=progress,
             transform=config.build_transform(shape[-1]),
         )
+    except GradientError as error:
+        raise GradientError(f"{error}.\n{_diagnosis(config, splits, trainer, folder)}") from None
     finally:
         seconds = time.perf_counter() - start
         if folder is not None and len(trainer.history):
             figures = _draw(trainer.history, folder, say)
     test = trainer.evaluate(splits.test)
     return Result(config, trainer.history, trainer, test, seconds, folder, figures)
+
+
+def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
+    """What the gradient doctor says of the last good weights and the batch that failed."""
+    images = splits.train.images
+    model = config.build_model(images.shape[1:], len(splits.train.classes))
+    if folder is not None:
+        load(folder / "model.safetensors", model)
+    optimizer = config.build_optimizer(model.to(config.device))
+    optimizer.lr = trainer.optimizer.lr
+    assert trainer.batch is not None  # a step has failed
+    found = doctor(model, trainer.batch, optimizer)
+    which = "the first weights" if folder is None else "the weights that were kept"
+    lines = [f"  {f.code} ({f.layer}): {f.evidence}\n  -> {f.prescription}" for f in found.findings]
+    return "\n".join([f"The gradient doctor says of {which}: {found.verdict}", *lines])
 
 
 def train_seeds(
@@ -164,25 +183,32 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         config, facts = Config.from_dict(content["options"]), content["data"]
-        names = [str(name) for name in facts["classes"]]
+        names, shape = facts["classes"], facts["image_shape"]
+        if not (_all(str, names) and names and _all(int, shape) and len(shape) == 3):
+            raise ValueError(f"classes {names!r}, image_shape {shape!r}")
         known = {
             "classes": names,
-            "image_shape": [int(n) for n in facts["image_shape"]],
+            "image_shape": shape,
             "normalize": facts["normalize"] and normalize(**facts["normalize"]),
         }
     except FileNotFoundError:
         raise CheckpointError(
             f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it)"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"cannot open {str(path)!r}: it is damaged ({error})") from None
     config.device = "cpu"
     config.check()
     return config, known
 
 
+def _all(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
+
+
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:
     """Find out now, not after an hour, whether the folder can be written and may be."""
+    remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
         before = read_config(folder)[0].to_dict()
         now = config.to_dict()

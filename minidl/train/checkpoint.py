@@ -10,7 +10,7 @@ from .. import backend
 from ..errors import CheckpointError
 from ..nn import Module
 from ..tensor import Tensor
-from .files import PathLike, read_arrays, write_arrays
+from .files import PathLike, read_arrays, remove_parts, write_arrays
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
@@ -85,8 +85,9 @@ class Checkpoints:
         """
         path = self.folder / f"step-{step:08d}.safetensors"
         write_arrays(path, arrays, state)
-        for old in [*self.paths()[self.keep :], *self.folder.glob(".step-*.part")]:
+        for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
+        remove_parts(self.folder, "step-*")
         return path
 
     def newest(self) -> tuple[dict[str, np.ndarray], Any, list[str]] | None:

@@ -1,5 +1,6 @@
 """Arrays on the disk: safetensors, written whole or not at all, with a checksum."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 from ..errors import CheckpointError
 
 PathLike = str | os.PathLike[str]
-_FORMAT = "minidl"
+_ENTRY = "minidl"
 _Arrays = dict[str, np.ndarray]
 
 
@@ -50,6 +51,14 @@ def write_bytes(path: PathLike, content: bytes) -> None:
         raise
 
 
+def remove_parts(folder: PathLike, *names: str) -> None:
+    """Remove what a kill left half-written of the files so named ("step-*" names several)."""
+    for name in names:
+        for part in Path(folder).glob(f".{name}-*.part"):
+            with contextlib.suppress(OSError):  # what is written next says why
+                part.unlink()
+
+
 def append_text(path: PathLike, text: str) -> None:
     """Add lines to a file. Raises: CheckpointError where it cannot be written."""
     try:
@@ -69,8 +78,9 @@ def write_arrays(path: PathLike, arrays: _Arrays, state: Any = None) -> None:
     # order="C": safetensors writes the memory as it lies.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(state)
-    metadata = {"format": _FORMAT, "state": text, "sha256": _digest(arrays, text)}
-    write_bytes(path, save(arrays, metadata))
+    # One entry, because safetensors writes several in any order: equal runs leave equal files.
+    entry = json.dumps({"sha256": _digest(arrays, text), "state": text})
+    write_bytes(path, save(arrays, {_ENTRY: entry}))
 
 
 def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
@@ -85,6 +95,9 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
         with safe_open(name, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        odd = sorted({str(a.dtype) for a in arrays.values() if a.dtype.kind not in "fiub"})
+        if odd:  # bfloat16 and complex numbers among them
+            raise TypeError(", ".join(odd))
     except FileNotFoundError:
         raise CheckpointError(f"cannot read {name!r}: there is no such file") from None
     except OSError as error:
@@ -94,15 +107,24 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
             f"cannot read {name!r}: it is damaged, or no safetensors file of ordinary number "
             f"types ({error})"
         ) from None
-    if metadata.get("format") != _FORMAT:
+    if _ENTRY not in metadata:
         return arrays, None
-    text = metadata.get("state", "")
-    if metadata.get("sha256") != _digest(arrays, text):
+    text, digest = _entry(metadata[_ENTRY])
+    if digest != _digest(arrays, text):
         raise CheckpointError(
             f"cannot read {name!r}: it is damaged (its content does not have the SHA-256 that was "
             "written with it); use another copy or an earlier checkpoint"
         )
     return arrays, json.loads(text)
+
+
+def _entry(metadata: str) -> tuple[str, str]:
+    """(state, SHA-256) of what `write_arrays` noted; empty where it is damaged."""
+    try:
+        entry = json.loads(metadata)
+        return str(entry["state"]), str(entry["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""
 
 
 def _digest(arrays: _Arrays, text: str) -> str:

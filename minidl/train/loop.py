@@ -187,7 +187,7 @@ class Loop:
             f"fit: {what} at step {self.step} (epoch {self.epoch + 1}, batch {self.batch + 1}), so "
             f"training stopped before that update{kept}. The source: {source}. Lower the learning "
             f"rate (it is {rate:g}), clip the gradients (clip=1.0), standardise the images, or "
-            "initialise for the activation (init='he_normal' for ReLU)"
+            "initialise for the activation (init='he_normal' for ReLU); md.health.doctor says which"
         )
 
     def _search(self) -> Culprit | None:

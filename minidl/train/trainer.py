@@ -14,6 +14,7 @@ from ..graph import no_grad
 from ..nn import Module
 from ..ops import cross_entropy, softmax
 from ..tensor import Tensor
+from .files import remove_parts
 from .history import History
 from .loop import Loop
 from .metrics import accuracy
@@ -103,9 +104,10 @@ class Trainer:
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
-        Raises: GradientError as soon as a loss or gradient is not finite (the weights of the
-        last checkpoint stay); CheckpointError where `out` cannot be written or resumed;
-        KeyboardInterrupt after Ctrl-C, when a checkpoint is written.
+        Raises: DataError where validation has labels that train lacks; GradientError as soon as
+        a loss or gradient is not finite (the weights of the last checkpoint stay);
+        CheckpointError where `out` cannot be written or resumed; KeyboardInterrupt after Ctrl-C,
+        when a checkpoint is written.
         """
         for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
@@ -121,6 +123,10 @@ class Trainer:
             as_dataset(train), batch_size, shuffle=True, seed=seed, transform=transform
         )
         held_out = None if validation is None else as_dataset(validation)
+        if held_out is not None:
+            _same_labels(loader.dataset, held_out)
+        if out is not None:
+            remove_parts(out, "history.csv", "model.safetensors")
         loop = Loop(self, loader, held_out, epochs, out, checkpoint_every, progress)
         return loop.run(resume=resume)
 
@@ -157,8 +163,13 @@ class Trainer:
     def forward(self, images: np.ndarray) -> Tensor:
         """The model's logits for a batch, in its dtype and on its device."""
         first = self.parameters[0]
-        images = images.astype(first.dtype, copy=False)
-        return self.model(Tensor(backend.to_device(images, first.device)))
+        x = images.astype(first.dtype, copy=False)
+        if x is not images and not np.isfinite(x).all():
+            raise DataError(
+                f"Trainer: expected images within {first.dtype}, the model's dtype, got values up "
+                f"to {np.abs(images).max():.3g}; scale or standardise them"
+            )
+        return self.model(Tensor(backend.to_device(x, first.device)))
 
     def _logits(self, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         training = self.model.training
@@ -182,6 +193,17 @@ def as_dataset(data: Data) -> Dataset:
             f"Trainer: expected a Dataset or a pair (images, labels), got {type(data).__name__}"
         ) from None
     return Dataset(_host(images), _host(labels))
+
+
+def _same_labels(train: Dataset, validation: Dataset) -> None:
+    missing = np.setdiff1d(validation.labels, train.labels)
+    if missing.size:
+        count = int(np.isin(validation.labels, missing).sum())
+        names = ", ".join(validation.classes[k] for k in missing)
+        raise DataError(
+            f"fit: {count} of {len(validation)} validation images have labels that are missing "
+            f"from the training part: {names}; add such images to it, or remove them"
+        )
 
 
 def _host(values: Any) -> np.ndarray:

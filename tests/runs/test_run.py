@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import runs
-from minidl.errors import CheckpointError
+from minidl.errors import CheckpointError, GradientError
 from minidl.runs import Config, Run
 
 
@@ -40,3 +41,38 @@ def test_several_seeds_share_their_test_images(images, tmp_path):
     np.testing.assert_array_equal(first, second)
     for result in results:
         assert result.test == Run.open(result.out).evaluate(progress=False)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_run_that_explodes_keeps_its_weights_and_says_what_the_doctor_says(
+    images, tmp_path, kept
+):
+    config = Config(data=str(images), model="mlp", epochs=3, batch_size=4, lr=1e8)
+    out = tmp_path / "out" if kept else None
+    with pytest.raises(GradientError) as caught:
+        runs.train(config, out, progress=False)
+    text = str(caught.value)
+    assert "The source: the forward pass of" in text
+    assert f"The gradient doctor says of the {'weights that' if kept else 'first weights'}" in text
+    assert "will diverge\n  update-ratio" in text and "-> lower the learning rate to about" in text
+    if kept:
+        weights = Run.open(out).model.state_dict()
+        first = config.build_model((3, 8, 8), 2).state_dict()
+        for name, array in weights.items():
+            np.testing.assert_array_equal(array, first[name])
+
+
+def test_runs_repeat_bit_for_bit_and_seeds_differ(images, tmp_path):
+    options = {"data": str(images), "model": "vgg_small", "augment": "crop-flip", "batch_size": 8}
+    config = Config(**options, epochs=2)
+    once, again = (runs.train(config, tmp_path / n, progress=False) for n in ("once", "again"))
+    other = runs.train(Config(**options, epochs=2, seed=1), tmp_path / "other", progress=False)
+    content = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("once", "again")]
+    assert content[0] == content[1] != (tmp_path / "other" / "model.safetensors").read_bytes()
+    assert (once.history.steps["loss"] != other.history.steps["loss"]).all()
+    for name, column in once.history.steps.items():
+        np.testing.assert_array_equal(column, again.history.steps[name])
+    facts = json.loads((tmp_path / "other" / "config.json").read_text())
+    assert facts["options"]["seed"] == 1
+    assert {"minidl", "numpy", "python"} <= set(facts["versions"])
+    assert {"platform", "processor", "cpus"} <= set(facts["machine"])

@@ -36,7 +36,7 @@ def test_every_flipped_byte_is_noticed(tmp_path):
             arrays, state = files.read_arrays(path)
         except CheckpointError:
             continue
-        # A flip in the word "format" makes it a file from elsewhere, which has no state.
+        # A flip in the word "minidl" makes it a file from elsewhere, which has no state.
         same = all(np.array_equal(arrays[n], a) for n, a in ARRAYS.items())
         if not (same and state in ({"step": 7}, None)):
             silent.append(at)

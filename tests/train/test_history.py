@@ -59,6 +59,19 @@ def test_csv_is_one_table_with_one_header(tmp_path):
     assert float(rows[3]["loss"]) == 3 * math.pi
 
 
+def test_pandas_reads_it(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: nothing reads the file")
+    history = made()
+    history.to_csv(tmp_path / "history.csv")
+    table = pandas.read_csv(tmp_path / "history.csv")
+    for name, column in history.steps.items():
+        assert table[name].dtype == column.dtype
+        np.testing.assert_allclose(table[name], column, rtol=1e-15)  # its parser's last bit
+    ends = table.dropna()
+    for name in history.epochs:
+        np.testing.assert_allclose(ends[name], history.epochs[name], rtol=1e-15)
+
+
 def test_rows_can_be_appended():
     history = made()
     assert history.csv(0, header=True) == "\n".join(
