@@ -15,7 +15,7 @@ from .probe import ACTIVATIONS
 if TYPE_CHECKING:
     from .doctor import Measurements
 
-DIVERGES = 1.0  # a wide ReLU network
+DIVERGES = 0.9  # a wide ReLU network
 DYING_WIDTH = 14.0  # units at which the bound is twice that
 DIVERGES_ALIVE = 1.5  # a network whose units cannot die
 BOUNDED_REACH = 0.25  # Adam and RMSProp
