@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -16,4 +17,30 @@ COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_b
 settings.register_profile("quick", max_examples=10, derandomize=True, database=None, **COMMON)
 settings.register_profile("everyday", max_examples=100, derandomize=True, database=None, **COMMON)
 settings.register_profile("thorough", max_examples=5000, derandomize=False, **COMMON)
+settings.register_profile(
+    "device",
+    max_examples=5,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    **COMMON,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "standin", "cuda"), default="cpu")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host: looks at memory that only the CPU has")
+    from tests import device
+
+    device.use(config.getoption("--device"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") != "cpu":
+        for item in items:
+            if item.get_closest_marker("host"):
+                item.add_marker(pytest.mark.skip(reason="looks at memory that only the CPU has"))

@@ -8,7 +8,7 @@ from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .activation import softplus
 from .elementwise import abs, where
-from .inputs import floating, same_shape
+from .inputs import floating, same_device, same_shape
 from .normalize import softmax
 from .reduce import mean
 
@@ -18,7 +18,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
     Numerics: through log-softmax, finite for any finite logits.
-    Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1.
+    Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
+    would wait for the device, L is NaN instead).
     """
     logits, xp = floating(logits)
     targets = as_tensor(labels)
@@ -30,7 +31,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     if targets.dtype.kind not in "iu":
         raise DTypeError(f"cross_entropy: expected integer labels, got dtype {targets.dtype}")
     n, classes = logits.shape
-    if backend.is_host(targets.data):  # on a GPU the check would wait for the device
+    same_device("cross_entropy", logits, targets)
+    if backend.is_host(targets.data):
         low, high = targets.data.min(), targets.data.max()
         if low < 0 or high >= classes:
             at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])
@@ -38,10 +40,11 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
                 f"cross_entropy: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
                 f"{targets.data[at]} at position {at}; give the model one output per class"
             )
-    index = xp.asarray(targets.data)
-    rows = xp.arange(n)
+    rows, index = xp.arange(n), xp.clip(targets.data, 0, classes - 1)
     shifted = logits.data - logits.data.max(1, keepdims=True)
     picked = shifted[rows, index] - xp.log(xp.exp(shifted).sum(1))
+    if not backend.is_host(picked):
+        picked[index != targets.data] = float("nan")
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         onehot = xp.zeros_like(logits.data)

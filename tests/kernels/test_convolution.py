@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import kernels
+import minidl.kernels
 from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
+from tests.device import Moved
 
 from .cases import Case, cases, close
+
+kernels, portable = Moved(minidl.kernels), Moved(portable)
 
 
 class OneGroup:
