@@ -57,9 +57,13 @@ def put(x: Any) -> Any:
 
 
 def fetch(x: Any) -> Any:
-    """The arrays in x, a value or a tuple, on the host."""
+    """The arrays and tensors in x, a value, list or dict, as arrays of the host."""
     if isinstance(x, list | tuple):
         return type(x)(fetch(item) for item in x)
+    if isinstance(x, dict):
+        return {key: fetch(value) for key, value in x.items()}
+    if isinstance(x, md.Tensor):
+        return x.numpy()
     return backend.to_host(x) if hasattr(x, "dtype") else x
 
 

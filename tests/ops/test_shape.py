@@ -6,9 +6,9 @@ import pytest
 import minidl as md
 from minidl import ops
 from minidl.errors import DTypeError, ShapeError
+from tests.device import shares
 
 X = np.arange(24.0).reshape(2, 3, 4)
-from tests.device import shares
 
 
 def gradient(f, x, u=None):

@@ -26,6 +26,7 @@ MODULE, ARRAY = _in_every_version("module"), _in_every_version("array")
 UFUNCS = set.intersection(*(set(version["ufuncs"]) for version in VERSIONS.values()))
 SPECIAL = set.intersection(*(set(version["special"]) for version in VERSIONS.values()))
 # NumPy keeps these names for its own classes; in CuPy they are functions or other classes.
+SCALARS = bool | int | float | complex | np.generic
 WITHOUT_LAUNCH = {"empty", "empty_like", "shape", "ndim", "result_type", "may_share_memory"}
 
 
@@ -175,6 +176,9 @@ class ndarray:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)  # kDLCUDA
+
+    def __deepcopy__(self, memo: Any) -> "ndarray":
+        return compute("copy", np.array, (self,), {})
 
     def view(self, dtype: Any = None) -> "ndarray":
         return ndarray(self._array if dtype is None else self._array.view(dtype))
