@@ -19,7 +19,7 @@ settings.register_profile("everyday", max_examples=100, derandomize=True, databa
 settings.register_profile("thorough", max_examples=5000, derandomize=False, **COMMON)
 settings.register_profile(
     "device",
-    max_examples=5,
+    max_examples=3,
     derandomize=True,
     database=None,
     phases=(Phase.explicit, Phase.generate),

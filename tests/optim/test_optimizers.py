@@ -308,7 +308,7 @@ def test_every_fault_of_a_state_is_named():
     optimizer = optim.Adam(params, 0.1)
     put(params, [np.ones((2, 3)), [1.0]])
     optimizer.step()
-    before = optimizer.state_dict()
+    before = fetch(optimizer.state_dict())
     state = optimizer.state_dict()
     state["0.mean"] = np.zeros((3, 2))
     state["7.mean"] = np.zeros(1)
@@ -324,7 +324,7 @@ def test_every_fault_of_a_state_is_named():
         "lr: expected (), found nothing",
     ):
         assert part in str(error.value)
-    after = optimizer.state_dict()
+    after = fetch(optimizer.state_dict())
     assert all(np.array_equal(before[n], after[n]) for n in before | after)
 
 
