@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -59,6 +60,14 @@ def to_device(array: Array, device: str) -> Array:
 def to_host(array: Array) -> np.ndarray:
     """The array as a NumPy array."""
     return to_device(array, "cpu")
+
+
+def read(values: Sequence[Any]) -> list[float]:
+    """Scalars as Python floats: from a GPU in one transfer, for which the host waits once."""
+    if all(isinstance(value, float) or is_host(value) for value in values):
+        return [float(value) for value in values]
+    xp = cupy()
+    return xp.stack([xp.asarray(value, dtype=np.float64) for value in values]).get().tolist()
 
 
 def erf(x: Array) -> Array:

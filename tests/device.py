@@ -6,6 +6,7 @@ compare `.numpy()`. Array code without tensors (kernels) asks for `put` and `fet
 """
 
 import functools
+import os
 import sys
 from typing import Any
 
@@ -27,6 +28,7 @@ def use(name: str) -> None:
         from tests import standin
 
         standin.install()
+        os.environ["MINIDL_CUDA_KERNELS"] = "0"  # array code alone
     backend.cupy()
     for function in (md.tensor, md.as_tensor):
         moved = _moving(function)

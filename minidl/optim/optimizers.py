@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of
+from ..backend import Array, array_module, device_of, to_device
 from ..errors import ConfigError, GradientError
 from ..nn.module import check, same_shapes
 from ..tensor import Tensor, tensor
@@ -71,6 +71,8 @@ class Optimizer:
                 theta *= 1 - lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * theta
+            for name in self.slots:  # the model may have moved since
+                self.state[f"{i}.{name}"] = to_device(self.state[f"{i}.{name}"], p.device)
             t, *slots = (self.state[f"{i}.{name}"] for name in ("step", *self.slots))
             t += 1
             self.update(theta, g, lr, int(t), p._module.empty_like(theta), *slots)

@@ -135,7 +135,7 @@ class Loop:
             self._culprit = forward_culprit(loss, trainer.model)
         loss.backward()
         squares = [metrics.gradient_square(p) for p in trainer.parameters]
-        value, share, *squares = metrics.read(
+        value, share, *squares = backend.read(
             [loss.data, metrics.accuracy(logits.data, targets), *squares]
         )
         total, layers = metrics.combine(self.names, squares)
@@ -148,7 +148,7 @@ class Loop:
             backend.generator().bit_generator.state = randomness
             raise GradientError(self._not_finite(value, rate, layers))
         if trainer.clip is not None:
-            trainer.clip(trainer.parameters)
+            trainer.clip(trainer.parameters, total)
         optimizer.step()
         self.progress.step(self.epoch + 1, self.batch + 1, value, share, rate, total)
 

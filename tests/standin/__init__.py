@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .array import MODULE, UFUNCS, check_arguments, compute, counter, ndarray, poisoned, wrap
+from .array import MODULE, UFUNCS, check_arguments, compute, counter, ndarray, poisoned
+from .kernels import RawModule
 
 # Functions that may be given lists, arrays of the host, or no array at all.
 CREATION = {
@@ -116,16 +117,6 @@ class OutOfMemoryError(MemoryError):
     """What CuPy raises where the device's memory does not hold an array."""
 
 
-class NoCompiler:
-    """Stands for RawModule where there is no compiler: portable array code is then used."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-
-    def get_function(self, name: str) -> Any:
-        raise RuntimeError("no CUDA compiler here")
-
-
 def _build() -> types.ModuleType:
     module: Any = types.ModuleType("cupy")
     for name, allowed in MODULE.items():
@@ -138,7 +129,7 @@ def _build() -> types.ModuleType:
             setattr(module, name, value)
     module.ndarray, module.asarray, module.array = ndarray, _asarray, _array
     module.empty, module.empty_like, module.from_dlpack = _empty, _empty_like, _from_dlpack
-    module.asnumpy, module.RawModule = _asnumpy, NoCompiler
+    module.asnumpy, module.RawModule = _asnumpy, RawModule
     module.__version__ = "13 and 14, by a stand-in"
     cuda: Any = types.ModuleType("cupy.cuda")
     cuda.is_available = lambda: True

@@ -187,6 +187,10 @@ class ndarray:
         self._array[...] = array
 
     @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self._array.ctypes.data)
+
+    @property
     def flags(self) -> Any:
         names = ("c_contiguous", "f_contiguous", "owndata")
         return SimpleNamespace(**{name: getattr(self._array.flags, name) for name in names})
