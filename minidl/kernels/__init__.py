@@ -8,9 +8,12 @@ from .dispatch import (
     conv_pool,
     conv_pool_weight_grad,
     conv_weight_grad,
+    cross_entropy,
+    in_one_launch,
     max_pool,
     max_take,
     max_unpool,
+    update,
 )
 from .window import Window, window
 
@@ -23,8 +26,11 @@ __all__ = [
     "conv_pool",
     "conv_pool_weight_grad",
     "conv_weight_grad",
+    "cross_entropy",
+    "in_one_launch",
     "max_pool",
     "max_take",
     "max_unpool",
+    "update",
     "window",
 ]

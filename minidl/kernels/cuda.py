@@ -37,7 +37,7 @@ def _module(dtype: str) -> Any:
     if os.environ.get("MINIDL_CUDA_KERNELS", "1") == "0":
         return None
     try:
-        module = cupy().RawModule(code=SOURCE, options=(f"-DT={dtype}", "-std=c++14"))
+        module = cupy().RawModule(code=SOURCE, options=(f"-DREAL={dtype}", "-std=c++14"))
         module.get_function("im2col")
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -80,7 +80,9 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
         y = xp.empty((n, n_out, *window.out), x.dtype)
         bias = x if b is None else b  # a kernel's pointer must point somewhere
         sizes = (y.size, channels, n_out, int(b is not None))
-        _launch("conv", x, y.size, _dense(x), _dense(w), _dense(bias), y, *sizes, *_geometry(window))
+        _launch(
+            "conv", x, y.size, _dense(x), _dense(w), _dense(bias), y, *sizes, *_geometry(window)
+        )
         return y
     kernel = w.reshape(groups, n_out // groups, taps)
     y = xp.matmul(kernel, im2col(x, window, groups)).reshape(n, n_out, *window.out)
@@ -153,9 +155,7 @@ def conv_pool(
     return y, index
 
 
-def conv_pool_weight_grad(
-    x: Array, g: Array, index: Array, window: Window, pool: Window
-) -> Array:
+def conv_pool_weight_grad(x: Array, g: Array, index: Array, window: Window, pool: Window) -> Array:
     """A block for each weight sums over the pooled places; the index says which pixel won."""
     dw = array_module(x).empty((g.shape[1], x.shape[1], *window.size), x.dtype)
     sizes = (len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
@@ -187,4 +187,4 @@ def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, 
         ends.append(total)
     table = xp.asarray([[end, *row] for end, row in zip(ends, addresses, strict=True)], xp.uint64)
     scalars = xp.asarray(numbers, xp.float64)
-    _launch(rule, like, total, table, scalars, total, len(rows))
+    _launch(rule, like, total, table, scalars, total)

@@ -1,6 +1,6 @@
 """The source of the CUDA kernels; `cuda.py` says what each is for and how it is launched.
 
-T is float or double. Indices are 64 bits wide: a batch of images passes 2³¹ elements easily.
+REAL is float or double, by the compiler's option. Indices are 64 bits wide: a batch of images passes 2³¹ elements easily.
 """
 
 GEOMETRY = (
@@ -9,12 +9,15 @@ GEOMETRY = (
 )
 
 _KERNELS = r"""
+typedef REAL T;  // float or double
 typedef long long Int;
 typedef unsigned char Byte;
 typedef unsigned long long Address;
 
 // The thread's own element; those past the end have none.
 #define ELEMENT(i, n) Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
+
+static __device__ T infinity() { return -log((T)0); }
 
 // Pixel (row, column) of an image x, or 0 in the padding around it.
 #define PIXEL(x, row, column) \
@@ -106,7 +109,7 @@ extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, @GEOME
     for (Int i = 0; i < KH; ++i)
         for (Int j = 0; j < KW; ++j) {
             Int h = row * SH + i * DH - TOP, w = column * SW + j * DW - LEFT;
-            T value = h >= 0 && h < H && w >= 0 && w < W ? image[h * W + w] : (T)-INFINITY;
+            T value = h >= 0 && h < H && w >= 0 && w < W ? image[h * W + w] : -infinity();
             TAKE(value, i * KW + j)
         }
     y[e] = best, index[e] = (Byte)first;
@@ -177,7 +180,7 @@ extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* 
         for (Int k = 0; k < classes; ++k) sum += d[k] = exp(x[k] - largest);
         for (Int k = 0; k < classes; ++k) d[k] = (d[k] / sum - (T)(k == labels[r])) / rows;
         bool known = labels[r] >= 0 && labels[r] < classes;
-        own += known ? log(sum) - (x[labels[r]] - largest) : (T)NAN;
+        own += known ? log(sum) - (x[labels[r]] - largest) : infinity() - infinity();
     }
     add_up(share, own);
     if (threadIdx.x == 0) *loss = share[0] / rows;
@@ -194,8 +197,8 @@ extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* 
     T* theta = (T*)row[1] + e; \
     T g = ((const T*)row[2])[e]
 
-// numbers: lr, momentum, weight decay, nesterov, 1 in the first step of the parameter
-extern "C" __global__ void sgd(const Address* table, const double* numbers, Int n, Int count) {
+// numbers: lr, momentum, weight decay, nesterov
+extern "C" __global__ void sgd(const Address* table, const double* numbers, Int n) {
     FLAT(4);
     const double* a = numbers + p * 4;
     g += (T)a[2] * *theta;
@@ -208,7 +211,7 @@ extern "C" __global__ void sgd(const Address* table, const double* numbers, Int 
 }
 
 // numbers: lr, alpha, eps, weight decay
-extern "C" __global__ void rmsprop(const Address* table, const double* numbers, Int n, Int count) {
+extern "C" __global__ void rmsprop(const Address* table, const double* numbers, Int n) {
     FLAT(4);
     const double* a = numbers + p * 4;
     T* s = (T*)row[3] + e;
@@ -218,7 +221,7 @@ extern "C" __global__ void rmsprop(const Address* table, const double* numbers, 
 }
 
 // numbers: lr/(1 - b1^t), b1, b2, sqrt(1 - b2^t), eps, weight decay of g, factor of theta
-extern "C" __global__ void adam(const Address* table, const double* numbers, Int n, Int count) {
+extern "C" __global__ void adam(const Address* table, const double* numbers, Int n) {
     FLAT(5);
     const double* a = numbers + p * 7;
     T *m = (T*)row[3] + e, *v = (T*)row[4] + e;
@@ -229,11 +232,6 @@ extern "C" __global__ void adam(const Address* table, const double* numbers, Int
     *theta = old - (T)a[0] * *m / (sqrt(*v) / (T)a[3] + (T)a[4]);
 }
 
-// theta = g: gradients that arrive in arrays of others become the leaves' own.
-extern "C" __global__ void copy_all(const Address* table, const double* numbers, Int n, Int count) {
-    FLAT(3);
-    *theta = g;
-}
 """
 
 SOURCE = _KERNELS.replace("@GEOMETRY@", GEOMETRY)

@@ -132,6 +132,24 @@ def conv_pool_weight_grad(
     return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
 
 
+def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:
+    """On a GPU, in one launch: the mean loss and its gradient, (softmax - onehot)/N; else None."""
+    fits = cuda.usable(logits) and logits.size <= 1 << 16  # one block: beyond that, array code
+    return cuda.cross_entropy(logits, labels) if fits else None
+
+
+def in_one_launch(*arrays: Array) -> bool:
+    """Whether a parameter, its gradient and its slots can be updated by `update`."""
+    return cuda.usable(*arrays) and all(a.flags.c_contiguous for a in arrays)
+
+
+def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, ...]]) -> None:
+    """On a GPU: one optimizer step of all parameters in one launch. See `cuda.update`."""
+    for dtype in {row[0].dtype for row in rows}:
+        mine = [i for i, row in enumerate(rows) if row[0].dtype == dtype]
+        cuda.update(rule, [rows[i] for i in mine], [numbers[i] for i in mine])
+
+
 def _joins(x: Array, other: Array, window: Window, groups: int, pool: Window) -> bool:
     """Whether convolution and pooling run as one on the CPU."""
     return _fits(x, window, groups, pool) and _on_cpu(x, other)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .. import backend
+from .. import backend, kernels
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..graph import record
+from ..graph import is_recording, record
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .activation import softplus
 from .elementwise import abs, where
@@ -40,17 +40,21 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
                 f"cross_entropy: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
                 f"{targets.data[at]} at position {at}; give the model one output per class"
             )
-    rows, index = xp.arange(n), xp.clip(targets.data, 0, classes - 1)
-    shifted = logits.data - logits.data.max(1, keepdims=True)
-    picked = shifted[rows, index] - xp.log(xp.exp(shifted).sum(1))
-    if not backend.is_host(picked):
-        picked[index != targets.data] = float("nan")
-
     def pullback(g: Tensor, y: Tensor) -> Tensor:
+        if fused is not None and not is_recording():
+            return Tensor(fused[1]) * g
         onehot = xp.zeros_like(logits.data)
-        onehot[rows, index] = 1
+        onehot[xp.arange(n), xp.clip(targets.data, 0, classes - 1)] = 1
         return (softmax(logits) - Tensor(onehot)) * (g * (1 / n))
 
+    fused = kernels.cross_entropy(logits.data, targets.data)
+    if fused is not None:
+        return record(fused[0], (logits, pullback))
+    index = xp.clip(targets.data, 0, classes - 1)
+    shifted = logits.data - logits.data.max(1, keepdims=True)
+    picked = shifted[xp.arange(n), index] - xp.log(xp.exp(shifted).sum(1))
+    if not backend.is_host(picked):
+        picked[index != targets.data] = float("nan")
     return record(-picked.mean(), (logits, pullback))
 
 
