@@ -164,6 +164,13 @@ def conv_pool_weight_grad(x: Array, g: Array, index: Array, window: Window, pool
     return dw
 
 
+def keep_positive(g: Array, y: Array) -> Array:
+    """g where y > 0, else 0."""
+    kept = array_module(g).empty(g.shape, g.dtype)
+    _launch("keep_positive", g, kept.size, _dense(g), _dense(y), kept, kept.size)
+    return kept
+
+
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """The mean loss (NaN for a label that is no class) and (softmax - onehot)/N, in one launch."""
     xp = array_module(logits)

@@ -1,6 +1,7 @@
 """The source of the CUDA kernels; `cuda.py` says what each is for and how it is launched.
 
-REAL is float or double, by the compiler's option. Indices are 64 bits wide: a batch of images passes 2³¹ elements easily.
+REAL is float or double, by the compiler's option. Indices are 64 bits wide: a large batch of images
+passes 2³¹ elements easily.
 """
 
 GEOMETRY = (
@@ -165,6 +166,12 @@ extern "C" __global__ void conv_pool_weight(const T* x, const T* g, const Byte* 
     }
     add_up(share, sum);
     if (threadIdx.x == 0) dw[e] = share[0];
+}
+
+// g where y > 0, else 0, whatever g is there: relu's gradient.
+extern "C" __global__ void keep_positive(const T* g, const T* y, T* x, Int n) {
+    ELEMENT(e, n);
+    x[e] = y[e] > 0 ? g[e] : (T)0;
 }
 
 // One block; a thread takes every blockDim-th row. The largest logit is subtracted first.

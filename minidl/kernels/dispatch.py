@@ -138,6 +138,11 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:
     return cuda.cross_entropy(logits, labels) if fits else None
 
 
+def keep_positive(g: Array, y: Array) -> Array | None:
+    """On a GPU, in one launch: g where y > 0, else 0; else None."""
+    return cuda.keep_positive(g, y) if g.shape == y.shape and cuda.usable(g, y) else None
+
+
 def in_one_launch(*arrays: Array) -> bool:
     """Whether a parameter, its gradient and its slots can be updated by `update`."""
     return cuda.usable(*arrays) and all(a.flags.c_contiguous for a in arrays)

@@ -40,6 +40,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
                 f"cross_entropy: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
                 f"{targets.data[at]} at position {at}; give the model one output per class"
             )
+
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         if fused is not None and not is_recording():
             return Tensor(fused[1]) * g

@@ -114,6 +114,17 @@ def test_cross_entropy(gpu, dtype, n):
     assert np.isnan(kernels.cross_entropy(gpu(x), gpu(labels))[0].get())
 
 
+@needs_compiler
+def test_the_gradient_of_relu(gpu):
+    for value, factor in ((-1.0, 0.0), (0.0, 0.0), (2.0, 1.0)):
+        x = md.Tensor(gpu(np.array([value])))
+        x.requires_grad = True
+        slope = md.grad(lambda t: (md.ops.relu(t) ** 2.0).sum())
+        assert slope(x).numpy().tolist() == [2 * value * factor]
+        assert md.hvp(lambda t: (md.ops.relu(t) ** 2.0).sum(), x, x).item() == 2 * value * factor
+    assert kernels.keep_positive(gpu(np.array([np.inf])), gpu(np.array([0.0]))).get() == 0
+
+
 OPTIMIZERS = {
     "SGD": {"lr": 0.1, "weight_decay": 0.3},
     "momentum": {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1},
