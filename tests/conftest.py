@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+HOST = "looks into the CPU's memory, or brings its own device"
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 settings.register_profile("quick", max_examples=10, derandomize=True, database=None, **COMMON)
 settings.register_profile("everyday", max_examples=100, derandomize=True, database=None, **COMMON)
@@ -33,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "host: looks at memory that only the CPU has")
+    config.addinivalue_line("markers", f"host: {HOST}")
     from tests import device
 
     device.use(config.getoption("--device"))
@@ -43,4 +44,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--device") != "cpu":
         for item in items:
             if item.get_closest_marker("host"):
-                item.add_marker(pytest.mark.skip(reason="looks at memory that only the CPU has"))
+                item.add_marker(pytest.mark.skip(reason=HOST))

@@ -20,6 +20,7 @@ def leaf(*values, dtype="float64"):
 # The sweep
 
 
+@pytest.mark.host
 def test_a_chain_of_100_000_operations():
     x = leaf(1.0, 2.0)
     y = x

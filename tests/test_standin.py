@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.standin import counter, module as cp
+from tests.standin import counter
+from tests.standin import module as cp
 
 HOST = np.ones(3)
 

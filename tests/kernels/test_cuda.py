@@ -19,6 +19,7 @@ from tests.standin.kernels import COMPILER
 
 from .cases import cases, close
 
+pytestmark = pytest.mark.host
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
 
 

@@ -135,6 +135,7 @@ def _build() -> types.ModuleType:
     cuda.is_available = lambda: True
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     module.cuda = cuda
+    module.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
     return module
 
 

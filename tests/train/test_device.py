@@ -1,6 +1,6 @@
 """A training step on the GPU's stand-in: how often it waits, and what moves with the model.
 
-These tests bring their own device, so they run in every session of the suite.
+Each runs a program of its own, which has the stand-in for CuPy.
 """
 
 import subprocess
@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
+import os
+os.environ["MINIDL_CUDA_KERNELS"] = "0"
 import numpy as np
 import minidl as md
 from tests import standin
@@ -68,5 +71,42 @@ for f in (lambda: on + off, lambda: md.ops.matmul(off, on), lambda: md.nn.Dense(
     except md.errors.DeviceError as error:
         print(error)
 """)
-    assert printed.count("cpu and cuda") == 2 - 0 or printed.count("cuda and cpu") >= 1
-    assert printed.count("move them with .to(device)") == 3
+    lines = printed.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["add", "matmul", "matmul"]
+    for line in lines:
+        assert "cpu and cuda" in line or "cuda and cpu" in line
+        assert "move them with .to(device)" in line
+
+
+def test_out_of_memory_says_which_batch_fits():
+    printed = run("""
+zeros = standin.module.zeros
+def limited(shape, *args, **kwargs):
+    if np.prod(shape) > 6 * 32 * 8 * 8:
+        raise standin.OutOfMemoryError("Out of memory allocating 1 byte")
+    return zeros(shape, *args, **kwargs)
+standin.module.zeros = limited
+data = np.zeros((40, 1, 8, 8), np.float32), np.zeros(40, int)
+model = md.models.article_cnn(size=8)
+trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.1), device="cuda")
+try:
+    trainer.fit(data, epochs=1, batch_size=20, progress=False)
+except md.errors.DeviceError as error:
+    print(error)
+""")
+    assert "'cuda' does not hold a step with a batch of 20; a batch of 5 fits" in printed
+    assert "Out of memory allocating" in printed
+
+
+def test_the_command_line_trains_on_cuda(tmp_path):
+    pytest.importorskip("click", reason="the command line needs click")
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    out = str(tmp_path / "run")
+    run(f"""
+from minidl.cli import cli
+words = "train --data digits --epochs 1 --batch-size 256 --device cuda --out".split()
+cli([*words, {out!r}], standalone_mode=False)
+assert standin.counter.launched
+cli(["evaluate", {out!r}], standalone_mode=False)
+""")
+    assert (tmp_path / "run" / "model.safetensors").exists()
