@@ -6,7 +6,7 @@ fills `empty` with NaN, and counts launches and the times the host would wait. `
 it where `import cupy` finds it.
 """
 
-import ctypes
+import functools
 import math
 import sys
 import types
@@ -135,7 +135,10 @@ def _build() -> types.ModuleType:
     cuda.is_available = lambda: True
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     module.cuda = cuda
-    module.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
+    pool = types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
+    module.get_default_memory_pool = lambda: pool
+    wait = functools.partial(counter.waited.append, "synchronize")
+    cuda.Device = lambda: types.SimpleNamespace(synchronize=wait)
     return module
 
 

@@ -48,6 +48,29 @@ print(Count.waits)
     assert printed == str([["get"]] * 5)
 
 
+def test_a_monitor_reads_once_too_and_sees_the_same():
+    printed = run("""
+random = np.random.default_rng(0)
+data = random.random((40, 1, 8, 8), np.float32), random.integers(0, 3, 40)
+tables = []
+for device in ("cpu", "cuda"):
+    class Count:
+        def before_step(self, trainer, step): standin.counter.clear()
+        def after_update(self, trainer, step): self.waits = len(standin.counter.waited)
+    md.manual_seed(0)
+    model = md.models.article_cnn(size=8, classes=3)
+    monitor, count = md.health.GradientMonitor(model), Count()
+    trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.01), clip=0.1,
+                         monitors=[monitor, count], device=device, seed=0)
+    trainer.fit(data, epochs=1, batch_size=8, progress=False)
+    tables.append(np.array([[v for v in row.values() if not isinstance(v, str)]
+                            for row in monitor.rows]))
+    print(count.waits)
+np.testing.assert_allclose(*tables, rtol=1e-3, atol=1e-6)
+""")
+    assert printed.split() == ["0", "2"]
+
+
 def test_an_optimizers_state_follows_its_model():
     printed = run("""
 layer = md.nn.Dense(2, 2)
