@@ -46,6 +46,11 @@ def _module(dtype: str) -> Any:
     return module
 
 
+@functools.cache
+def _kernel(dtype: str, name: str) -> Any:
+    return _module(dtype).get_function(name)
+
+
 def usable(*arrays: Array) -> bool:
     """Whether the kernels take these arrays: on the GPU, of one float type, none empty."""
     dtype = arrays[0].dtype
@@ -60,7 +65,7 @@ def _c_name(array: Array) -> str:
 def _launch(name: str, like: Array, count: int, *args: Any, block: bool = False) -> None:
     """Run a kernel: a thread for each of `count` elements, or (block) a block for each."""
     grid = count if block else -(-count // THREADS)
-    _module(_c_name(like)).get_function(name)((grid,), (THREADS,), args)
+    _kernel(_c_name(like), name)((grid,), (THREADS,), args)
 
 
 def _dense(array: Array) -> Array:

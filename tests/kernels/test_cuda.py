@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl as md
@@ -20,6 +20,7 @@ from tests.standin.kernels import COMPILER
 from .cases import cases, close
 
 pytestmark = pytest.mark.host
+few = settings(max_examples=20)  # a thread of the system for each of the GPU's costs time
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
 
 
@@ -49,6 +50,7 @@ def ran(name: str) -> bool:
 
 
 @needs_compiler
+@few
 @given(cases(max_groups=2))
 @pytest.mark.parametrize("few", [0, 1000])
 def test_convolution(gpu, few, case):
@@ -67,6 +69,7 @@ def test_convolution(gpu, few, case):
 
 
 @needs_compiler
+@few
 @given(cases(distinct=False))
 def test_pooling(gpu, case):
     x, g, window = case.x.copy(), case.pooled(), case.window
@@ -81,6 +84,7 @@ def test_pooling(gpu, case):
 
 
 @needs_compiler
+@few
 @given(cases(distinct=False), st.sampled_from([1, 2, (1, 2), (3, 1)]))
 def test_convolution_and_pooling_in_one(gpu, case, size):
     window, x, w, b, _, _, random = case

@@ -109,3 +109,10 @@ def test_on_a_gpu_a_label_that_is_no_class_makes_the_loss_nan():
         pytest.skip("on the CPU it is an error")
     for labels in ([0, 3], [-1, 0]):
         assert np.isnan(ops.cross_entropy(X, labels).item())
+
+
+def test_labels_of_one_byte_and_more_classes_than_it_holds():
+    x = np.random.default_rng(0).normal(size=(2, 300))
+    labels = np.array([0, 255], np.uint8)
+    right = ops.cross_entropy(x, labels.astype(np.int64)).item()
+    assert ops.cross_entropy(x, labels).item() == right
