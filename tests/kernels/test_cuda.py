@@ -20,7 +20,7 @@ from tests.standin.kernels import COMPILER
 from .cases import cases, close
 
 pytestmark = pytest.mark.host
-few = settings(max_examples=20)  # a thread of the system for each of the GPU's costs time
+examples = settings(max_examples=20)  # a thread of the system for each of the GPU's costs time
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
 
 
@@ -50,12 +50,13 @@ def ran(name: str) -> bool:
 
 
 @needs_compiler
-@few
+@examples
 @given(cases(max_groups=2))
 @pytest.mark.parametrize("few", [0, 1000])
-def test_convolution(gpu, few, case):
+def test_convolution(gpu, monkeypatch, few, case):
     window, x, w, b, g, groups, _ = case
-    cuda.FEW, standin.counter.launched[:] = few, []
+    monkeypatch.setattr(cuda, "FEW", few)
+    standin.counter.clear()
     bias = None if b is None else gpu(b)
     y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
     close(y.get(), reference.conv_forward(x, w, b, window, groups))
@@ -69,7 +70,7 @@ def test_convolution(gpu, few, case):
 
 
 @needs_compiler
-@few
+@examples
 @given(cases(distinct=False))
 def test_pooling(gpu, case):
     x, g, window = case.x.copy(), case.pooled(), case.window
@@ -84,7 +85,7 @@ def test_pooling(gpu, case):
 
 
 @needs_compiler
-@few
+@examples
 @given(cases(distinct=False), st.sampled_from([1, 2, (1, 2), (3, 1)]))
 def test_convolution_and_pooling_in_one(gpu, case, size):
     window, x, w, b, _, _, random = case
