@@ -29,12 +29,13 @@ def models():
 
 
 def plant(layer, phase, value, where):
-    """Make the layer's own forward, or its pullback, put `value` into its result."""
+    """Make the layer's forward, or its pullback, put `value` into one image of its result."""
     forward = layer.forward
 
     def spoiled(array):
         array = array.copy()
-        array.flat[where % array.size] = value
+        # The whole image: a ReLU or a dropout may hide a single number.
+        array[where % len(array)] = value
         return array
 
     def bad(x):
@@ -72,7 +73,7 @@ def test_a_planted_nan_is_attributed_to_its_layer(kind, which, phase, where):
     plant(layer, phase, np.nan, where)
     said = message(model)
     assert f"the {phase} pass of 'planted' in layer '{name}' ({type(layer).__name__})" in said
-    assert "1 NaN and 0 Inf" in said and "step 0" in said
+    assert " NaN and 0 Inf" in said and "step 0" in said
 
 
 # Tanh(inf) is 1 and relu(-inf) is 0: an infinity that meets them does no harm and stops nothing.
@@ -86,7 +87,7 @@ def test_a_planted_infinity_is_attributed_to_its_layer(phase, layer, value):
     plant(model.layers[layer], phase, value, 0)
     said = message(model)
     assert f"the {phase} pass of 'planted' in layer '{layer}'" in said
-    assert "0 NaN and 1 Inf" in said
+    assert "made 0 NaN and " in said
 
 
 @given(st.sampled_from(["0", "5", "7"]), st.sampled_from(["weight", "bias"]))
