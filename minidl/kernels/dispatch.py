@@ -4,7 +4,6 @@
 - `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
 - `cpu_rows`: every other convolution.
 - `cpu_pool`: pooling.
-- `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
 
 Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
 matrix product; who wants to know looks at the result.
@@ -12,13 +11,12 @@ matrix product; who wants to know looks at the result.
 
 from __future__ import annotations
 
-import math
 from types import ModuleType
 
 import numpy as np
 
 from ..backend import Array
-from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, portable
+from . import cpu_columns, cpu_pool, cpu_rows, portable
 from .window import Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -91,40 +89,3 @@ def avg_pool(x: Array, window: Window) -> Array:
 def avg_unpool(g: Array, window: Window) -> Array:
     """g (N, C, OH, OW) -> (N, C, H, W): each g in equal shares to the pixels under its place."""
     return (cpu_pool if _on_cpu(g) else portable).avg_unpool(g, window)
-
-
-@_silent
-def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
-) -> tuple[Array, Array]:
-    """max_pool(conv_forward(x, w, b, window, groups), pool) -> its value and index."""
-    if _joins(x, w, window, groups, pool) and (b is None or _on_cpu(x, b)):
-        y, index = cpu_conv_pool.conv_pool(x, w, b, window, pool)
-        if math.isfinite(y.sum()):
-            return y, index
-    return max_pool(conv_forward(x, w, b, window, groups), pool)
-
-
-@_silent
-def conv_pool_weight_grad(
-    x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
-) -> Array:
-    """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
-    if _joins(x, g, window, groups, pool) and index.dtype == np.uint8:
-        dw = cpu_conv_pool.conv_pool_weight_grad(x, g, index, window, pool)
-        if math.isfinite(dw.sum()):
-            return dw
-    return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
-
-
-def _joins(x: Array, other: Array, window: Window, groups: int, pool: Window) -> bool:
-    """Whether convolution and pooling run as one: few channels, pooling windows side by side."""
-    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
-    return (
-        groups == 1
-        and side_by_side
-        and pool.dilation == (1, 1)
-        and pool.size[0] * pool.size[1] <= 256
-        and _on_cpu(x, other)
-        and _convolution(window, x.shape[1]) is cpu_columns
-    )
