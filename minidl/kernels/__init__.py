@@ -1,5 +1,6 @@
-"""Convolution and pooling on arrays: no Tensor, no gradient graph, only the arithmetic."""
+"""Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
+from . import batch_norm
 from .dispatch import (
     avg_pool,
     avg_unpool,
@@ -16,6 +17,7 @@ __all__ = [
     "Window",
     "avg_pool",
     "avg_unpool",
+    "batch_norm",
     "conv_forward",
     "conv_input_grad",
     "conv_weight_grad",
