@@ -24,16 +24,16 @@ FIELDS = (
 class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
-    Columns: activation and gradient, root mean squares at the layer's output over as many values
-    as `sample` images have (of images, every so many rows of the whole batch); weight, weight_gradient (before clipping), update: L2 norms;
-    ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in the sample; clipped: share of
-    the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
+    Columns: activation and gradient, root mean squares at the layer's output (of images, of as
+    many values as `sample` images have); weight, weight_gradient (before clipping), update: L2
+    norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
+    share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
     after `backward()` and `after_update()` after `optimizer.step()`. `detach()` takes it off.
     Numerics: no norm overflows. The scales are of a sample, so that watching costs little.
     """
 
-    def __init__(self, model: Module, *, sample: int = 16) -> None:
+    def __init__(self, model: Module, *, sample: int = 8) -> None:
         self.rows: list[dict[str, Any]] = []
         self.sample = sample
         self.step = 0
@@ -79,8 +79,8 @@ class GradientMonitor:
 
     def _some(self, y: Array) -> Array:
         if y.ndim != 4:
-            return y[: self.sample]
-        # A row of the batch is one piece of memory on the CPU, an image is scattered over all.
+            return y
+        # A row of all images is one piece of memory on the CPU, one image is scattered over all.
         return y[:, :, :: max(len(y) // self.sample, 1)]
 
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
