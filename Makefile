@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers clean
+.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -61,5 +61,15 @@ mutation: .venv/installed
 peers: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 
+# Every other engine in an environment of its own (2 GB), then the measurements: a quarter of an
+# hour on a machine with nothing else to do. One case alone: make bench BENCH="--only article-32".
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	touch $@
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python tests/benchmarks $(BENCH)
+
 clean:
-	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-bench build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

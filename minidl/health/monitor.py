@@ -24,16 +24,16 @@ FIELDS = (
 class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
-    Columns: activation and gradient, root mean squares at the layer's output over the first
-    `sample` images of the batch; weight, weight_gradient (before clipping), update: L2 norms;
-    ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in the sample; clipped: share of
-    the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
+    Columns: activation and gradient, root mean squares at the layer's output (of images, of as
+    many values as `sample` images have); weight, weight_gradient (before clipping), update: L2
+    norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
+    share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
     after `backward()` and `after_update()` after `optimizer.step()`. `detach()` takes it off.
     Numerics: no norm overflows. The scales are of a sample, so that watching costs little.
     """
 
-    def __init__(self, model: Module, *, sample: int = 16) -> None:
+    def __init__(self, model: Module, *, sample: int = 8) -> None:
         self.rows: list[dict[str, Any]] = []
         self.sample = sample
         self.step = 0
@@ -61,7 +61,7 @@ class GradientMonitor:
         def look(module: Module, y: Tensor) -> Tensor | None:
             if not (module.training and is_recording() and y.requires_grad):
                 return None
-            part = y.data[: self.sample]
+            part = self._some(y.data)
             highest = part.max((0, *range(2, y.ndim)))
             seen = self._seen[name] = {
                 "activation": _quick(part) / max(part.size, 1) ** 0.5,
@@ -69,13 +69,19 @@ class GradientMonitor:
             }
 
             def passing(g: Tensor, _: Tensor) -> Tensor:
-                part = g.data[: self.sample]
+                part = self._some(g.data)
                 seen["gradient"] = _quick(part) / max(part.size, 1) ** 0.5
                 return g
 
             return record(y.data, (y, passing), name=type(module).__name__)
 
         return look
+
+    def _some(self, y: Array) -> Array:
+        if y.ndim != 4:
+            return y
+        # A row of all images is one piece of memory on the CPU, one image is scattered over all.
+        return y[:, :, :: max(len(y) // self.sample, 1)]
 
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
         """Between `backward` and the optimizer's step: look at weights and gradients."""
@@ -160,7 +166,7 @@ class GradientMonitor:
 
 
 def _weights(layer: Module) -> list[Any]:
-    return [p for n, p in layer.named_parameters() if n.startswith("weight")]
+    return [p for n, p in vars(layer).items() if n.startswith("weight")]
 
 
 def _finite(seen: dict[str, Any]) -> bool:

@@ -1,12 +1,11 @@
-"""Convolution and pooling on arrays: no Tensor, no gradient graph, only the arithmetic."""
+"""Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
+from . import batch_norm
 from .dispatch import (
     avg_pool,
     avg_unpool,
     conv_forward,
     conv_input_grad,
-    conv_pool,
-    conv_pool_weight_grad,
     conv_weight_grad,
     cross_entropy,
     in_one_launch,
@@ -22,10 +21,9 @@ __all__ = [
     "Window",
     "avg_pool",
     "avg_unpool",
+    "batch_norm",
     "conv_forward",
     "conv_input_grad",
-    "conv_pool",
-    "conv_pool_weight_grad",
     "conv_weight_grad",
     "cross_entropy",
     "in_one_launch",

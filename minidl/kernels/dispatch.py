@@ -5,7 +5,6 @@
 - `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
 - `cpu_rows`: every other convolution.
 - `cpu_pool`: pooling.
-- `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
 
 Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
 matrix product; who wants to know looks at the result.
@@ -13,13 +12,12 @@ matrix product; who wants to know looks at the result.
 
 from __future__ import annotations
 
-import math
 from types import ModuleType
 
 import numpy as np
 
 from ..backend import Array
-from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
+from . import cpu_columns, cpu_pool, cpu_rows, cuda, portable
 from .window import Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -104,34 +102,6 @@ def avg_unpool(g: Array, window: Window) -> Array:
     return (cpu_pool if _on_cpu(g) else portable).avg_unpool(g, window)
 
 
-@_silent
-def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
-) -> tuple[Array, Array]:
-    """max_pool(conv_forward(x, w, b, window, groups), pool) -> its value and index."""
-    if _fits(x, window, groups, pool) and cuda.usable(x, w, *(() if b is None else (b,))):
-        return cuda.conv_pool(x, w, b, window, pool)
-    if _joins(x, w, window, groups, pool) and (b is None or _on_cpu(x, b)):
-        y, index = cpu_conv_pool.conv_pool(x, w, b, window, pool)
-        if math.isfinite(y.sum()):
-            return y, index
-    return max_pool(conv_forward(x, w, b, window, groups), pool)
-
-
-@_silent
-def conv_pool_weight_grad(
-    x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
-) -> Array:
-    """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
-    if _fits(x, window, groups, pool) and cuda.usable(x, g):
-        return cuda.conv_pool_weight_grad(x, g, index, window, pool)
-    if _joins(x, g, window, groups, pool) and index.dtype == np.uint8:
-        dw = cpu_conv_pool.conv_pool_weight_grad(x, g, index, window, pool)
-        if math.isfinite(dw.sum()):
-            return dw
-    return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
-
-
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:
     """On a GPU, in one launch: the mean loss and its gradient, (softmax - onehot)/N; else None."""
     fits = cuda.usable(logits) and logits.size <= 1 << 16  # one block: beyond that, array code
@@ -153,20 +123,3 @@ def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, 
     for dtype in {row[0].dtype for row in rows}:
         mine = [i for i, row in enumerate(rows) if row[0].dtype == dtype]
         cuda.update(rule, [rows[i] for i in mine], [numbers[i] for i in mine])
-
-
-def _joins(x: Array, other: Array, window: Window, groups: int, pool: Window) -> bool:
-    """Whether convolution and pooling run as one on the CPU."""
-    return _fits(x, window, groups, pool) and _on_cpu(x, other)
-
-
-def _fits(x: Array, window: Window, groups: int, pool: Window) -> bool:
-    """Whether they may: few channels, pooling windows side by side."""
-    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
-    return (
-        groups == 1
-        and side_by_side
-        and pool.dilation == (1, 1)
-        and pool.size[0] * pool.size[1] <= 256
-        and _convolution(window, x.shape[1]) is cpu_columns
-    )

@@ -92,15 +92,15 @@ class BatchNorm2d(Module):
                 f"BatchNorm2d({n}): expected images (N, {n}, H, W), in training with two or more "
                 f"values per channel, got {x.shape}; change batch_size if the last batch holds one"
             )
-        weight, bias = (t.reshape(1, n, 1, 1) for t in (self.weight, self.bias))
         if self.training:
             self.num_batches_tracked.data += 1
-            y, mean, var = ops.normalize.standardize_with_moments(x, (0, 2, 3), self.eps)
+            y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
             count = x.size // n
-            self._follow(self.running_mean.data, mean.reshape(n))
-            self._follow(self.running_var.data, var.reshape(n) * (count / (count - 1)))
-            return y * weight + bias
-        mean, var = (t.reshape(1, n, 1, 1) for t in (self.running_mean, self.running_var))
+            self._follow(self.running_mean.data, mean)
+            self._follow(self.running_var.data, var * (count / (count - 1)))
+            return y
+        values = (self.weight, self.bias, self.running_mean, self.running_var)
+        weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)
         scale = weight / (var + self.eps).sqrt()
         return x * scale + (bias - mean * scale)
 

@@ -29,11 +29,17 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
         y = matmul(a, reshape(b, -1, 1))
         return reshape(y, y.shape[:-1])
 
+    # A gradient is computed so that it lies in memory as its matrix does: flattened images are
+    # columns, and so are weights that were transposed.
     def by_left(g: Tensor, y: Tensor) -> Tensor:
-        # Written so that the gradient lies in memory as a does (flattened images are columns).
         if a.ndim == 2 and b.ndim == 2 and a.data.flags.f_contiguous:
             return transpose(matmul(b, transpose(g)))
         return matmul(g, swapaxes(b, -1, -2))
+
+    def by_right(g: Tensor, y: Tensor) -> Tensor:
+        if a.ndim == 2 and b.ndim == 2 and b.data.flags.f_contiguous:
+            return transpose(matmul(transpose(g), a))
+        return matmul(swapaxes(a, -1, -2), g)
 
     try:
         value = a._module.matmul(a.data, b.data)
@@ -41,7 +47,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
         raise ShapeError(
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
         ) from None
-    return record(value, (a, by_left), (b, lambda g, y: matmul(swapaxes(a, -1, -2), g)))
+    return record(value, (a, by_left), (b, by_right))
 
 
 def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:

@@ -1,8 +1,9 @@
 """Operations that normalise along axes: the output's sum or scale is fixed."""
 
+from .. import kernels
 from ..backend import Array
 from ..errors import ShapeError
-from ..graph import is_recording, record
+from ..graph import Pullback, is_recording, record
 from ..tensor import ArrayLike, Tensor
 from .elementwise import exp
 from .inputs import axes_of, floating
@@ -41,19 +42,12 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     """y = (x - mean)/√(var + ε) along axes; dL/dx = (g - mean g - y·mean(g·y))/√(var + ε)."""
-    return standardize_with_moments(x, axis, eps)[0]
-
-
-def standardize_with_moments(x: ArrayLike, axis: Axis, eps: float) -> tuple[Tensor, Array, Array]:
-    """The standardized x, and the mean and variance that it had (with axes of length 1)."""
     x, xp = floating(x)
     axes = axes_of("standardize", x, axis)
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
-    centre = x.data.mean(axes, keepdims=True)
-    value = x.data - centre
-    variance = xp.square(value).mean(axes, keepdims=True)
-    scale = xp.sqrt(variance + eps)
+    value = x.data - x.data.mean(axes, keepdims=True)
+    scale = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
     value /= scale
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
@@ -61,4 +55,40 @@ def standardize_with_moments(x: ArrayLike, axis: Axis, eps: float) -> tuple[Tens
         s = (var(x, axes, keepdims=True) + eps).sqrt() if is_recording() else Tensor(scale)
         return (g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)) / s
 
-    return record(value, (x, pullback), name="standardize"), centre, variance
+    return record(value, (x, pullback))
+
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
+    """y = standardize(x)·weight + bias by channel, and the mean and variance that x had.
+
+    Shapes: x (N, C, H, W); weight, bias, mean, variance (C,).
+    Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = that of standardize at g·weight.
+    """
+    x, xp = floating(x)
+    average, variance = kernels.batch_norm.moments(x.data)
+    inverse = 1 / xp.sqrt(variance + eps)
+    y = kernels.batch_norm.affine(x.data, average, weight.data * inverse, bias.data)
+    left: dict[int, Array] = {}  # gradients that were computed together and not asked for yet
+
+    def pullback(i: int) -> Pullback:
+        def pull(g: Tensor, y: Tensor) -> Tensor:
+            if is_recording():
+                return _batch_norm_grads(g, x, weight, eps)[i]
+            if i not in left:
+                found = kernels.batch_norm.gradients(g.data, x.data, weight.data, average, inverse)
+                left.update(enumerate(found))
+            return Tensor(left.pop(i))
+
+        return pull
+
+    inputs = ((t, pullback(i)) for i, t in enumerate((x, weight, bias)))
+    return record(y, *inputs, name="batch_norm"), average, variance
+
+
+def _batch_norm_grads(g: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, ...]:
+    """The same in Tensor operations, for the derivative of the derivative."""
+    axes = (0, 2, 3)
+    deviation = (var(x, axes, keepdims=True) + eps).sqrt()
+    y, h = (x - mean(x, axes, keepdims=True)) / deviation, g * weight.reshape(1, -1, 1, 1)
+    by_x = (h - mean(h, axes, keepdims=True) - y * mean(h * y, axes, keepdims=True)) / deviation
+    return by_x, sum(g * y, axes), sum(g, axes)

@@ -176,3 +176,18 @@ def test_files(tmp_path):
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
     monitor.plot(tmp_path / "health.png")
     assert (tmp_path / "health.png").stat().st_size > 10_000
+
+
+def test_of_images_every_so_many_rows_are_looked_at():
+    conv = md.nn.Conv2d(1, 1, 1, bias=False)
+    conv.weight.data[...] = 1
+    monitor = GradientMonitor(conv, sample=2)
+    x = np.zeros((5, 1, 4, 3))
+    x[:, :, ::2], x[:, :, 1::2] = 3, 100
+    conv(md.tensor(x)).sum().backward()
+    monitor.before_update()
+    monitor.after_update()
+    (row,) = monitor.rows
+    assert row["activation"] == pytest.approx(3)
+    assert row["gradient"] == pytest.approx(1)
+    assert row["dead"] == 0

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import minidl as md
 from minidl import kernels
@@ -82,25 +81,6 @@ def test_pooling(gpu, case):
     dx = kernels.max_unpool(gpu(g), index, window)
     close(dx.get(), reference.max_unpool(g, first, window))
     assert ran("max_pool") and ran("max_unpool")
-
-
-@needs_compiler
-@examples
-@given(cases(distinct=False), st.sampled_from([1, 2, (1, 2), (3, 1)]))
-def test_convolution_and_pooling_in_one(gpu, case, size):
-    window, x, w, b, _, _, random = case
-    bias = None if b is None else gpu(b)
-    pool = md.kernels.Window(window.out, (1, 1))
-    if all(n >= k for n, k in zip(window.out, np.broadcast_to(size, 2), strict=True)):
-        pool = kernels.window("max_pool2d", window.out, size, size)
-    y, index = cuda.conv_pool(gpu(x), gpu(w), bias, window, pool)
-    right, first = reference.max_pool(reference.conv_forward(x, w, b, window, 1), pool)
-    np.testing.assert_array_equal(y.get(), right)  # whole numbers: exact in any order
-    np.testing.assert_array_equal(index.get(), first)
-    g = random.integers(-2, 3, right.shape).astype(x.dtype)
-    dw = cuda.conv_pool_weight_grad(gpu(x), gpu(g), index, window, pool)
-    spread = reference.max_unpool(g, first, pool)
-    close(dw.get(), reference.conv_weight_grad(x, spread, window, 1))
 
 
 @needs_compiler

@@ -26,6 +26,17 @@ def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does():
     np.testing.assert_array_equal(a.grad.numpy(), np.full((3, 4), 2.0))
 
 
+def test_the_gradient_of_a_transposed_weight_lies_in_memory_as_the_weight_does():
+    w = md.Tensor(np.arange(12.0).reshape(4, 3))
+    w.requires_grad = True
+    x, seen = np.arange(6.0).reshape(2, 3), []
+    with md.graph.observe(lambda kind, name, layer, value, sources: seen.append((kind, value))):
+        (x @ w.T).sum().backward()
+    by_right = [v for k, v in seen if k == "backward" and v.shape == (3, 4)]
+    assert by_right[0].flags.f_contiguous
+    np.testing.assert_array_equal(w.grad.numpy(), np.tile(x.sum(0), (4, 1)))
+
+
 def test_operators_are_the_operations():
     a, b = md.tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
     assert (a @ b).numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]

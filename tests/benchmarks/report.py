@@ -1,0 +1,170 @@
+"""The page of a benchmark: tables from the measurements, nothing else."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cases import CASES, FROM_SCRATCH, OURS
+
+KEPT = 3  # runs of a case that the page looks at
+
+# The faster of these is the one to compare with, and the ratio aimed at.
+KERAS_TORCH = ("keras fit", "torch", "torch channels_last")
+TORCH = ("torch", "torch channels_last")
+AIMS = {
+    "article-32": [(KERAS_TORCH, 1.3), (FROM_SCRATCH, 10)],
+    "article-64": [(KERAS_TORCH, 1.1), (FROM_SCRATCH, 10)],
+    "article-256": [(KERAS_TORCH, 1.0)],
+    "mlp-64": [(TORCH, 1.0)],
+    "vgg-64": [(TORCH, 0.7)],
+    "resnet-64": [(TORCH, 0.7)],
+}
+
+
+def page(results: dict[str, Any], remarks: str) -> str:
+    """docs/benchmarks.md of what `make bench` has measured."""
+    cases = [name for name in CASES if results.get(name)]
+    parts = [INTRODUCTION.format(machine=machine()), *summary(results, cases)]
+    for name in cases:
+        parts += section(name, results[name][-1])
+    if results.get("scaling"):
+        parts += scaling(results["scaling"][-1])
+    parts += [remarks.strip(), ""] if remarks.strip() else []
+    return "\n".join(parts)
+
+
+def summary(results: dict[str, Any], cases: list[str]) -> list[str]:
+    """Each aim beside what the last runs gave."""
+    lines = [
+        "## What was aimed at, and what came out\n",
+        f"Ratios of the median times, the last {KEPT} runs one after the other.\n",
+        "| step | compared with | aim | runs | reached |",
+        "|---|---|---|---|---|",
+    ]
+    for name in cases:
+        runs = results[name][-KEPT:]
+        for rivals, aim in AIMS.get(name, []):
+            found = [_least(run, rivals) for run in runs]
+            ratios = [ratio for ratio, _ in found if ratio is not None]
+            lines.append(_aim(name, found[-1][1], f"≥ {aim:g}", ratios, ratios, aim))
+        if CASES[name].train:
+            memory = [_memory(run) for run in runs]
+            shares = [share for share in memory if share is not None]
+            lines.append(_aim(name, "PyTorch's peak memory", "≥ 1", shares, shares, 1))
+        for variant, most in (("minidl fit", 3), ("minidl monitor", 10)):
+            if all(variant in run["engines"] for run in runs):
+                more = [100 * (_of(run, variant) / _of(run, "minidl") - 1) for run in runs]
+                reached = "yes" if max(more) <= most else "no"
+                shown = " / ".join(f"{m:+.1f} %" for m in more)
+                lines.append(
+                    f"| {name} | {variant}: added to the step | ≤ {most} % | {shown} | {reached} |"
+                )
+    return [*lines, ""]
+
+
+def _aim(
+    name: str, rival: str, aim: str, ratios: list[float], shown: list[float], least: float
+) -> str:
+    reached = "not measured" if not ratios else "yes" if min(ratios) >= least else "no"
+    return f"| {name} | {rival} | {aim} | {' / '.join(f'{r:.2f}' for r in shown)} | {reached} |"
+
+
+def _of(run: dict[str, Any], engine: str) -> float:
+    return float(np.median(run["engines"][engine]["seconds"]))
+
+
+def _least(run: dict[str, Any], rivals: tuple[str, ...]) -> tuple[float | None, str]:
+    there = {r: _of(run, r) for r in rivals if r in run["engines"]}
+    if not there:
+        return None, ", ".join(rivals)
+    fastest = min(there, key=there.__getitem__)
+    return there[fastest] / _of(run, "minidl"), f"{fastest} (the fastest of {', '.join(rivals)})"
+
+
+def _memory(run: dict[str, Any]) -> float | None:
+    there = [run["engines"][r]["memory"] for r in TORCH if r in run["engines"]]
+    return min(there) / run["engines"]["minidl"]["memory"] if there else None
+
+
+def section(name: str, run: dict[str, Any]) -> list[str]:
+    """The table of one case."""
+    case, ours = CASES[name], _of(run, "minidl")
+    lines = [
+        f"## {case.title}, batch {case.batch} (`{name}`)\n",
+        "| engine | version | ms per step | from – to | ÷ minidl | peak memory, MB | of process |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for engine in sorted(run["engines"], key=lambda e: (e not in OURS, _of(run, e))):
+        found = run["engines"][engine]
+        times = 1e3 * np.array(found["seconds"])
+        doubt = "" if found["agrees"] else " **disagrees**"
+        lines.append(
+            f"| {engine}{doubt} | {found['version']} | {np.median(times):.3g} | "
+            f"{times.min():.3g} – {times.max():.3g} | {np.median(times) / 1e3 / ours:.2f} | "
+            f"{found['memory'] / 2**20:.0f} | {found['process'] / 2**20:.0f} |"
+        )
+    limits, operations, moved = run["limits"], run["operations"], run["bytes"]
+    products, traffic = operations / limits["operations"], moved / limits["bytes"]
+    lines += [""]
+    lines += [f"Missing: {engine} ({why}).\n" for engine, why in run["missing"].items()]
+    return [
+        *lines,
+        f"The machine in these rounds: {limits['operations'] / 1e9:.0f} G operations/s in a matrix "
+        f"product, {limits['bytes'] / 1e9:.1f} GB/s in a copy. The step multiplies for "
+        f"{operations / 1e9:.3g} G operations and moves {moved / 1e6:.3g} MB layer by layer: at "
+        f"those limits {1e3 * products:.2g} + {1e3 * traffic:.2g} ms, "
+        f"{100 * (products + traffic) / ours:.0f} % of minidl's time "
+        f"({100 * products / ours:.0f} % products, {100 * traffic / ours:.0f} % memory).\n",
+    ]
+
+
+def scaling(run: dict[str, Any]) -> list[str]:
+    """How time follows work, as exponents of a fit of log time by log work."""
+    lines = [
+        "## How cost grows (`scaling`)\n",
+        "A training step of `deep_plain_cnn`, one measure changed at a time. The exponent p of "
+        "time ~ workᵖ, fitted over the larger half, is 1 where time grows linearly with the work, "
+        "and below 1 where the fixed cost of calls still shows.\n",
+        "| grows | from – to | work × | time × | exponent |",
+        "|---|---|---|---|---|",
+    ]
+    for what, points in run["curves"].items():
+        values, work, seconds = (
+            np.array([p[k] for p in points]) for k in ("value", "operations", "seconds")
+        )
+        half = slice(len(work) // 2 - 1, None)
+        power = np.polyfit(np.log(work[half]), np.log(seconds[half]), 1)[0]
+        lines.append(
+            f"| {what} | {values[0]} – {values[-1]} | {work[-1] / work[0]:.3g} | "
+            f"{seconds[-1] / seconds[0]:.3g} | {power:.2f} |"
+        )
+    return [*lines, "", "![Time of a step by work](figures/benchmarks-scaling.png)\n"]
+
+
+def machine() -> str:
+    """The processor, its cores and the memory, in words."""
+    name = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+        flags = next((line.split() for line in lines if line.startswith("flags")), [])
+        vectors = [f for f in ("avx512f", "avx2", "avx") if f in flags][:1]
+        name = ", ".join([*names[:1], *vectors])
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}"
+
+
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench`; no number here was typed by hand. Machine: {machine}.
+
+Each engine runs in a process of its own, stopped while another one is timed, in turn, several
+rounds in one run, with its own default threads. All get the same weights, data and batches
+(float32), and their first losses must agree with minidl's. A step is forward, backward and the
+update of plain gradient descent; the time is the median over the rounds, *from – to* their spread.
+Peak memory is what the process held at most during the steps, less what it held before the network
+was made.
+"""

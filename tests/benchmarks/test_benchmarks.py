@@ -1,0 +1,109 @@
+"""The benchmark itself: what it counts, what it compares, and what it writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The benchmark's files import each other by bare names."""
+    monkeypatch.syspath_prepend(str(HERE))
+    import cases
+    import problems
+    import report
+
+    return cases, problems, report
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, str(HERE), *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_a_step_is_measured_and_its_page_written(tmp_path):
+    done = run("--only", "answer-1", "--rounds", 2, "--seconds", 0.01, "--docs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((tmp_path / "benchmarks.json").read_text())["answer-1"]
+    assert len(runs) == 1
+    ours = runs[0]["engines"]["minidl"]
+    assert ours["agrees"]
+    assert len(ours["seconds"]) == 2
+    assert all(0 < seconds < 1 for seconds in ours["seconds"])
+    assert 0 < ours["memory"] < ours["process"]
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert f"| minidl | {ours['version']} |" in page
+    for engine in runs[0]["missing"]:
+        assert f"Missing: {engine}" in page
+
+
+def test_an_unknown_case_is_refused():
+    done = run("--only", "article-32,nothing")
+    assert done.returncode == 2
+    assert "unknown: nothing" in done.stderr
+
+
+def test_work_of_the_article_cnn(modules):
+    cases, problems, _ = modules
+    operations, moved = cases.cost(problems.problem_of(cases.CASES["article-32"]))
+    conv, dense = 2 * 32 * 32 * 28 * 28 * 9, 2 * 32 * 6272 * 10
+    assert operations == 2 * conv + 3 * dense  # the image's own gradient is not needed
+    image, big, small, logits = 32 * 28 * 28, 32 * 32 * 28 * 28, 32 * 32 * 14 * 14, 32 * 10
+    weights = 5 * (32 * 9 + 6272 * 10)
+    conv_bytes = 2 * image + 2 * big
+    between = (big + big) * 2 + (big + small) * 2  # ReLU, pooling
+    assert moved == 4 * (conv_bytes + between + 3 * small + 2 * logits + weights)
+
+
+def test_work_of_a_residual_network_takes_both_ways(modules):
+    cases, problems, _ = modules
+    problem = problems.problem_of(cases.CASES["resnet-64"])
+    shapes = {layer["name"]: after for layer, _, after in cases.walk(problem) if "name" in layer}
+    assert shapes["5.shortcut.0"] == shapes["5.branch.3"] == (32, 16, 16)
+    assert list(shapes.values())[-1] == (10,)
+
+
+def result(**seconds):
+    engines = {
+        name.replace("_", " ", 1): {
+            "version": "1", "seconds": [each, each], "agrees": name != "jax",
+            "memory": 2**21 if name == "minidl" else 2**20, "process": 2**24,
+        }
+        for name, each in seconds.items()
+    }  # fmt: skip
+    limits = {"operations": 1e9, "bytes": 1e9}
+    return {"engines": engines, "missing": {"dezero": "not there"}, "limits": limits} | {
+        "operations": 5e5, "bytes": 2e5,
+    }  # fmt: skip
+
+
+def test_the_page_says_what_was_reached(modules):
+    page = modules[2].page(
+        {
+            "article-32": [
+                result(minidl=0.001, minidl_fit=0.00102, torch=0.0014, keras_fit=0.002, jax=0.1),
+                result(minidl=0.001, minidl_fit=0.00102, torch=0.0012, keras_fit=0.002, jax=0.1),
+            ]
+        },
+        "remarks\n",
+    )
+    assert "| ≥ 1.3 | 1.40 / 1.20 | no |" in page
+    assert "| ≥ 10 |  | not measured |" in page
+    assert "added to the step | ≤ 3 % | +2.0 % / +2.0 % | yes |" in page
+    assert "PyTorch's peak memory | ≥ 1 | 0.50 / 0.50 | no |" in page
+    assert "| jax **disagrees** | 1 | 100 |" in page
+    assert "Missing: dezero (not there)." in page
+    assert "70 % of minidl's time (50 % products, 20 % memory)" in page
+    assert page.rstrip().endswith("remarks")
+
+
+def test_the_exponent_of_growth(modules):
+    points = [{"value": n, "operations": 1e6 * n, "seconds": 0.01 * n**1.5} for n in (1, 2, 4, 8)]
+    table = "\n".join(modules[2].scaling({"curves": {"batch": points}}))
+    assert "| batch | 1 – 8 | 8 | 22.6 | 1.50 |" in table

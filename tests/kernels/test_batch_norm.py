@@ -1,0 +1,109 @@
+"""Batch normalisation agrees with its formula in float64, whatever the layout and the tile."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl as md
+from minidl.kernels import batch_norm
+from minidl.ops.normalize import batch_norm as op
+
+EPS = 1e-3
+
+
+@pytest.fixture(params=[1, 300, 1 << 20])
+def tile(request, monkeypatch):
+    monkeypatch.setattr(batch_norm, "TILE", request.param)
+
+
+@st.composite
+def images(draw):
+    n, c, h, w = (draw(st.integers(1, 5)) for _ in range(4))
+    order = draw(st.permutations(range(4)))  # how the axes lie in memory
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (n + 1, c, h, w)
+    lying = [random.normal(3, 2, [shape[a] for a in order]) for _ in range(2)]
+    x, g = (a.transpose(np.argsort(order)).astype(dtype) for a in lying)
+    return x, g, *(random.normal(size=c).astype(dtype) for _ in range(2))
+
+
+def expected(x, g, weight, bias):
+    x, g, weight, bias = (a.astype(np.float64) for a in (x, g, weight, bias))
+    axes, by_channel = (0, 2, 3), (1, -1, 1, 1)
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    standard = (x - mean) / np.sqrt(variance + EPS)
+    h = g * weight.reshape(by_channel)
+    dx = h - h.mean(axes, keepdims=True) - standard * (h * standard).mean(axes, keepdims=True)
+    y = standard * weight.reshape(by_channel) + bias.reshape(by_channel)
+    sums = (g * standard).sum(axes), g.sum(axes)
+    return y, mean.ravel(), variance.ravel(), dx / np.sqrt(variance + EPS), *sums
+
+
+@given(images())
+def test_value_and_gradients(tile, case):
+    x, g, weight, bias = case
+    right = expected(x, g, weight, bias)
+    mean, variance = batch_norm.moments(x)
+    inverse = 1 / np.sqrt(variance + x.dtype.type(EPS))
+    y = batch_norm.affine(x, mean, weight * inverse, bias)
+    found = y, mean, variance, *batch_norm.gradients(g, x, weight, mean, inverse)
+    tolerance = 1e-9 if x.dtype == np.float64 else 5e-3
+    names = ("y", "mean", "variance", "dx", "dweight", "dbias")
+    for name, ours, theirs in zip(names, found, right, strict=True):
+        assert ours.dtype == x.dtype, name
+        limit = tolerance * (1 + np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit, err_msg=name)
+
+
+def test_what_is_made_lies_in_memory_as_the_images_do():
+    x = np.random.default_rng(0).random((4, 3, 2, 5)).transpose(3, 1, 0, 2)
+    mean, variance = batch_norm.moments(x)
+    assert batch_norm.affine(x, mean, variance, mean).strides == x.strides
+    assert batch_norm.gradients(x, x, mean, mean, variance)[0].strides == x.strides
+
+
+def test_rows_fill_the_tile_and_leave_none_out(monkeypatch):
+    x = np.zeros((2, 3, 7, 5))  # a row has 240 bytes
+    taken = {}
+    for tile in (1, 479, 480, 10**6):
+        monkeypatch.setattr(batch_norm, "TILE", tile)
+        rows = [x[some].shape[2] for some in batch_norm._rows(x)]
+        assert sum(rows) == 7
+        taken[tile] = rows[0]
+    assert taken == {1: 1, 479: 1, 480: 2, 10**6: 7}
+
+
+def leaves():
+    random = np.random.default_rng(1)
+    arrays = random.normal(size=(3, 2, 2, 2)), random.normal(size=2), random.normal(size=2)
+    return [md.tensor(a, dtype=np.float64, requires_grad=True) for a in arrays]
+
+
+def test_derivatives_to_second_order():
+    md.testing.gradcheck(lambda *inputs: op(*inputs, EPS)[0], *leaves(), order=2)
+
+
+def test_both_ways_to_the_gradients_agree():
+    x, weight, bias = leaves()
+    g = np.random.default_rng(2).normal(size=x.shape)
+    y = op(x, weight, bias, EPS)[0]
+    y.backward(g, create_graph=True)
+    slow = [t.grad.numpy().copy() for t in (x, weight, bias)]
+    for t in (x, weight, bias):
+        t.grad = None
+    op(x, weight, bias, EPS)[0].backward(g)
+    for t, other in zip((x, weight, bias), slow, strict=True):
+        np.testing.assert_allclose(t.grad.numpy(), other, atol=1e-12)
+
+
+def test_a_graph_that_is_kept_answers_for_each_gradient_anew():
+    x, weight, bias = leaves()
+    y = op(x, weight, bias, EPS)[0]
+    g = np.random.default_rng(2).normal(size=x.shape)
+    y.backward(g, retain_graph=True)
+    once = [t.grad.numpy().copy() for t in (x, weight, bias)]
+    y.backward(2 * g)
+    for t, first in zip((x, weight, bias), once, strict=True):
+        np.testing.assert_allclose(t.grad.numpy(), 3 * first, atol=1e-12)
