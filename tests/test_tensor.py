@@ -38,6 +38,21 @@ def test_a_tensor_owns_its_data():
     assert md.tensor(0.1, dtype="float64").item() == md.tensor([0.1], dtype=float).item() == 0.1
 
 
+def test_an_array_of_another_library_is_read_through_numpy():
+    class Foreign:
+        dtype = "foreign.float32"
+
+        def __dlpack__(self):
+            raise AssertionError("a copy is made, so no memory is shared")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.0, 2.0])
+
+    x = md.tensor(Foreign())
+    assert x.numpy().tolist() == [1.0, 2.0]
+    assert x.dtype == np.float32
+
+
 def test_defaults():
     x = md.tensor([1.0])
     assert (x.requires_grad, x.grad, x.device, x.is_leaf, x.node) == (
@@ -109,6 +124,15 @@ def test_comparisons_give_bools_without_a_gradient():
         assert not y.requires_grad
     with pytest.raises(ShapeError, match=r"broadcast.* got \(3,\) and \(2,\)"):
         x < md.tensor([1.0, 2.0])  # noqa: B015
+
+
+def test_a_tensor_is_not_none():
+    x = md.tensor([1.0])
+    assert (x == None) is False  # noqa: E711
+    assert (x != None) is True  # noqa: E711
+    assert None not in [x]
+    with pytest.raises(TypeError, match="'<' not supported"):
+        x < None  # noqa: B015
 
 
 def test_a_tensor_is_hashed_by_identity():

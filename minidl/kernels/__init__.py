@@ -12,7 +12,7 @@ from .dispatch import (
     max_take,
     max_unpool,
 )
-from .window import Window, window
+from .window import Window, pair, window
 
 __all__ = [
     "Window",
@@ -26,5 +26,6 @@ __all__ = [
     "max_pool",
     "max_take",
     "max_unpool",
+    "pair",
     "window",
 ]
