@@ -95,16 +95,6 @@ def test_the_index_is_one_byte_up_to_256_taps(path, size):
     np.testing.assert_array_equal(path.max_unpool(y, index, window), x)
 
 
-def test_a_window_of_more_than_256_taps():
-    window = kernels.window("max_pool2d", (17, 17), 17)
-    x = np.zeros((1, 1, 17, 17), np.float32)
-    x[0, 0, 16, 16] = 1
-    y, index = kernels.max_pool(x, window)
-    assert y.item() == 1
-    assert index.item() == 288
-    np.testing.assert_array_equal(kernels.max_unpool(y, index, window), x)
-
-
 @pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 0, 4, 4)])
 def test_no_images(path, shape):
     window = kernels.window("max_pool2d", shape[2:], 2, 2)
