@@ -1,9 +1,12 @@
 """Tensor: making one, dtypes, conversions, operators, comparisons, errors."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import minidl as md
+from minidl import backend
 from minidl.errors import DeviceError, DTypeError, ShapeError
 from minidl.tensor import Tensor
 
@@ -85,7 +88,7 @@ def test_python_numbers_take_the_dtype_beside_them():
             assert y.dtype == dtype
     whole = md.tensor([1, 2])
     assert (whole + 1).dtype == np.int64
-    assert (whole + 1.5).dtype.kind == "f"
+    assert (whole + 1.5).dtype == np.float32
     assert (whole / 2).dtype == np.float32
     assert md.as_tensor(1, like=md.tensor([True])).dtype.kind == "i"
 
@@ -194,6 +197,27 @@ def test_detach_shares_the_data_and_forgets_the_rest():
 def test_to_the_same_device_is_the_same_tensor():
     x = md.tensor([1.0], requires_grad=True)
     assert x.to("cpu") is x
+
+
+def test_a_gradient_comes_back_from_the_device_it_was_sent_to(monkeypatch):
+    moved = []
+    monkeypatch.setattr(backend, "to_device", lambda array, device: moved.append(device) or array)
+    x = md.tensor([1.0, 2.0], requires_grad=True)
+    x.to("cuda").backward([3.0, 4.0])
+    assert moved == ["cuda"]
+    assert x.grad.numpy().tolist() == [3.0, 4.0]
+
+
+def test_dlpack_goes_to_the_library_of_its_device(monkeypatch):
+    class OnGPU:
+        def __dlpack_device__(self):
+            return 2, 0
+
+    library = SimpleNamespace(
+        from_dlpack=lambda source: np.array([1.0 * isinstance(source, OnGPU)])
+    )
+    monkeypatch.setattr(backend, "cupy", lambda: library)
+    assert md.from_dlpack(OnGPU()).item() == 1.0
 
 
 def test_dlpack_shares_memory():

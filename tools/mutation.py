@@ -149,8 +149,18 @@ def _faults(node):
     elif isinstance(node, ast.Lambda) and [a.arg for a in node.args.args][:1] == ["g"]:
         zero = ast.parse("g * 0", mode="eval").body
         yield node, lambda n: setattr(n, "body", zero)
-    elif isinstance(node, ast.If | ast.IfExp):
+    elif isinstance(node, ast.If | ast.IfExp) and not _turned_around(node.test):
         yield node, lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+
+
+def _turned_around(test):
+    """Whether a fault of the test itself already is its opposite."""
+    if isinstance(test, ast.UnaryOp):
+        return isinstance(test.op, ast.Not)
+    opposite = ast.Eq | ast.NotEq | ast.Is | ast.IsNot | ast.In | ast.NotIn
+    return (
+        isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], opposite)
+    )
 
 
 def _is_number(node):

@@ -206,7 +206,8 @@ def _spread(g: Tensor, window: Window) -> Tensor:
 def _pooling(call: str, x: Tensor, size: Any, stride: Any, padding: Any) -> Window:
     stride = size if stride is None else stride
     window = kernels.window(call, x.shape[2:], size, stride, padding)
-    if max(window.pads[:2]) >= window.size[0] or max(window.pads[2:]) >= window.size[1]:
+    _, bottom, _, right = window.pads  # never less than top and left
+    if bottom >= window.size[0] or right >= window.size[1]:
         raise ShapeError(
             f"{call}: expected padding smaller than the window, got padding {padding!r} for size "
             f"{window.size}: a window could lie in the padding alone"

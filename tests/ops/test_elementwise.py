@@ -22,10 +22,10 @@ from tests.ops.gradients import gradient
         (lambda x: ops.maximum(x, 1.0), [0.0, 1.0, 2.0], [0.0, 0.5, 1.0]),
         (lambda x: ops.minimum(x, 1.0), [0.0, 1.0, 2.0], [1.0, 0.5, 0.0]),
         (lambda x: ops.maximum(x, x), [3.0], [1.0]),
-        (lambda x: ops.power(x, 0.0), [0.0, 2.0], [0.0, 0.0]),
+        (lambda x: ops.power(x, 0.0), [0.0, 2.0, math.inf], [0.0, 0.0, 0.0]),
         (lambda x: ops.power(x, 1.0), [0.0, 2.0], [1.0, 1.0]),
         (lambda x: ops.power(x, 2.0), [0.0, -3.0], [0.0, -6.0]),
-        (lambda b: ops.power(0.0, b), [1.0, 2.0], [0.0, 0.0]),
+        (lambda b: ops.power(0.0, b), [0.0, 1.0, 2.0], [0.0, 0.0, 0.0]),
     ],
 )
 def test_convention_at_the_kink(f, x, expected):
