@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fresh thorough faults mutation peers clean
+.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -14,6 +14,22 @@ demo: .venv/installed
 
 test: .venv/installed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+	HYPOTHESIS_PROFILE=device OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
+		--device standin -k "not crash and not pytorch" $(ON_DEVICES)
+
+# The tests whose bodies run on every device. `make test` runs them on the CPU, and few examples of
+# them on a stand-in for CuPy that needs no GPU.
+ON_DEVICES := tests/ops tests/kernels tests/nn tests/optim tests/train tests/test_functional.py \
+	tests/test_graph.py tests/test_models.py tests/test_tensor.py
+
+# The same tests on the GPU, with its kernels and with array code alone.
+test-gpu: .venv/installed
+	MINIDL_CUDA_KERNELS=1 $(BIN)/python -m pytest -q --device cuda $(ON_DEVICES)
+	MINIDL_CUDA_KERNELS=0 $(BIN)/python -m pytest -q --device cuda $(ON_DEVICES)
+
+# The benchmark against PyTorch on a GPU; writes docs/benchmarks-gpu.md.
+bench-gpu: .venv/installed
+	$(BIN)/python tests/benchmarks/gpu.py docs/benchmarks-gpu.md
 
 check: .venv/installed
 	$(BIN)/ruff check .

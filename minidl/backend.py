@@ -3,6 +3,8 @@
 import ctypes
 import math
 import os
+import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -21,8 +23,7 @@ def cupy() -> ModuleType:
         import cupy as module
     except ImportError as error:
         raise DeviceError(
-            "device 'cuda' needs CuPy, which is not installed: run `pip install minidl[cuda12]` "
-            "or `minidl[cuda13]`, by the CUDA version that `nvidia-smi` shows"
+            "device 'cuda' needs CuPy, which is not installed: run " + _extra()
         ) from error
     if not module.cuda.is_available():
         raise DeviceError(
@@ -30,6 +31,19 @@ def cupy() -> ModuleType:
             "or use device='cpu'"
         )
     return module
+
+
+def _extra() -> str:
+    """What installs CuPy for this machine's driver."""
+    try:
+        version = ctypes.c_int()
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return (
+            "`pip install minidl[cuda12]` or `minidl[cuda13]`, by the CUDA version that "
+            "`nvidia-smi` shows"
+        )
+    return f"`pip install minidl[cuda{13 if version.value >= 13000 else 12}]`"
 
 
 def is_host(array: Any) -> bool:
@@ -61,6 +75,14 @@ def to_host(array: Array) -> np.ndarray:
     return to_device(array, "cpu")
 
 
+def read(values: Sequence[Any]) -> list[float]:
+    """Scalars as Python floats: from a GPU in one transfer, for which the host waits once."""
+    if all(isinstance(value, float) or is_host(value) for value in values):
+        return [float(value) for value in values]
+    xp = cupy()
+    return xp.stack([xp.asarray(value, dtype=np.float64) for value in values]).get().tolist()
+
+
 def erf(x: Array) -> Array:
     """The error function, elementwise, by the C library (NumPy has none of its own)."""
     if not is_host(x):
@@ -87,6 +109,12 @@ def manual_seed(seed: int) -> None:
 def generator() -> np.random.Generator:
     """The generator that `manual_seed` restarts."""
     return _generator
+
+
+def release_memory() -> None:
+    """Give back to the GPU what CuPy keeps for later arrays; nothing where CuPy is not in use."""
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
 
 
 def keep_memory() -> bool:

@@ -8,13 +8,41 @@ import os
 import sys
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+HOST = "looks into the CPU's memory, or brings its own device"
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 settings.register_profile("quick", max_examples=10, derandomize=True, database=None, **COMMON)
 settings.register_profile("everyday", max_examples=100, derandomize=True, database=None, **COMMON)
 settings.register_profile("fresh", max_examples=100, derandomize=False, database=None, **COMMON)
 settings.register_profile("thorough", max_examples=5000, derandomize=False, **COMMON)
+settings.register_profile(
+    "device",
+    max_examples=3,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    **COMMON,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "standin", "cuda"), default="cpu")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"host: {HOST}")
+    from tests import device
+
+    device.use(config.getoption("--device"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") != "cpu":
+        for item in items:
+            if item.get_closest_marker("host"):
+                item.add_marker(pytest.mark.skip(reason=HOST))

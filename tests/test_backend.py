@@ -38,6 +38,20 @@ def test_without_cupy_the_message_says_what_to_install(monkeypatch):
         md.tensor([1.0]).to("cuda")
 
 
+@pytest.mark.parametrize(("version", "extra"), [(12040, "cuda12"), (13000, "cuda13")])
+def test_the_extra_is_that_of_the_driver(monkeypatch, version, extra):
+    def library(name):
+        def ask(place):
+            place._obj.value = version
+
+        return types.SimpleNamespace(cuDriverGetVersion=ask)
+
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backend.ctypes, "CDLL", library)
+    with pytest.raises(DeviceError, match=rf"run `pip install minidl\[{extra}\]`$"):
+        backend.cupy()
+
+
 def test_cupy_without_a_gpu(monkeypatch):
     module = types.ModuleType("cupy")
     module.cuda = types.SimpleNamespace(is_available=lambda: False)

@@ -8,6 +8,7 @@ import pytest
 
 import minidl as md
 from minidl.errors import GradientError, ShapeError
+from tests.device import fetch
 
 A = np.array([[1.0, 2.0, 0.5], [-1.0, 0.5, 3.0], [2.0, -2.0, 1.0]])
 X = np.array([0.3, -0.7, 1.1])
@@ -15,7 +16,7 @@ V = np.array([1.0, 2.0, -1.0])
 
 
 def close(found, expected):
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(fetch(found), expected, rtol=1e-10, atol=1e-12)
 
 
 def quadratic(x):

@@ -6,6 +6,7 @@ import pytest
 import minidl as md
 from minidl import models, nn
 from minidl.errors import ConfigError, ShapeError
+from tests.device import fetch
 
 MODELS = {
     "article_cnn": (lambda **o: models.article_cnn(**o), (1, 28, 28), 63_050),
@@ -49,9 +50,9 @@ def test_init_reaches_every_weight(name):
     with pytest.raises(ConfigError, match="expected init"):
         make(init="he")
     md.manual_seed(4)
-    one = make().state_dict()
+    one = fetch(make().state_dict())
     md.manual_seed(4)
-    two = make().state_dict()
+    two = fetch(make().state_dict())
     assert all(np.array_equal(one[n], two[n]) for n in one)
 
 
@@ -176,7 +177,7 @@ def test_a_model_is_its_pytorch_twin(name):
     model = make()
     peer = twin(model)
     assert list(model.state_dict()) == list(peer.state_dict())
-    peer.load_state_dict({n: torch.tensor(a) for n, a in model.state_dict().items()})
+    peer.load_state_dict({n: torch.tensor(a) for n, a in fetch(model.state_dict()).items()})
     x, labels = batch(shape, 4), np.array([0, 1, 2, 3])
     loss = md.ops.cross_entropy(model(x), labels)
     loss.backward()
@@ -188,7 +189,7 @@ def test_a_model_is_its_pytorch_twin(name):
     for p, p2 in zip(model.parameters(), peer.parameters(), strict=True):
         g, g2 = p.grad.numpy(), p2.grad.numpy()
         assert np.linalg.norm(g - g2) <= 2e-3 * np.linalg.norm(g2) + 1e-6
-    for a, t in zip(model.state_dict().values(), peer.state_dict().values(), strict=True):
+    for a, t in zip(fetch(model.state_dict()).values(), peer.state_dict().values(), strict=True):
         np.testing.assert_allclose(a, t.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
         model.eval()(x).numpy(), peer.eval()(torch.tensor(x)).detach().numpy(), rtol=1e-2, atol=1e-2

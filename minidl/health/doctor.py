@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, nn
+from .. import backend, nn, optim
 from ..errors import ConfigError, DataError
 from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor, as_tensor
 from . import rules, theory
-from .change import reach
 from .probe import Passage, probed, scale
 from .report import Report
 
@@ -34,7 +33,7 @@ class Measurements:
 
     loss: at the batch, in nats. chance: ln K. passages: the layers in the order of their calls.
     ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
-    reach: how much further an update will go than the first one did, by the optimizer's kind.
+    momentum: the optimizer's. adaptive: whether it divides each gradient by its own size.
     normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
     branch leads past some layers.
     trial: the steps after the first one.
@@ -51,7 +50,8 @@ class Measurements:
     residual: bool
     gradient: float
     rate: float | None
-    reach: float
+    momentum: float
+    adaptive: bool
     trial: list[Trial]
 
 
@@ -126,7 +126,8 @@ def _measure(
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
         gradient=float(np.sum(squares)) ** 0.5,
         rate=None if optimizer is None else float(optimizer.lr),
-        reach=reach(optimizer),
+        momentum=getattr(optimizer, "momentum", 0.0),
+        adaptive=isinstance(optimizer, optim.Adam | optim.RMSProp),
         trial=[],
     )
     if optimizer is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..backend import Array, array_module, to_host
+from ..backend import Array, array_module, is_host, read
 from ..graph import is_recording, record
 from ..nn import Module
 from ..tensor import Tensor
@@ -65,7 +65,7 @@ class GradientMonitor:
             highest = part.max((0, *range(2, y.ndim)))
             seen = self._seen[name] = {
                 "activation": _quick(part) / max(part.size, 1) ** 0.5,
-                "dead": float((highest <= 0).mean()),
+                "dead": (highest <= 0).mean(),
             }
 
             def passing(g: Tensor, _: Tensor) -> Tensor:
@@ -78,36 +78,48 @@ class GradientMonitor:
         return look
 
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """Between `backward` and the optimizer's step: write a row per layer, without an update.
-
-        They stay as they are where no update follows, as after a gradient that is not finite.
-        """
+        """Between `backward` and the optimizer's step: look at weights and gradients."""
         self.step = self.step if step is None else step
         for name, layer in self.layers.items():
             weights = _weights(layer)
+            seen = self._seen.setdefault(name, {})
             self._before[name] = [w.data.copy() for w in weights]
             gradients = [w.grad.data for w in weights if w.grad is not None]
-            unknown = dict.fromkeys(("gradient", "update", "ratio", "clipped"), float("nan"))
-            row = dict.fromkeys(FIELDS, 0.0) | unknown | self._seen.pop(name, {})
-            row |= {"step": self.step, "layer": name, "weight": _norm([w.data for w in weights])}
-            row["weight_gradient"] = _norm(gradients)
-            if not np.isfinite(row["weight_gradient"]):
-                row["nan"] = sum(int(np.isnan(to_host(g)).sum()) for g in gradients)
-                row["inf"] = sum(int(np.isinf(to_host(g)).sum()) for g in gradients)
-            self.rows.append(row)
+            seen["weight"] = _norm([w.data for w in weights])
+            seen["weight_gradient"] = _norm(gradients)
+            for what, found in (("nan", "isnan"), ("inf", "isinf")):
+                # On a GPU, asking whether the norm is finite would wait for it.
+                counted = [g for g in gradients if not (is_host(g) and _finite(seen))]
+                seen[what] = sum((getattr(array_module(g), found)(g).sum() for g in counted), 0.0)
 
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """After the optimizer's step: complete the rows with what it did."""
-        rows = self.rows[-len(self.layers) :] if self._before else []
-        for row, layer in zip(rows, self.layers.values(), strict=False):
-            weights = _weights(layer)
-            pairs = zip(weights, self._before.pop(row["layer"]), strict=True)
-            update, weight = _norm([w.data - old for w, old in pairs]), row["weight"]
-            raw = row["weight_gradient"]
-            left = _norm([w.grad.data for w in weights if w.grad is not None])
-            row["update"] = update
-            row["ratio"] = update / weight if weight else float("inf") if update else 0.0
-            row["clipped"] = max(0.0, 1 - left / raw) if 0 < raw < float("inf") else 0.0
+        """After the optimizer's step: look at what it did, and write a row per layer."""
+        for name, old in self._before.items():
+            weights, seen = _weights(self.layers[name]), self._seen[name]
+            seen["update"] = _norm([w.data - v for w, v in zip(weights, old, strict=True)])
+            seen["left"] = _norm([w.grad.data for w in weights if w.grad is not None])
+        self._write()
+
+    def finish(self, trainer: Any = None) -> None:
+        """The end of training: write the rows of a step that no update followed."""
+        if self._before:
+            self._write()
+
+    def _write(self) -> None:
+        unknown = dict.fromkeys(("gradient", "update", "ratio", "clipped"), float("nan"))
+        measured = {name: self._seen.get(name, {}) for name in self.layers}
+        values = iter(read([value for seen in measured.values() for value in seen.values()]))
+        for name, on_device in measured.items():
+            seen = {key: next(values) for key in on_device}
+            left = seen.pop("left", None)
+            row: dict[str, Any] = dict.fromkeys(FIELDS, 0.0) | unknown | seen
+            row |= {"step": self.step, "layer": name}
+            if left is not None:
+                update, weight, raw = row["update"], row["weight"], row["weight_gradient"]
+                row["ratio"] = update / weight if weight else float("inf") if update else 0.0
+                row["clipped"] = max(0.0, 1 - left / raw) if 0 < raw < float("inf") else 0.0
+            self.rows.append(row)
+        self._before, self._seen = {}, {}
         self.step += 1
 
     def column(self, name: str) -> np.ndarray:
@@ -151,15 +163,27 @@ def _weights(layer: Module) -> list[Any]:
     return [p for n, p in layer.named_parameters() if n.startswith("weight")]
 
 
-def _quick(array: Array) -> float:
-    """The L2 norm: one dot product, taken again with care where that is not finite or is 0."""
+def _finite(seen: dict[str, Any]) -> bool:
+    return bool(np.isfinite(seen["weight_gradient"]))
+
+
+def _quick(array: Array) -> Any:
+    """The L2 norm: one dot product, taken again with care where that is not finite or is 0.
+
+    On a GPU it stays there, and is taken in float64 at once: looking would wait.
+    """
     flat = array.ravel(order="K")
+    if not is_host(flat):
+        wide = flat.astype(np.float64)
+        return array_module(wide).sqrt(wide @ wide)
     with np.errstate(over="ignore", invalid="ignore"):
-        square = float(array_module(flat).dot(flat, flat))
+        square = float(np.dot(flat, flat))
     if 1e-30 < square < float("inf"):
         return square**0.5
     return scale(array) * array.size**0.5
 
 
-def _norm(arrays: list[Array]) -> float:
+def _norm(arrays: list[Array]) -> Any:
+    if arrays and not is_host(arrays[0]):
+        return array_module(arrays[0]).sqrt(sum(_quick(a) ** 2 for a in arrays))
     return float(np.hypot.reduce([_quick(a) for a in arrays])) if arrays else 0.0

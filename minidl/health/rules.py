@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import CHANGE_AMBER, expected_change, largest_change, total_change
+from .change import CHANGE_AMBER, calmed_down, expected_change, largest_change, total_change
 from .probe import ACTIVATIONS, Passage
 from .report import Finding, Report
 
@@ -22,7 +22,7 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS = 3.0
+TRIAL_LOSS = 5.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -125,7 +125,7 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
         return []
     worst = max(m.ratios, key=lambda name: m.ratios[name])
     largest = largest_change(m)
-    red = change > largest
+    red = change > largest and not calmed_down(m)
     return [
         Finding(
             *("update-ratio", worst, change, None, largest if red else CHANGE_AMBER),
@@ -144,7 +144,8 @@ def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
     bound = TRIAL_LOSS * max(m.loss, m.chance)
-    if not m.trial or not worst > bound:
+    # Adam's bounded steps often throw the loss far up at first and bring it back.
+    if not worst > bound or m.adaptive:
         return []
     return [
         Finding(

@@ -8,9 +8,13 @@ from .dispatch import (
     conv_pool,
     conv_pool_weight_grad,
     conv_weight_grad,
+    cross_entropy,
+    in_one_launch,
+    keep_positive,
     max_pool,
     max_take,
     max_unpool,
+    update,
 )
 from .window import Window, pair, window
 
@@ -23,9 +27,13 @@ __all__ = [
     "conv_pool",
     "conv_pool_weight_grad",
     "conv_weight_grad",
+    "cross_entropy",
+    "in_one_launch",
+    "keep_positive",
     "max_pool",
     "max_take",
     "max_unpool",
     "pair",
+    "update",
     "window",
 ]

@@ -1,6 +1,7 @@
 """Which version of each kernel runs: decided here, by device, type and shape alone.
 
-- `portable`: arrays of CuPy, types other than float32 and float64, groups, empty arrays.
+- `cuda`: arrays of CuPy of float32 or float64, where the kernels compile.
+- `portable`: other arrays of CuPy, types other than float32 and float64, groups, empty arrays.
 - `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
 - `cpu_rows`: every other convolution.
 - `cpu_pool`: pooling.
@@ -18,7 +19,7 @@ from types import ModuleType
 import numpy as np
 
 from ..backend import Array
-from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, portable
+from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
 from .window import Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -40,6 +41,8 @@ def _convolution(window: Window, channels: int) -> ModuleType:
 @_silent
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Convolution: x (N, C, H, W), w (O, C/groups, kh, kw), b (O,) or None -> (N, O, OH, OW)."""
+    if cuda.usable(x, w, *(() if b is None else (b,))):
+        return cuda.conv_forward(x, w, b, window, groups)
     if groups > 1 or not _on_cpu(x, w) or (b is not None and not _on_cpu(x, b)):
         return portable.conv_forward(x, w, b, window, groups)
     return _convolution(window, x.shape[1]).conv_forward(x, w, b, window)
@@ -48,6 +51,8 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 @_silent
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
     """The transpose of the convolution in x: g (N, O, OH, OW) -> (N, C, H, W)."""
+    if cuda.usable(g, w):
+        return cuda.conv_input_grad(g, w, window, groups)
     if groups > 1 or not _on_cpu(g, w):
         return portable.conv_input_grad(g, w, window, groups)
     return _convolution(window, w.shape[1]).conv_input_grad(g, w, window)
@@ -56,6 +61,8 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 @_silent
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     """The transpose of the convolution in w: x and g -> (O, C/groups, kh, kw)."""
+    if cuda.usable(x, g):
+        return cuda.conv_weight_grad(x, g, window, groups)
     if groups > 1 or not _on_cpu(x, g):
         return portable.conv_weight_grad(x, g, window, groups)
     return _convolution(window, x.shape[1]).conv_weight_grad(x, g, window)
@@ -65,12 +72,16 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """(N, C, H, W) -> the maxima (N, C, OH, OW), and an index for the next two functions."""
     fits = window.size[0] * window.size[1] <= 256  # the index is one byte
+    if fits and cuda.usable(x):
+        return cuda.max_pool(x, window)
     return (cpu_pool if fits and _on_cpu(x) else portable).max_pool(x, window)
 
 
 @_silent
 def max_unpool(g: Array, index: Array, window: Window) -> Array:
     """g (N, C, OH, OW) -> (N, C, H, W): each g at the pixel that was the first maximum."""
+    if index.dtype == np.uint8 and cuda.usable(g):
+        return cuda.max_unpool(g, index, window)
     fast = _on_cpu(g) and index.dtype == np.uint8
     return (cpu_pool if fast else portable).max_unpool(g, index, window)
 
@@ -98,6 +109,8 @@ def conv_pool(
     x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
 ) -> tuple[Array, Array]:
     """max_pool(conv_forward(x, w, b, window, groups), pool) -> its value and index."""
+    if _fits(x, window, groups, pool) and cuda.usable(x, w, *(() if b is None else (b,))):
+        return cuda.conv_pool(x, w, b, window, pool)
     if _joins(x, w, window, groups, pool) and (b is None or _on_cpu(x, b)):
         y, index = cpu_conv_pool.conv_pool(x, w, b, window, pool)
         if math.isfinite(y.sum()):
@@ -110,6 +123,8 @@ def conv_pool_weight_grad(
     x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
 ) -> Array:
     """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
+    if _fits(x, window, groups, pool) and cuda.usable(x, g):
+        return cuda.conv_pool_weight_grad(x, g, index, window, pool)
     if _joins(x, g, window, groups, pool) and index.dtype == np.uint8:
         dw = cpu_conv_pool.conv_pool_weight_grad(x, g, index, window, pool)
         if math.isfinite(dw.sum()):
@@ -117,14 +132,41 @@ def conv_pool_weight_grad(
     return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
 
 
+def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:
+    """On a GPU, in one launch: the mean loss and its gradient, (softmax - onehot)/N; else None."""
+    fits = cuda.usable(logits) and logits.size <= 1 << 16  # one block: beyond that, array code
+    return cuda.cross_entropy(logits, labels) if fits else None
+
+
+def keep_positive(g: Array, y: Array) -> Array | None:
+    """On a GPU, in one launch: g where y > 0, else 0; else None."""
+    return cuda.keep_positive(g, y) if g.shape == y.shape and cuda.usable(g, y) else None
+
+
+def in_one_launch(*arrays: Array) -> bool:
+    """Whether a parameter, its gradient and its slots can be updated by `update`."""
+    return cuda.usable(*arrays) and all(a.flags.c_contiguous for a in arrays)
+
+
+def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, ...]]) -> None:
+    """On a GPU: one optimizer step of all parameters in one launch. See `cuda.update`."""
+    for dtype in {row[0].dtype for row in rows}:
+        mine = [i for i, row in enumerate(rows) if row[0].dtype == dtype]
+        cuda.update(rule, [rows[i] for i in mine], [numbers[i] for i in mine])
+
+
 def _joins(x: Array, other: Array, window: Window, groups: int, pool: Window) -> bool:
-    """Whether convolution and pooling run as one: few channels, pooling windows side by side."""
+    """Whether convolution and pooling run as one on the CPU."""
+    return _fits(x, window, groups, pool) and _on_cpu(x, other)
+
+
+def _fits(x: Array, window: Window, groups: int, pool: Window) -> bool:
+    """Whether they may: few channels, pooling windows side by side."""
     side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
     return (
         groups == 1
         and side_by_side
         and pool.dilation == (1, 1)
         and pool.size[0] * pool.size[1] <= 256
-        and _on_cpu(x, other)
         and _convolution(window, x.shape[1]) is cpu_columns
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backend, ops
 from ..errors import ConfigError, ShapeError
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, tensor
 from .module import Module, Parameter, check
 
 
@@ -81,9 +81,9 @@ class BatchNorm2d(Module):
         check("BatchNorm2d", "> 0", eps=eps)
         self.features, self.momentum, self.eps = features, momentum, eps
         self.weight, self.bias = Parameter(np.ones(features)), Parameter(np.zeros(features))
-        self.running_mean = Tensor(np.zeros(features, backend.FLOAT))
-        self.running_var = Tensor(np.ones(features, backend.FLOAT))
-        self.num_batches_tracked = Tensor(np.array(0))
+        self.running_mean = tensor(np.zeros(features))
+        self.running_var = tensor(np.ones(features))
+        self.num_batches_tracked = tensor(0)
 
     def forward(self, x: ArrayLike) -> Tensor:
         x, n = as_tensor(x), self.features

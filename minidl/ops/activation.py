@@ -6,6 +6,7 @@ g is dL/dy; each docstring states y and dy/dx.
 from math import inf, pi
 from math import sqrt as _root
 
+from .. import kernels
 from ..errors import ConfigError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
@@ -54,7 +55,14 @@ def relu(x: ArrayLike) -> Tensor:
         value = x._module.clip(x.data, 0, inf)
     else:
         value = x._module.maximum(x.data, 0)
-    return record(value, (x, lambda g, y: keep_where(g, y.data > 0)))
+    return record(value, (x, lambda g, y: _keep_positive(g, y)))
+
+
+def _keep_positive(g: Tensor, y: Tensor) -> Tensor:
+    kept = kernels.keep_positive(g.data, y.data)
+    if kept is None:
+        return keep_where(g, y.data > 0)
+    return record(kept, (g, lambda h, _: _keep_positive(h, y)))
 
 
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:

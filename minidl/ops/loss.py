@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from .. import backend
+from .. import backend, kernels
+from ..backend import Array
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..graph import record
+from ..graph import is_recording, record
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .activation import softplus
 from .elementwise import abs, where
-from .inputs import floating, same_shape
+from .inputs import floating, same_device, same_shape
 from .normalize import softmax
 from .reduce import mean
 
@@ -18,7 +19,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
     Numerics: through log-softmax, finite for any finite logits.
-    Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1.
+    Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
+    would wait for the device, L is NaN instead).
     """
     logits, xp = floating(logits)
     targets = as_tensor(labels)
@@ -30,7 +32,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     if targets.dtype.kind not in "iu":
         raise DTypeError(f"cross_entropy: expected integer labels, got dtype {targets.dtype}")
     n, classes = logits.shape
-    if backend.is_host(targets.data):  # on a GPU the check would wait for the device
+    same_device("cross_entropy", logits, targets)
+    if backend.is_host(targets.data):
         low, high = targets.data.min(), targets.data.max()
         if low < 0 or high >= classes:
             at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])
@@ -38,16 +41,25 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
                 f"cross_entropy: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
                 f"{targets.data[at]} at position {at}; give the model one output per class"
             )
-    index = xp.asarray(targets.data)
-    rows = xp.arange(n)
-    shifted = logits.data - logits.data.max(1, keepdims=True)
-    picked = shifted[rows, index] - xp.log(xp.exp(shifted).sum(1))
+
+    def known(labels: Array) -> Array:  # no index leaves the row, also where nobody could look
+        return xp.clip(labels.astype(np.int64), 0, classes - 1)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
+        if fused is not None and not is_recording():
+            return Tensor(fused[1]) * g
         onehot = xp.zeros_like(logits.data)
-        onehot[rows, index] = 1
+        onehot[xp.arange(n), known(targets.data)] = 1
         return (softmax(logits) - Tensor(onehot)) * (g * (1 / n))
 
+    fused = kernels.cross_entropy(logits.data, targets.data)
+    if fused is not None:
+        return record(fused[0], (logits, pullback))
+    index = known(targets.data)
+    shifted = logits.data - logits.data.max(1, keepdims=True)
+    picked = shifted[xp.arange(n), index] - xp.log(xp.exp(shifted).sum(1))
+    if not backend.is_host(picked):
+        picked[index != targets.data] = float("nan")
     return record(-picked.mean(), (logits, pullback))
 
 

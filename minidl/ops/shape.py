@@ -180,7 +180,8 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     """
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
-    index = tuple(i.data if isinstance(i, Tensor) else i for i in items)
+    items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
+    index = tuple(x._module.asarray(i) if getattr(i, "ndim", 0) else i for i in items)
     try:
         value = x.data[index]
     except IndexError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module
+from ..backend import Array, array_module, read
 from ..errors import GradientError
 from ..nn.module import check
 from ..tensor import Tensor
@@ -20,20 +20,24 @@ def clip_grad_value(params: Iterable[Tensor], limit: float) -> float:
     """Every element to at most ±limit; returns the largest |g|."""
     check("clip_grad_value", "> 0", limit=limit)
     pairs = _gradients("clip_grad_value", params)
-    largest = max((float(abs(g).max()) for _, g in pairs), default=0.0)
+    largest = max(read([abs(g).max() for _, g in pairs]), default=0.0)
     for _, g in pairs:
         array_module(g).clip(g, -limit, limit, out=g)
     return largest
 
 
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm: float | None = None) -> float:
     """All gradients by min(1, max_norm/‖g‖), ‖g‖ over all of them; returns ‖g‖.
 
+    norm: ‖g‖, finite, where the caller has measured it: nothing is read from a GPU then.
     Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
     """
     check("clip_grad_norm", "> 0", max_norm=max_norm)
-    pairs = _gradients("clip_grad_norm", params)
-    norm = math.hypot(*(_norm(g, None).item() for _, g in pairs))
+    if norm is None:
+        pairs = _gradients("clip_grad_norm", params)
+        norm = math.hypot(*read([_norm(g, None).reshape(()) for _, g in pairs]))
+    else:
+        pairs = [(p.data, p.grad.data) for p in params if p.grad is not None]
     if norm > max_norm:
         for _, g in pairs:
             g *= np.float64(max_norm / norm)  # float32 could not hold a factor below 1e-45
@@ -46,13 +50,13 @@ def clip_grad_adaptive(params: Iterable[Tensor], ratio: float, eps: float = 1e-3
     A unit is one output's weights, or a whole vector. Source: Brock et al. 2021, eq. 3.
     """
     check("clip_grad_adaptive", "> 0", ratio=ratio, eps=eps)
-    largest = 0.0
+    found = []
     for w, g in _gradients("clip_grad_adaptive", params):
         xp, axes = array_module(g), tuple(range(1, g.ndim)) or None
         ratios = _norm(g, axes) / xp.maximum(_norm(w, axes), eps)
-        largest = max(largest, float(ratios.max()))
+        found.append(ratios.max())
         g /= xp.maximum(ratios / ratio, 1)
-    return largest
+    return max(read(found), default=0.0)
 
 
 def _norm(x: Array, axes: Any) -> Array:
@@ -67,7 +71,8 @@ def _gradients(call: str, params: Iterable[Tensor]) -> list[tuple[Array, Array]]
     found = [
         (i, p.data, p.grad.data) for i, p in enumerate(params) if p.grad is not None and p.size
     ]
-    bad = {i: g.shape for i, _, g in found if not array_module(g).isfinite(g).all()}
+    finite = read([array_module(g).isfinite(g).all() for _, _, g in found])
+    bad = {i: g.shape for (i, _, g), good in zip(found, finite, strict=True) if not good}
     if bad:
         raise GradientError(
             f"{call}: expected finite gradients, got NaN or Inf in (parameter: shape) {bad}; "

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, array_module, device_of
+from .. import kernels
+from ..backend import Array, array_module, device_of, to_device
 from ..errors import ConfigError, GradientError
 from ..nn.module import check, same_shapes
 from ..tensor import Tensor, tensor
@@ -32,6 +33,7 @@ class Optimizer:
     _: KW_ONLY
     weight_decay: float = 0
     slots: ClassVar[tuple[str, ...]] = ()
+    rule: ClassVar[str] = ""  # the CUDA kernel that does the same in one launch
     decoupled: ClassVar[bool] = False  # weight decay shrinks θ itself and leaves g alone
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class Optimizer:
         """Change every parameter by its gradient."""
         check(type(self).__name__, ">= 0", lr=self.lr)
         lr = float(self.lr)  # a NumPy float64 would promote float32 arrays
+        together: list[tuple[Array, ...]] = []  # on a GPU: what one launch updates
+        numbers: list[tuple[float, ...]] = []
         for i, p in enumerate(self.params):
             if p.grad is None:
                 continue
@@ -67,16 +71,28 @@ class Optimizer:
                 )
             if f"{i}.step" not in self.state:
                 self.state |= self._begin(i)
+            for name in self.slots:  # the model may have moved since
+                self.state[f"{i}.{name}"] = to_device(self.state[f"{i}.{name}"], p.device)
+            t, *slots = (self.state[f"{i}.{name}"] for name in ("step", *self.slots))
+            t += 1
+            if self.rule and kernels.in_one_launch(theta, g, *slots):
+                together.append((theta, g, *(slots or (theta,))))
+                numbers.append(self.numbers(lr, int(t)))
+                continue
             if self.decoupled:
                 theta *= 1 - lr * self.weight_decay
             elif self.weight_decay:
                 g = g + self.weight_decay * theta
-            t, *slots = (self.state[f"{i}.{name}"] for name in ("step", *self.slots))
-            t += 1
             self.update(theta, g, lr, int(t), p._module.empty_like(theta), *slots)
+        if together:
+            kernels.update(self.rule, together, numbers)
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
         """Change theta and its slots in place; g must stay, free is there to be overwritten."""
+        raise NotImplementedError
+
+    def numbers(self, lr: float, t: int) -> tuple[float, ...]:
+        """What the CUDA kernel named by `rule` takes for a parameter."""
         raise NotImplementedError
 
     def _begin(self, i: int) -> dict[str, Array]:
@@ -111,6 +127,8 @@ class SGD(Optimizer):
     momentum: float = 0
     nesterov: bool = False
 
+    rule = "sgd"
+
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("velocity",) if self.momentum else ()
@@ -123,6 +141,9 @@ class SGD(Optimizer):
             g = xp.add(g, xp.multiply(v, self.momentum, out=free), out=free) if self.nesterov else v
         theta -= xp.multiply(g, lr, out=free)
 
+    def numbers(self, lr: float, t: int) -> tuple[float, ...]:
+        return lr, self.momentum, self.weight_decay, float(self.nesterov)
+
 
 @dataclass(eq=False, repr=False)
 class RMSProp(Optimizer):
@@ -133,6 +154,7 @@ class RMSProp(Optimizer):
     alpha: float = 0.99
     eps: float = 1e-8
     slots = ("square",)
+    rule = "rmsprop"
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
         xp, (s,) = array_module(theta), slots
@@ -140,6 +162,9 @@ class RMSProp(Optimizer):
         xp.sqrt(s, out=free)
         free += self.eps
         theta -= xp.multiply(xp.divide(g, free, out=free), lr, out=free)
+
+    def numbers(self, lr: float, t: int) -> tuple[float, ...]:
+        return lr, self.alpha, self.eps, self.weight_decay
 
 
 @dataclass(eq=False, repr=False)
@@ -154,6 +179,7 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     slots = ("mean", "square")
+    rule = "adam"
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
         xp, (m, v), (b1, b2) = array_module(theta), slots, self.betas
@@ -163,6 +189,11 @@ class Adam(Optimizer):
         free /= math.sqrt(1 - b2**t)
         free += self.eps
         theta -= xp.multiply(xp.divide(m, free, out=free), lr / (1 - b1**t), out=free)
+
+    def numbers(self, lr: float, t: int) -> tuple[float, ...]:
+        (b1, b2), decay = self.betas, self.weight_decay
+        shrink, added = (1 - lr * decay, 0.0) if self.decoupled else (1.0, decay)
+        return lr / (1 - b1**t), b1, b2, math.sqrt(1 - b2**t), self.eps, added, shrink
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -184,7 +184,7 @@ def _forward_mode(problem: Problem, rng: np.random.Generator, report: Report) ->
     """J·d by jvp is the same number as g·d, by the same rules read the other way."""
     u = directions_like(problem(problem.values), rng)
     d = scaled(directions_like(problem.values, rng), problem.values)
-    primals, tangents = (tuple(Tensor(a.copy()) for a in arrays) for arrays in (problem.values, d))
+    primals, tangents = (tuple(map(problem.put, arrays)) for arrays in (problem.values, d))
     y, slope = jvp(lambda *xs: problem.call(list(xs))[0], primals, tangents)
     gradient = problem.gradient(problem.values, u)
     forward, reverse = dot([slope.numpy()], u), dot(gradient, d)

@@ -1,10 +1,14 @@
-"""The function under test, seen from outside: its float inputs as arrays, its outputs as arrays."""
+"""The function under test, seen from outside: its float inputs as arrays, its outputs as arrays.
+
+The arrays lie on the host; the function meets them on the device of the inputs that were given.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..backend import Array, array_module, to_device
 from ..errors import GradientError
 from ..functional import vjp
 from ..graph import Node, Pullback, no_grad
@@ -20,11 +24,20 @@ class Problem:
         self.f = f
         self.order = 1
         given = [as_tensor(x) for x in inputs]
+        self.device = given[0].device if given else "cpu"
         self.active = [i for i, x in enumerate(given) if x.dtype.kind == "f"]
         self.constants = [x.numpy().copy() for x in given]
         self.values: Arrays = [self.constants[i].astype(np.float64) for i in self.active]
         if not self.active:
             raise self.error("expected a float input to differentiate by, got none")
+
+    def put(self, array: Array) -> Tensor:
+        """A tensor of an array of either place, on the function's device."""
+        return Tensor(to_device(array, self.device))
+
+    def leaf(self, array: Array, dtype: Any = np.float64) -> Tensor:
+        """A tensor of its own there, to differentiate by."""
+        return tensor(array, dtype=dtype, device=self.device, requires_grad=True)
 
     def error(self, message: str) -> GradientError:
         order = "" if self.order == 1 else " (second derivative)"
@@ -32,7 +45,7 @@ class Problem:
 
     def call(self, tensors: list[Tensor]) -> list[Tensor]:
         """f with these tensors in the places of its float inputs."""
-        args = [Tensor(a.copy()) for a in self.constants]
+        args = [self.put(a.copy()) for a in self.constants]
         for i, t in zip(self.active, tensors, strict=True):
             args[i] = t
         before = [a.numpy().copy() for a in args]
@@ -47,7 +60,7 @@ class Problem:
     def __call__(self, arrays: Arrays) -> Arrays:
         """The values alone; a step may leave the domain of f, so NumPy's warnings say nothing."""
         with no_grad(), np.errstate(all="ignore"):
-            return [y.numpy() for y in self.call([Tensor(a.copy()) for a in arrays])]
+            return [y.numpy() for y in self.call([self.put(a.copy()) for a in arrays])]
 
     def floor(self, arrays: Arrays) -> float:
         """A value is taken to be computed from numbers of its own size."""
@@ -61,15 +74,16 @@ class Problem:
         self, arrays: Arrays, u: Arrays, dtype: Any = np.float64
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The leaves, each with its gradient, and the outputs."""
-        leaves = [tensor(a, dtype=dtype, requires_grad=True) for a in arrays]
+        leaves = [self.leaf(a, dtype) for a in arrays]
         outputs = self.call(leaves)
-        self._pull_back(outputs, [a.astype(dtype) for a in u], dtype)
+        cotangents = [self.put(a.astype(dtype)) for a in u]
+        self._pull_back(outputs, cotangents, dtype)
         for i, (leaf, a) in enumerate(zip(leaves, arrays, strict=True)):
             where = f"the gradient of input {self.active[i] if self.order == 1 else i}"
             if not np.array_equal(leaf.numpy(), a.astype(dtype)):
                 raise self.error(f"the backward pass changes input {i}: expected it untouched")
             if leaf.grad is None:
-                leaf.grad = Tensor(np.zeros(a.shape, dtype))
+                leaf.grad = self.put(np.zeros(a.shape, dtype))
             if leaf.grad.shape != a.shape or leaf.grad.dtype != dtype:
                 raise self.error(
                     f"{where} has shape {leaf.grad.shape}, dtype {leaf.grad.dtype}; expected "
@@ -82,12 +96,12 @@ class Problem:
                     f"{a[tuple(bad[0])]!r} there), {len(bad)} of {a.size} elements; is f "
                     "differentiable there?"
                 )
-            for other in (leaf.data, *(y.data for y in outputs), *u):
-                if np.may_share_memory(leaf.grad.data, other):
+            for other in (leaf.data, *(y.data for y in (*outputs, *cotangents))):
+                if array_module(other).may_share_memory(leaf.grad.data, other):
                     raise self.error(f"{where} shares memory with another array: expected its own")
         return leaves, outputs
 
-    def _pull_back(self, outputs: list[Tensor], u: Arrays, dtype: Any) -> None:
+    def _pull_back(self, outputs: list[Tensor], u: list[Tensor], dtype: Any) -> None:
         """Run the backward pass, looking at what each pullback returns."""
         for node in _nodes(outputs):
             checked = [(x, self._checked(node.name, x, pull)) for x, pull in node.inputs or ()]
@@ -133,7 +147,7 @@ class Problem:
 
     def ends_in(self) -> str:
         """The name of the operation that the graph ends in."""
-        leaves = [tensor(a, dtype=np.float64, requires_grad=True) for a in self.values]
+        leaves = [self.leaf(a) for a in self.values]
         return ", ".join(dict.fromkeys(_root(y) for y in self.call(leaves)))
 
 
@@ -142,6 +156,7 @@ class Gradient(Problem):
 
     def __init__(self, first: Problem, u: Arrays) -> None:
         self.name, self.first, self.order = first.name, first, 2
+        self.device = first.device
         self.values = [*first.values, *u]
         self.active = list(range(len(self.values)))
 

@@ -5,29 +5,30 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import Array, array_module, is_host
 from ..graph import no_grad
-from ..tensor import Tensor, tensor
 from .differences import EPS, Arrays, dot_abs, terms
 from .problem import Problem
 
 EPS32 = float(np.finfo(np.float32).eps)
 
 
-def layouts_of(a: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def layouts_of(a: Array) -> Iterator[tuple[str, Array]]:
     """The same values in memory orders that an operation may not expect."""
-    yield "Fortran-ordered", np.array(a, order="F")
-    wide = np.full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind == "f" else 0, a.dtype)
+    xp = array_module(a)
+    yield "Fortran-ordered", xp.array(a, order="F")
+    wide = xp.full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind == "f" else 0, a.dtype)
     index: Any = (..., *(slice(None, None, 2),) * a.ndim)
     every_second = wide[index]
     every_second[...] = a
     yield "strided", every_second
     reverse: Any = (..., *(slice(None, None, -1),) * a.ndim)
-    yield "reversed (negative strides)", np.array(a[reverse], order="C")[reverse]
+    yield "reversed (negative strides)", xp.array(a[reverse], order="C")[reverse]
 
 
-def broadcast_view(a: np.ndarray) -> np.ndarray:
+def broadcast_view(a: Array) -> Array:
     """The first entry of the leading axis repeated along it, with stride 0."""
-    return np.broadcast_to(a[:1], a.shape) if a.ndim and a.size else a
+    return array_module(a).broadcast_to(a[:1], a.shape) if a.ndim and a.size else a
 
 
 def check_dtype(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
@@ -49,16 +50,16 @@ def check_dtype(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
             )
 
 
-def _run(problem: Problem, arrays: Arrays, u: Arrays) -> tuple[Arrays, Arrays]:
+def _run(problem: Problem, arrays: list[Array], u: list[Array]) -> tuple[Arrays, Arrays]:
     """Values and gradients, the tensors taking the arrays as they lie in memory."""
-    leaves = [Tensor(a) for a in arrays]
+    leaves = [problem.put(a) for a in arrays]
     for leaf in leaves:
         leaf.requires_grad = True
     outputs = problem.call(leaves)
     for y, g in zip(outputs, u, strict=True):
         if y.requires_grad:
-            y.backward(Tensor(g))
-    grads = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in leaves]
+            y.backward(problem.put(g))
+    grads = [np.zeros(t.shape) if t.grad is None else t.grad.numpy() for t in leaves]
     return [y.numpy() for y in outputs], grads
 
 
@@ -75,15 +76,17 @@ def check_layout(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
     """The memory layout of an input or a cotangent changes neither value nor gradient."""
     y, g = _run(problem, problem.values, u)
     noise = 100 * EPS * terms(problem.values, y, u)
+    values, given = [problem.put(x).data for x in problem.values], [problem.put(a).data for a in u]
     for name, _ in layouts_of(np.zeros(())):
-        arrays = [dict(layouts_of(x))[name] for x in problem.values]
-        cotangents = [dict(layouts_of(a))[name] for a in u]
+        arrays = [dict(layouts_of(x))[name] for x in values]
+        cotangents = [dict(layouts_of(a))[name] for a in given]
         for a in (*arrays, *cotangents):
-            a.flags.writeable = False
+            if is_host(a):
+                a.flags.writeable = False
         found, grads = _run(problem, arrays, cotangents)
         _same(problem, f"with {name} inputs, output", found, y, noise)
         _same(problem, f"with {name} inputs and cotangents, gradient", grads, g, noise)
-    repeated, u0 = [broadcast_view(x) for x in problem.values], [broadcast_view(a) for a in u]
+    repeated, u0 = [broadcast_view(x) for x in values], [broadcast_view(a) for a in given]
     with np.errstate(all="ignore"):  # equal entries may be where f has no derivative
         y, g = _run(problem, [x.copy() for x in repeated], [a.copy() for a in u0])
     if all(np.all(np.isfinite(a)) for a in (*y, *g)):
@@ -96,22 +99,22 @@ def check_graph(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
     """Gradients add up over uses and passes, and are linear in the cotangent."""
     y, g = _run(problem, problem.values, u)
     noise = 100 * EPS * terms(problem.values, y, u)
-    leaves = [tensor(x, dtype=np.float64, requires_grad=True) for x in problem.values]
+    leaves = [problem.leaf(x) for x in problem.values]
     outputs = problem.call(leaves)
     for _ in range(2):
         for out, a in zip(outputs, u, strict=True):
             if out.requires_grad:
-                out.backward(a, retain_graph=True)
-    twice = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in leaves]
+                out.backward(problem.put(a), retain_graph=True)
+    twice = [np.zeros(t.shape) if t.grad is None else t.grad.numpy() for t in leaves]
     _same(problem, "after two backward passes, half the gradient", [a / 2 for a in twice], g, noise)
 
-    shared = [tensor(x, dtype=np.float64, requires_grad=True) for x in problem.values]
+    shared = [problem.leaf(x) for x in problem.values]
     inner = [t * 1.0 for t in shared]  # both calls below meet again in these: a diamond
     for first, second, a in zip(problem.call(inner), problem.call(inner), u, strict=True):
         total = 0.25 * first + second * 0.5
         if total.requires_grad:
-            total.backward(a)
-    diamond = [np.zeros_like(t.data) if t.grad is None else t.grad.numpy() for t in shared]
+            total.backward(problem.put(a))
+    diamond = [np.zeros(t.shape) if t.grad is None else t.grad.numpy() for t in shared]
     _same(problem, "used twice (0.25 + 0.5), gradient", diamond, [0.75 * a for a in g], noise)
 
     v = [rng.normal(size=a.shape) for a in u]

@@ -38,7 +38,7 @@ def load(path: PathLike, model: Module) -> Module:
 
 def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:
     """Load arrays by name into the model, after comparing every name and shape."""
-    expected = {name: tuple(np.shape(value)) for name, value in model.state_dict().items()}
+    expected = {name: value.shape for name, value in model.state_dict().items()}
     found = {name: array.shape for name, array in arrays.items()}
     differences = [
         f"  {name}: expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"

@@ -17,7 +17,7 @@ from .. import backend
 from ..data import DataLoader, Dataset
 from ..errors import CheckpointError, GradientError
 from ..tensor import Tensor
-from . import metrics
+from . import memory, metrics
 from .checkpoint import Checkpoints, host_arrays, pack, put_into, save, unpack
 from .files import PathLike, append_text
 from .history import History
@@ -26,8 +26,6 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from .trainer import Trainer
-
-_HOOKS = ("start", "before_step", "before_update", "after_update", "finish")
 
 
 class Loop:
@@ -59,7 +57,7 @@ class Loop:
         self.progress = Progress(epochs, len(loader), show=progress)
         self._hooks: dict[str, list[Callable[..., Any]]] = {
             hook: [getattr(m, hook) for m in trainer.monitors if hasattr(m, hook)]
-            for hook in _HOOKS
+            for hook in ("start", "before_step", "before_update", "after_update", "finish")
         }
         self._written = 0  # rows of the history that are in history.csv
         self._kept: int | None = None  # the step of the newest checkpoint
@@ -104,7 +102,8 @@ class Loop:
         self.loader.epoch = self.epoch
         for images, labels in self.loader.iterate(self.batch):
             self._whole = False
-            self._one_step(images, labels)
+            with memory.explained(self.trainer, images, labels):
+                self._one_step(images, labels)
             self.step += 1
             self.batch += 1
             self._whole = True
@@ -135,7 +134,7 @@ class Loop:
             self._culprit = forward_culprit(loss, trainer.model)
         loss.backward()
         squares = [metrics.gradient_square(p) for p in trainer.parameters]
-        value, share, *squares = metrics.read(
+        value, share, *squares = backend.read(
             [loss.data, metrics.accuracy(logits.data, targets), *squares]
         )
         total, layers = metrics.combine(self.names, squares)
@@ -148,7 +147,7 @@ class Loop:
             backend.generator().bit_generator.state = randomness
             raise GradientError(self._not_finite(value, rate, layers))
         if trainer.clip is not None:
-            trainer.clip(trainer.parameters)
+            trainer.clip(trainer.parameters, total)
         optimizer.step()
         self.progress.step(self.epoch + 1, self.batch + 1, value, share, rate, total)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend import Array
+from ..backend import Array, read
 from ..nn import Parameter
 
 # Outside these bounds float32 squares may have overflowed, or vanished below the smallest float.
@@ -33,14 +33,6 @@ def squared_norm(array: Array) -> Any:
                 return total
         wide = flat.astype(np.float64)
         return wide @ wide
-
-
-def read(values: Sequence[Any]) -> list[float]:
-    """Scalars as Python floats: from a GPU in one transfer, for which the host waits once."""
-    if all(isinstance(value, float) or backend.is_host(value) for value in values):
-        return [float(value) for value in values]
-    xp = backend.cupy()
-    return xp.stack([xp.asarray(value, dtype=np.float64) for value in values]).get().tolist()
 
 
 def layer_name(parameter: str) -> str:

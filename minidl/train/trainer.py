@@ -72,11 +72,13 @@ class Trainer:
         self.parameters = list(model.parameters())
         if not self.parameters:
             raise ConfigError("Trainer: expected a model with parameters, got one without any")
-        if callable(clip) or clip is None:
-            self.clip: Callable[[list[Any]], Any] | None = clip
-        else:
+        # Called with the parameters and the norm that was measured for the history.
+        self.clip: Callable[[list[Any], float], Any] | None = None
+        if callable(clip):
+            self.clip = lambda parameters, norm: clip(parameters)
+        elif clip is not None:
             max_norm = float(clip)
-            self.clip = lambda parameters: optim.clip_grad_norm(parameters, max_norm)
+            self.clip = lambda parameters, norm: optim.clip_grad_norm(parameters, max_norm, norm)
 
     @property
     def device(self) -> str:

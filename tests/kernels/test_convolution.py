@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import kernels
+import minidl.kernels
 from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
+from tests.device import Moved
 
 from .cases import Case, cases, close
+
+kernels, portable = Moved(minidl.kernels), Moved(portable)
 
 
 class OneGroup:
@@ -50,11 +53,13 @@ def agrees(path, case):
     )
 
 
+@pytest.mark.host
 @given(cases())
 def test_each_cpu_path_agrees_with_the_loops(path, case):
     agrees(path, case)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", ["same", 0, 2])
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -95,6 +100,7 @@ def test_both_gradients_are_transposes(case):
     assert abs(np.vdot(w, dw) - right) <= 1e-12 * size * np.sqrt(w.size)
 
 
+@pytest.mark.host
 @given(cases(), st.sampled_from([np.nan, np.inf, -np.inf]))
 def test_one_bad_pixel_reaches_what_it_touches_and_nothing_else(path, case, bad):
     window, x, w, b, g, groups, random = case
@@ -160,6 +166,7 @@ def test_thin_kernels_go_by_columns_and_others_by_rows():
     assert dispatch._convolution(window, 32) is cpu_rows
 
 
+@pytest.mark.host
 @given(cases(), st.integers(0, 20))
 def test_rows_and_images_are_the_same_numbers(case, batch):
     x = np.repeat(case.x[:1], batch, 0) + np.arange(batch).reshape(-1, 1, 1, 1)

@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import kernels
+import minidl.kernels
 from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference
+from tests.device import Moved
 
 from .cases import cases, close
+
+kernels, portable = Moved(minidl.kernels), Moved(portable)
 
 
 @pytest.fixture(params=["dispatched", "portable", "small tiles"])

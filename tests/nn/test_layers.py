@@ -9,6 +9,7 @@ import minidl as md
 from minidl import nn, ops
 from minidl.errors import ConfigError, ShapeError
 from minidl.testing import gradcheck
+from tests.device import fetch
 
 
 def normal(*shape, seed=0):
@@ -102,7 +103,7 @@ def by_channel(v):
 
 def test_batch_norm_in_training():
     layer = nn.BatchNorm2d(3, momentum=0.3, eps=1e-3)
-    layer.weight.data[:], layer.bias.data[:] = [1, 2, 3], [0.5, 0, -1]
+    layer.weight, layer.bias = nn.Parameter([1, 2, 3]), nn.Parameter([0.5, 0, -1])
     assert layer.running_mean.numpy().tolist() == [0, 0, 0]
     assert layer.running_var.numpy().tolist() == [1, 1, 1]
     mean, var = np.zeros(3), np.ones(3)
@@ -124,20 +125,20 @@ def test_batch_norm_in_training():
 
 def test_batch_norm_in_prediction():
     layer = nn.BatchNorm2d(2).eval()
-    layer.running_mean.data[:], layer.running_var.data[:] = [1, 2], [4, 9]
-    layer.weight.data[:], layer.bias.data[:] = [2, 3], [0.5, 1]
-    state = layer.state_dict()
+    state = {"running_mean": [1, 2], "running_var": [4, 9], "weight": [2, 3], "bias": [0.5, 1]}
+    layer.load_state_dict(state | {"num_batches_tracked": 0})
+    state = fetch(layer.state_dict())
     x = normal(1, 2, 1, 1)
     expected = (x - by_channel([1, 2])) / np.sqrt(by_channel([4, 9]) + 1e-5)
     expected = expected * by_channel([2, 3]) + by_channel([0.5, 1])
     assert np.allclose(layer(x).numpy(), expected)
-    assert all(np.array_equal(state[n], a) for n, a in layer.state_dict().items())
+    assert all(np.array_equal(state[n], a) for n, a in fetch(layer.state_dict()).items())
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_gradients(training):
     layer = nn.BatchNorm2d(3).train(training)
-    layer.running_var.data[:] = [0.5, 1, 2]
+    layer.running_var = md.tensor([0.5, 1, 2])
 
     def f(x, w, b):
         layer.weight, layer.bias = w, b
@@ -166,7 +167,7 @@ def test_layer_norm(shape):
     axes = tuple(range(-len(own), 0))
     w, b = normal(*own, seed=1), normal(*own, seed=2)
     x = normal(*IMAGES)
-    layer.weight.data[...], layer.bias.data[...] = w, b
+    layer.weight, layer.bias = nn.Parameter(w), nn.Parameter(b)
     m, v = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
     assert np.allclose(layer(x).numpy(), (x - m) / np.sqrt(v + 1e-3) * w + b, atol=1e-5)
     assert layer(x.astype(np.float32)).dtype == np.float32

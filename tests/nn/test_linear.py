@@ -18,7 +18,7 @@ def normal(*shape, seed=0):
 
 def test_dense_is_x_times_w_transposed_plus_b():
     layer = nn.Dense(4, 3)
-    layer.bias.data[:] = [1, 2, 3]
+    layer.bias = nn.Parameter([1, 2, 3])
     x = normal(5, 4).astype(np.float32)
     w, b = layer.weight.numpy(), layer.bias.numpy()
     assert w.shape == (3, 4)
@@ -81,7 +81,7 @@ def test_conv2d_is_the_operation(options):
     bias = options.get("bias", True)
     assert layer.weight.shape == (6, 4 // options.get("groups", 1), 3, 2)
     if bias:
-        layer.bias.data[:] = normal(6)
+        layer.bias = nn.Parameter(normal(6))
     x = normal(2, 4, 8, 9).astype(np.float32)
     given = {k: v for k, v in options.items() if k != "bias"}
     expected = ops.conv2d(x, layer.weight, layer.bias, **given)
@@ -96,7 +96,7 @@ def test_conv_transpose2d_is_the_operation(options):
     layer = nn.ConvTranspose2d(4, 6, (3, 2), **options)
     assert layer.weight.shape == (4, 6 // options.get("groups", 1), 3, 2)
     if layer.bias is not None:
-        layer.bias.data[:] = normal(6)
+        layer.bias = nn.Parameter(normal(6))
     x = normal(2, 4, 5, 6).astype(np.float32)
     given = {k: v for k, v in options.items() if k != "bias"}
     expected = ops.conv_transpose2d(x, layer.weight, layer.bias, **given)

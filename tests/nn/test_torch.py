@@ -5,6 +5,7 @@ import pytest
 
 import minidl as md
 from minidl import nn
+from tests.device import fetch
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 torch.set_num_threads(1)
@@ -83,13 +84,13 @@ def twins(name):
 
 
 def close(a, b):
-    np.testing.assert_allclose(np.asarray(a), b.detach().numpy(), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(fetch(a), b.detach().numpy(), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_names_and_layouts(name):
     ours, theirs, _ = twins(name)
-    state, expected = ours.state_dict(), theirs.state_dict()
+    state, expected = fetch(ours.state_dict()), theirs.state_dict()
     assert list(state) == list(expected)
     assert [a.shape for a in state.values()] == [tuple(t.shape) for t in expected.values()]
     assert [str(a.dtype) for a in state.values()] == [

@@ -6,6 +6,7 @@ import pytest
 import minidl as md
 from minidl import ops
 from minidl.errors import ShapeError
+from tests.device import put
 
 
 def test_tensordot_sums_two_axes_by_default():
@@ -15,8 +16,8 @@ def test_tensordot_sums_two_axes_by_default():
 
 
 def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does():
-    a = md.Tensor(np.asfortranarray(np.ones((3, 4))))
-    a.requires_grad = True
+    a = md.tensor(np.ones((3, 4)), dtype="float64", requires_grad=True)
+    a.data = put(np.asfortranarray(np.ones((3, 4))))
     seen = []
     with md.graph.observe(lambda kind, name, layer, value, sources: seen.append((kind, value))):
         (a @ np.ones((4, 2))).sum().backward()

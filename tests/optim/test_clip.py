@@ -16,7 +16,7 @@ def params(scale=1.0, dtype=np.float32, shapes=SHAPES):
     found = []
     for shape in shapes:
         p = Parameter(rng.normal(size=shape), dtype=dtype)
-        p.grad = md.Tensor(np.array(scale * rng.normal(size=shape), dtype))
+        p.grad = md.tensor(scale * rng.normal(size=shape), dtype=dtype)
         found.append(p)
     return found
 

@@ -9,10 +9,11 @@ from minidl import nn
 from minidl.errors import CheckpointError
 from minidl.train import Checkpoints, load, save
 from minidl.train.checkpoint import pack, unpack
+from tests.device import fetch
 
 
 def weights(model):
-    return {name: np.array(value) for name, value in model.state_dict().items()}
+    return fetch(model.state_dict())
 
 
 def test_save_and_load(tmp_path, small):

@@ -9,6 +9,7 @@ import minidl as md
 from minidl import optim
 from minidl.errors import CheckpointError, ConfigError
 from minidl.train import Checkpoints, History
+from tests.device import fetch
 
 
 class Crash(Exception):
@@ -19,7 +20,7 @@ def same_run(trainer, history, other, other_history):
     for (name, a), b in zip(
         trainer.model.state_dict().items(), other.model.state_dict().values(), strict=True
     ):
-        np.testing.assert_array_equal(np.array(a), np.array(b), err_msg=name)
+        np.testing.assert_array_equal(fetch(a), fetch(b), err_msg=name)
     for kind in ("steps", "epochs"):
         left, right = getattr(history, kind), getattr(other_history, kind)
         assert list(left) == list(right)

@@ -8,6 +8,7 @@ from minidl import optim
 from minidl.data import DataLoader, Dataset
 from minidl.models import article_cnn
 from minidl.train import Trainer
+from tests.device import fetch
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 
@@ -40,7 +41,7 @@ def reference(model, dtype):
         torch.nn.Linear(32 * 14 * 14, 10),
     ).to(getattr(torch, dtype))
     twin.load_state_dict(
-        {name: torch.tensor(np.array(value)) for name, value in model.state_dict().items()}
+        {name: torch.tensor(fetch(value)) for name, value in model.state_dict().items()}
     )
     return twin
 
@@ -83,5 +84,5 @@ def test_fifty_steps(name, dtype, tolerance):
         model.state_dict().items(), twin.state_dict().values(), strict=True
     ):
         np.testing.assert_allclose(
-            np.array(value), twin_value.numpy(), rtol=0, atol=tolerance, err_msg=key
+            fetch(value), twin_value.numpy(), rtol=0, atol=tolerance, err_msg=key
         )

@@ -1,0 +1,202 @@
+"""Convolution, pooling, cross-entropy and optimizer steps as CUDA kernels, one launch each.
+
+A GPU runs a kernel, a C function, in thousands of threads; each asks `blockIdx` and `threadIdx`
+which element is its own. A launch costs the host some microseconds whatever the kernel does, and
+small networks are nothing but launches: so each kernel does in one what array code does in many.
+
+Three habits make them fast and their results the same in every run:
+- One thread for each *output* element ("gather"): it reads all that it needs and writes once. The
+  opposite, each input adding to many outputs ("scatter"), needs atomic additions, whose order
+  changes from run to run, and with it the rounding.
+- Neighbouring threads have neighbouring elements, so that a warp's 32 reads are one piece of
+  memory.
+- Where many numbers become one, a block's threads sum a share each, then meet in shared memory
+  and add in pairs: a tree, whose order is fixed.
+
+The arrays are contiguous (N, C, H, W). GEOMETRY is the window (see `window.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from typing import Any
+
+from ..backend import Array, array_module, cupy, is_host
+from .cuda_source import SOURCE
+from .window import Window
+
+THREADS = 256  # in a block; a multiple of the warp's 32
+FEW = 64  # taps·channels up to which a direct sum beats building columns for cuBLAS
+
+
+@functools.cache
+def _module(dtype: str) -> Any:
+    """The compiled kernels for float or double; None where they are not wanted or not possible."""
+    if os.environ.get("MINIDL_CUDA_KERNELS", "1") == "0":
+        return None
+    try:
+        module = cupy().RawModule(code=SOURCE, options=(f"-DREAL={dtype}", "-std=c++14"))
+        module.get_function("im2col")
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        warnings.warn(f"minidl: no CUDA kernels, array code instead: {first}", stacklevel=2)
+        return None
+    return module
+
+
+@functools.cache
+def _kernel(dtype: str, name: str) -> Any:
+    return _module(dtype).get_function(name)
+
+
+def usable(*arrays: Array) -> bool:
+    """Whether the kernels take these arrays: on the GPU, of one float type, none empty."""
+    dtype = arrays[0].dtype
+    ours = all(not is_host(a) and a.dtype == dtype and a.size for a in arrays)
+    return ours and dtype.char in "fd" and _module(_c_name(arrays[0])) is not None
+
+
+def _c_name(array: Array) -> str:
+    return {"f": "float", "d": "double"}[array.dtype.char]
+
+
+def _launch(name: str, like: Array, count: int, *args: Any, block: bool = False) -> None:
+    """Run a kernel: a thread for each of `count` elements, or (block) a block for each."""
+    grid = count if block else -(-count // THREADS)
+    _kernel(_c_name(like), name)((grid,), (THREADS,), args)
+
+
+def _dense(array: Array) -> Array:
+    return array_module(array).ascontiguousarray(array)
+
+
+def _geometry(window: Window) -> tuple[int, ...]:
+    top, _, left, _ = window.pads
+    return (*window.image, *window.out, *window.size, *window.stride, *window.dilation, top, left)
+
+
+def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+    """Convolution: direct for few taps, else columns (one launch) and a matrix product."""
+    xp, (n, channels), n_out = array_module(x), x.shape[:2], len(w)
+    taps = w.shape[1] * window.size[0] * window.size[1]
+    if groups == 1 and taps <= FEW:
+        y = xp.empty((n, n_out, *window.out), x.dtype)
+        bias = x if b is None else b  # a kernel's pointer must point somewhere
+        sizes = (y.size, channels, n_out, int(b is not None))
+        _launch(
+            "conv", x, y.size, _dense(x), _dense(w), _dense(bias), y, *sizes, *_geometry(window)
+        )
+        return y
+    kernel = w.reshape(groups, n_out // groups, taps)
+    y = xp.matmul(kernel, im2col(x, window, groups)).reshape(n, n_out, *window.out)
+    if b is not None:
+        y += b.reshape(-1, 1, 1)
+    return y
+
+
+def im2col(x: Array, window: Window, groups: int) -> Array:
+    """The pixels under each tap and place: (N, groups, C/groups·kh·kw, OH·OW)."""
+    n, channels = x.shape[:2]
+    (kh, kw), places = window.size, window.out[0] * window.out[1]
+    shape = (n, groups, channels // groups * kh * kw, places)
+    columns = array_module(x).empty(shape, x.dtype)
+    _launch("im2col", x, columns.size, _dense(x), columns, columns.size, *_geometry(window))
+    return columns
+
+
+def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
+    """Wᵀ·g gives the gradient of every column; each pixel then gathers those it is in."""
+    xp, n, channels = array_module(g), len(g), w.shape[1] * groups
+    kernel = w.reshape(groups, len(w) // groups, -1)
+    columns = xp.matmul(kernel.swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
+    dx = xp.empty((n, channels, *window.image), g.dtype)
+    _launch("col2im", g, dx.size, _dense(columns), dx, dx.size, *_geometry(window))
+    return dx
+
+
+def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
+    """Direct for few taps: a block for each weight; else g times the transposed columns."""
+    xp, (n, channels), n_out = array_module(x), x.shape[:2], g.shape[1]
+    dw = xp.empty((n_out, channels // groups, *window.size), x.dtype)
+    if groups == 1 and dw[0].size <= FEW:
+        sizes = (n, channels, n_out)
+        args = (_dense(x), _dense(g), dw, *sizes, *_geometry(window))
+        _launch("conv_weight", x, dw.size, *args, block=True)
+        return dw
+    columns = im2col(x, window, groups)
+    grads = g.reshape(n, groups, n_out // groups, -1)
+    return xp.matmul(grads, columns.swapaxes(2, 3)).sum(0).reshape(dw.shape)
+
+
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """The maxima, and the tap of each in one byte."""
+    xp = array_module(x)
+    y = xp.empty((*x.shape[:2], *window.out), x.dtype)
+    index = xp.empty(y.shape, xp.uint8)
+    _launch("max_pool", x, y.size, _dense(x), y, index, y.size, *_geometry(window))
+    return y, index
+
+
+def max_unpool(g: Array, index: Array, window: Window) -> Array:
+    """Each pixel gathers the g of those windows whose maximum it was."""
+    dx = array_module(g).empty((*g.shape[:2], *window.image), g.dtype)
+    args = (_dense(g), _dense(index), dx, dx.size, *_geometry(window))
+    _launch("max_unpool", g, dx.size, *args)
+    return dx
+
+
+def conv_pool(
+    x: Array, w: Array, b: Array | None, window: Window, pool: Window
+) -> tuple[Array, Array]:
+    """Convolution, bias and max-pooling in one: what lies between them is never written."""
+    xp = array_module(x)
+    y = xp.empty((len(x), len(w), *pool.out), x.dtype)
+    index = xp.empty(y.shape, xp.uint8)
+    sizes = (y.size, x.shape[1], len(w), int(b is not None), *pool.out, *pool.size)
+    args = (_dense(x), _dense(w), _dense(x if b is None else b), y, index)
+    _launch("conv_pool", x, y.size, *args, *sizes, *_geometry(window))
+    return y, index
+
+
+def conv_pool_weight_grad(x: Array, g: Array, index: Array, window: Window, pool: Window) -> Array:
+    """A block for each weight sums over the pooled places; the index says which pixel won."""
+    dw = array_module(x).empty((g.shape[1], x.shape[1], *window.size), x.dtype)
+    sizes = (len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
+    args = (_dense(x), _dense(g), _dense(index), dw, *sizes, *_geometry(window))
+    _launch("conv_pool_weight", x, dw.size, *args, block=True)
+    return dw
+
+
+def keep_positive(g: Array, y: Array) -> Array:
+    """g where y > 0, else 0."""
+    kept = array_module(g).empty(g.shape, g.dtype)
+    _launch("keep_positive", g, kept.size, _dense(g), _dense(y), kept, kept.size)
+    return kept
+
+
+def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """The mean loss (NaN for a label that is no class) and (softmax - onehot)/N, in one launch."""
+    xp = array_module(logits)
+    loss, grad = xp.empty((), logits.dtype), xp.empty(logits.shape, logits.dtype)
+    targets = labels if labels.dtype == xp.int64 else labels.astype(xp.int64)
+    args = (_dense(logits), _dense(targets), loss, grad, *logits.shape)
+    _launch("cross_entropy", logits, 1, *args, block=True)
+    return loss, grad
+
+
+def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, ...]]) -> None:
+    """One launch for all parameters, as if they were one flat buffer.
+
+    rows: (theta, g, slots...) of each parameter, all contiguous; numbers: the rule's own.
+    """
+    xp, like = array_module(rows[0][0]), rows[0][0]
+    addresses = [[a.data.ptr for a in row] for row in rows]
+    ends, total = [], 0
+    for row in rows:
+        total += row[0].size
+        ends.append(total)
+    table = xp.asarray([[end, *row] for end, row in zip(ends, addresses, strict=True)], xp.uint64)
+    scalars = xp.asarray(numbers, xp.float64)
+    _launch(rule, like, total, table, scalars, total)

@@ -1,0 +1,244 @@
+"""The source of the CUDA kernels; `cuda.py` says what each is for and how it is launched.
+
+REAL is float or double, by the compiler's option. Indices are 64 bits wide: a large batch of images
+passes 2³¹ elements easily.
+"""
+
+GEOMETRY = (
+    "long long H, long long W, long long OH, long long OW, long long KH, long long KW, "
+    "long long SH, long long SW, long long DH, long long DW, long long TOP, long long LEFT"
+)
+
+_KERNELS = r"""
+typedef REAL T;  // float or double
+typedef long long Int;
+typedef unsigned char Byte;
+typedef unsigned long long Address;
+
+// The thread's own element; those past the end have none.
+#define ELEMENT(i, n) Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
+
+static __device__ T infinity() { return -log((T)0); }
+
+// Pixel (row, column) of an image x, or 0 in the padding around it.
+#define PIXEL(x, row, column) \
+    ((row) >= 0 && (row) < H && (column) >= 0 && (column) < W ? (x)[(row) * W + (column)] : (T)0)
+
+// Each of a block's threads brings its share; all return with share[0] the sum.
+static __device__ void add_up(T* share, T own) {
+    share[threadIdx.x] = own;
+    __syncthreads();
+    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) share[threadIdx.x] += share[threadIdx.x + half];
+        __syncthreads();
+    }
+}
+
+// One output of a convolution: the products of all channels and taps at one place.
+static __device__ T at_place(const T* x, const T* w, Int channels, Int row, Int column,
+                             @GEOMETRY@) {
+    T sum = 0;
+    for (Int c = 0; c < channels; ++c, x += H * W)
+        for (Int i = 0; i < KH; ++i)
+            for (Int j = 0; j < KW; ++j, ++w)
+                sum += *w * PIXEL(x, row * SH + i * DH - TOP, column * SW + j * DW - LEFT);
+    return sum;
+}
+
+extern "C" __global__ void conv(const T* x, const T* w, const T* b, T* y, Int n, Int channels,
+                                Int outputs, Int biased, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int column = e % OW, row = e / OW % OH, o = e / (OW * OH) % outputs;
+    const T* image = x + e / (OW * OH * outputs) * channels * H * W;
+    const T* kernel = w + o * channels * KH * KW;
+    y[e] = (biased ? b[o] : (T)0) + at_place(image, kernel, channels, row, column, H, W, OH, OW,
+                                             KH, KW, SH, SW, DH, DW, TOP, LEFT);
+}
+
+// columns[n, c, i, j, row, column] = the pixel under tap (i, j) of the window at that place.
+extern "C" __global__ void im2col(const T* x, T* columns, Int n, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int column = e % OW, row = e / OW % OH, tap = e / (OW * OH) % (KH * KW);
+    const T* image = x + e / (OW * OH * KH * KW) * H * W;
+    Int i = tap / KW, j = tap % KW;
+    columns[e] = PIXEL(image, row * SH + i * DH - TOP, column * SW + j * DW - LEFT);
+}
+
+// The transpose: a pixel sums what it was in. Tap (i, j) saw it at place (row, column) if
+// row·SH = its row + TOP - i·DH, which must come out whole.
+extern "C" __global__ void col2im(const T* columns, T* x, Int n, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int w = e % W, h = e / W % H;
+    const T* image = columns + e / (W * H) * KH * KW * OH * OW;
+    T sum = 0;
+    for (Int i = 0; i < KH; ++i)
+        for (Int j = 0; j < KW; ++j) {
+            Int row = h + TOP - i * DH, column = w + LEFT - j * DW;
+            if (row < 0 || column < 0 || row % SH || column % SW) continue;
+            row /= SH, column /= SW;
+            if (row < OH && column < OW) sum += image[((i * KW + j) * OH + row) * OW + column];
+        }
+    x[e] = sum;
+}
+
+// A block for each weight: its threads share the images and places.
+extern "C" __global__ void conv_weight(const T* x, const T* g, T* dw, Int images, Int channels,
+                                       Int outputs, @GEOMETRY@) {
+    __shared__ T share[1024];
+    Int e = blockIdx.x, j = e % KW, i = e / KW % KH;
+    Int c = e / (KW * KH) % channels, o = e / (KW * KH * channels);
+    T sum = 0;
+    for (Int p = threadIdx.x; p < images * OH * OW; p += blockDim.x) {
+        Int column = p % OW, row = p / OW % OH, n = p / (OW * OH);
+        const T* image = x + (n * channels + c) * H * W;
+        sum += g[((n * outputs + o) * OH + row) * OW + column]
+             * PIXEL(image, row * SH + i * DH - TOP, column * SW + j * DW - LEFT);
+    }
+    add_up(share, sum);
+    if (threadIdx.x == 0) dw[e] = share[0];
+}
+
+// A NaN is the largest, the first of several keeps its place; padding is never chosen.
+#define TAKE(value, tap) if ((value) > best || ((value) != (value) && best == best) || first < 0) \
+    { best = (value); first = (tap); }
+
+extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int column = e % OW, row = e / OW % OH, first = -1;
+    const T* image = x + e / (OW * OH) * H * W;
+    T best = 0;
+    for (Int i = 0; i < KH; ++i)
+        for (Int j = 0; j < KW; ++j) {
+            Int h = row * SH + i * DH - TOP, w = column * SW + j * DW - LEFT;
+            T value = h >= 0 && h < H && w >= 0 && w < W ? image[h * W + w] : -infinity();
+            TAKE(value, i * KW + j)
+        }
+    y[e] = best, index[e] = (Byte)first;
+}
+
+extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int w = e % W, h = e / W % H, plane = e / (W * H) * OH * OW;
+    T sum = 0;
+    for (Int i = 0; i < KH; ++i)
+        for (Int j = 0; j < KW; ++j) {
+            Int row = h + TOP - i * DH, column = w + LEFT - j * DW;
+            if (row < 0 || column < 0 || row % SH || column % SW) continue;
+            row /= SH, column /= SW;
+            Int place = plane + row * OW + column;
+            if (row < OH && column < OW && index[place] == i * KW + j) sum += g[place];
+        }
+    x[e] = sum;
+}
+
+// Pooling windows PKH×PKW side by side over a convolution that exists in registers alone.
+extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, Byte* index, Int n,
+                                     Int channels, Int outputs, Int biased, Int POH, Int POW,
+                                     Int PKH, Int PKW, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int column = e % POW, row = e / POW % POH, o = e / (POW * POH) % outputs, first = -1;
+    const T* image = x + e / (POW * POH * outputs) * channels * H * W;
+    const T* kernel = w + o * channels * KH * KW;
+    T best = 0;
+    for (Int i = 0; i < PKH; ++i)
+        for (Int j = 0; j < PKW; ++j) {
+            T value = at_place(image, kernel, channels, row * PKH + i, column * PKW + j,
+                               H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT);
+            TAKE(value, i * PKW + j)
+        }
+    y[e] = best + (biased ? b[o] : (T)0), index[e] = (Byte)first;
+}
+
+extern "C" __global__ void conv_pool_weight(const T* x, const T* g, const Byte* index, T* dw,
+                                            Int images, Int channels, Int outputs, Int POH, Int POW,
+                                            Int PKH, Int PKW, @GEOMETRY@) {
+    __shared__ T share[1024];
+    Int e = blockIdx.x, j = e % KW, i = e / KW % KH;
+    Int c = e / (KW * KH) % channels, o = e / (KW * KH * channels);
+    T sum = 0;
+    for (Int p = threadIdx.x; p < images * POH * POW; p += blockDim.x) {
+        Int column = p % POW, row = p / POW % POH, n = p / (POW * POH);
+        Int place = ((n * outputs + o) * POH + row) * POW + column, tap = index[place];
+        Int h = (row * PKH + tap / PKW) * SH + i * DH - TOP;
+        Int v = (column * PKW + tap % PKW) * SW + j * DW - LEFT;
+        const T* image = x + (n * channels + c) * H * W;
+        sum += g[place] * PIXEL(image, h, v);
+    }
+    add_up(share, sum);
+    if (threadIdx.x == 0) dw[e] = share[0];
+}
+
+// g where y > 0, else 0, whatever g is there: relu's gradient.
+extern "C" __global__ void keep_positive(const T* g, const T* y, T* x, Int n) {
+    ELEMENT(e, n);
+    x[e] = y[e] > 0 ? g[e] : (T)0;
+}
+
+// One block; a thread takes every blockDim-th row. The largest logit is subtracted first.
+extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* loss, T* grad,
+                                         Int rows, Int classes) {
+    __shared__ T share[1024];
+    T own = 0;
+    for (Int r = threadIdx.x; r < rows; r += blockDim.x) {
+        const T* x = logits + r * classes;
+        T* d = grad + r * classes;
+        T largest = x[0], sum = 0;
+        for (Int k = 1; k < classes; ++k) if (x[k] > largest || x[k] != x[k]) largest = x[k];
+        for (Int k = 0; k < classes; ++k) sum += d[k] = exp(x[k] - largest);
+        for (Int k = 0; k < classes; ++k) d[k] = (d[k] / sum - (T)(k == labels[r])) / rows;
+        bool known = labels[r] >= 0 && labels[r] < classes;
+        own += known ? log(sum) - (x[labels[r]] - largest) : infinity() - infinity();
+    }
+    add_up(share, own);
+    if (threadIdx.x == 0) *loss = share[0] / rows;
+}
+
+// All parameters as one flat buffer: row p of the table holds the flat index at which parameter
+// p ends, then the addresses of theta, g and the slots. A thread finds its p by looking.
+#define FLAT(columns) \
+    ELEMENT(e, n); \
+    Int p = 0; \
+    while (e >= (Int)table[p * (columns)]) ++p; \
+    const Address* row = table + p * (columns); \
+    if (p > 0) e -= (Int)table[(p - 1) * (columns)]; \
+    T* theta = (T*)row[1] + e; \
+    T g = ((const T*)row[2])[e]
+
+// numbers: lr, momentum, weight decay, nesterov
+extern "C" __global__ void sgd(const Address* table, const double* numbers, Int n) {
+    FLAT(4);
+    const double* a = numbers + p * 4;
+    g += (T)a[2] * *theta;
+    if (a[1] != 0) {
+        T* v = (T*)row[3] + e;
+        *v = (T)a[1] * *v + g;
+        g = a[3] != 0 ? g + (T)a[1] * *v : *v;
+    }
+    *theta -= (T)a[0] * g;
+}
+
+// numbers: lr, alpha, eps, weight decay
+extern "C" __global__ void rmsprop(const Address* table, const double* numbers, Int n) {
+    FLAT(4);
+    const double* a = numbers + p * 4;
+    T* s = (T*)row[3] + e;
+    g += (T)a[3] * *theta;
+    *s = (T)a[1] * *s + (T)(1 - a[1]) * g * g;
+    *theta -= (T)a[0] * g / (sqrt(*s) + (T)a[2]);
+}
+
+// numbers: lr/(1 - b1^t), b1, b2, sqrt(1 - b2^t), eps, weight decay of g, factor of theta
+extern "C" __global__ void adam(const Address* table, const double* numbers, Int n) {
+    FLAT(5);
+    const double* a = numbers + p * 7;
+    T *m = (T*)row[3] + e, *v = (T*)row[4] + e;
+    T old = *theta * (T)a[6];
+    g += (T)a[5] * *theta;
+    *m = (T)a[1] * *m + (T)(1 - a[1]) * g;
+    *v = (T)a[2] * *v + (T)(1 - a[2]) * g * g;
+    *theta = old - (T)a[0] * *m / (sqrt(*v) / (T)a[3] + (T)a[4]);
+}
+
+"""
+
+SOURCE = _KERNELS.replace("@GEOMETRY@", GEOMETRY)

@@ -1,0 +1,53 @@
+"""A step that does not fit into memory, answered with the batch that would."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import backend
+from ..errors import DeviceError
+from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+@contextmanager
+def explained(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> Iterator[None]:
+    """Context of a training step: running out of memory raises a DeviceError that says what fits.
+
+    CuPy's error is a MemoryError too.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # they hold every array of the step
+        size = _fitting(trainer, images, labels)
+        advice = "not even one image fits: use a smaller model or smaller images"
+        if size:
+            advice = f"a batch of {size} fits: use batch_size={size} or less"
+        raise DeviceError(
+            f"fit: the memory of '{trainer.device}' does not hold a step with a batch of "
+            f"{len(images)}; {advice} ({error})"
+        ) from error
+
+
+def _fitting(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> int:
+    """The largest half, quarter, ... of the batch whose gradients were computed; 0 for none."""
+    size = len(images) // 2
+    while size:
+        trainer.optimizer.zero_grad()
+        backend.release_memory()
+        try:
+            targets = backend.to_device(labels[:size], trainer.device)
+            trainer.loss(trainer.forward(images[:size]), Tensor(targets)).backward()
+            break
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)
+            size //= 2
+    trainer.optimizer.zero_grad()
+    backend.release_memory()
+    return size

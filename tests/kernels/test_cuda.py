@@ -1,0 +1,224 @@
+"""The CUDA kernels: compiled for every GPU by NVRTC, and their arithmetic proven on the CPU."""
+
+import ctypes
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minidl as md
+from minidl import kernels
+from minidl.kernels import cuda, reference
+from minidl.kernels.cuda_source import SOURCE
+from tests import standin
+from tests.standin.kernels import COMPILER
+
+from .cases import cases, close
+
+pytestmark = pytest.mark.host
+examples = settings(max_examples=20)  # a thread of the system for each of the GPU's costs time
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The stand-in for CuPy, with kernels that run on the CPU in blocks of eight threads."""
+    for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
+        monkeypatch.setitem(sys.modules, name, None)
+    standin.install()
+    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
+    monkeypatch.setattr(cuda, "THREADS", 8)
+    monkeypatch.setattr(cuda, "_module", _compiled)
+    return standin.module.asarray
+
+
+_modules: dict[str, standin.RawModule] = {}
+
+
+def _compiled(dtype: str) -> standin.RawModule:
+    if dtype not in _modules:
+        _modules[dtype] = standin.RawModule(code=SOURCE, options=(f"-DREAL={dtype}",))
+    return _modules[dtype]
+
+
+def ran(name: str) -> bool:
+    return name in standin.counter.launched
+
+
+@needs_compiler
+@examples
+@given(cases(max_groups=2))
+@pytest.mark.parametrize("few", [0, 1000])
+def test_convolution(gpu, monkeypatch, few, case):
+    window, x, w, b, g, groups, _ = case
+    monkeypatch.setattr(cuda, "FEW", few)
+    standin.counter.clear()
+    bias = None if b is None else gpu(b)
+    y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
+    close(y.get(), reference.conv_forward(x, w, b, window, groups))
+    dx = kernels.conv_input_grad(gpu(g), gpu(w), window, groups)
+    close(dx.get(), reference.conv_input_grad(g, w, window, groups))
+    dw = kernels.conv_weight_grad(gpu(x), gpu(g), window, groups)
+    close(dw.get(), reference.conv_weight_grad(x, g, window, groups))
+    direct = few and groups == 1
+    assert ran("col2im") and ran("conv" if direct else "im2col")
+    assert ran("conv_weight") == bool(direct)
+
+
+@needs_compiler
+@examples
+@given(cases(distinct=False))
+def test_pooling(gpu, case):
+    x, g, window = case.x.copy(), case.pooled(), case.window
+    x[tuple(case.random.integers(x.shape))] = case.random.choice([np.nan, np.inf, -np.inf, 0])
+    y, index = kernels.max_pool(gpu(x), window)
+    right, first = reference.max_pool(x, window)
+    np.testing.assert_array_equal(y.get(), right)
+    np.testing.assert_array_equal(index.get(), first)
+    dx = kernels.max_unpool(gpu(g), index, window)
+    close(dx.get(), reference.max_unpool(g, first, window))
+    assert ran("max_pool") and ran("max_unpool")
+
+
+@needs_compiler
+@examples
+@given(cases(distinct=False), st.sampled_from([1, 2, (1, 2), (3, 1)]))
+def test_convolution_and_pooling_in_one(gpu, case, size):
+    window, x, w, b, _, _, random = case
+    bias = None if b is None else gpu(b)
+    pool = md.kernels.Window(window.out, (1, 1))
+    if all(n >= k for n, k in zip(window.out, np.broadcast_to(size, 2), strict=True)):
+        pool = kernels.window("max_pool2d", window.out, size, size)
+    y, index = cuda.conv_pool(gpu(x), gpu(w), bias, window, pool)
+    right, first = reference.max_pool(reference.conv_forward(x, w, b, window, 1), pool)
+    np.testing.assert_array_equal(y.get(), right)  # whole numbers: exact in any order
+    np.testing.assert_array_equal(index.get(), first)
+    g = random.integers(-2, 3, right.shape).astype(x.dtype)
+    dw = cuda.conv_pool_weight_grad(gpu(x), gpu(g), index, window, pool)
+    spread = reference.max_unpool(g, first, pool)
+    close(dw.get(), reference.conv_weight_grad(x, spread, window, 1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 8, 21])
+def test_cross_entropy(gpu, dtype, n):
+    random = np.random.default_rng(n)
+    x, labels = (30 * random.normal(size=(n, 5))).astype(dtype), random.integers(0, 5, n)
+    loss, grad = kernels.cross_entropy(gpu(x), gpu(labels.astype(np.uint8)))
+    leaf = md.tensor(x, dtype=dtype, device="cpu", requires_grad=True)
+    expected = md.ops.cross_entropy(leaf, md.Tensor(labels))
+    expected.backward()
+    close(loss.get(), expected.numpy())
+    close(grad.get(), leaf.grad.numpy())
+    assert ran("cross_entropy")
+    labels[-1] = 5
+    assert np.isnan(kernels.cross_entropy(gpu(x), gpu(labels))[0].get())
+
+
+@needs_compiler
+def test_the_gradient_of_relu(gpu):
+    for value, factor in ((-1.0, 0.0), (0.0, 0.0), (2.0, 1.0)):
+        x = md.Tensor(gpu(np.array([value])))
+        x.requires_grad = True
+        slope = md.grad(lambda t: (md.ops.relu(t) ** 2.0).sum())
+        assert slope(x).numpy().tolist() == [2 * value * factor]
+        assert md.hvp(lambda t: (md.ops.relu(t) ** 2.0).sum(), x, x).item() == 2 * value * factor
+    assert kernels.keep_positive(gpu(np.array([np.inf])), gpu(np.array([0.0]))).get() == 0
+
+
+OPTIMIZERS = {
+    "SGD": {"lr": 0.1, "weight_decay": 0.3},
+    "momentum": {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1},
+    "nesterov": {"lr": 0.05, "momentum": 0.7, "nesterov": True},
+    "RMSProp": {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1},
+    "Adam": {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+    "AdamW": {"lr": 0.02, "betas": (0.5, 0.9), "weight_decay": 0.3},
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_of_every_parameter_in_one_launch(gpu, name):
+    shapes, found = [(3, 4), (5,), (), (2, 3, 2, 2)], []
+    for place in ("cpu", "cuda"):
+        random = np.random.default_rng(0)
+        params = [md.nn.Parameter(random.normal(size=s), np.float64) for s in shapes]
+        for p in params:
+            p.data = md.backend.to_device(md.backend.to_host(p.data), place)
+        kind = getattr(md.optim, name, md.optim.SGD)
+        optimizer = kind(params, **OPTIMIZERS[name])
+        for step in range(4):
+            for i, p in enumerate(params):
+                value = np.asarray(random.normal(size=p.shape))
+                late = i == 1 and step == 0  # counts its own steps
+                p.grad = None if late else md.Tensor(md.backend.to_device(value, place))
+            standin.counter.clear()
+            optimizer.step()
+        found.append([p.numpy() for p in params])
+    assert len(standin.counter.launched) == 1
+    for ours, right in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, right, rtol=1e-12)
+
+
+@needs_compiler
+def test_a_step_of_the_articles_cnn_takes_at_most_20_launches(gpu):
+    random = np.random.default_rng(0)
+    model = md.models.article_cnn(size=8).to("cuda")
+    optimizer = md.optim.Adam(model.parameters())
+    images = md.Tensor(gpu(random.random((4, 1, 8, 8), np.float32)))
+    labels = md.Tensor(gpu(random.integers(0, 10, 4)))
+    for _ in range(2):
+        standin.counter.clear()
+        optimizer.zero_grad()
+        md.ops.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    assert len(standin.counter.launched) <= 20, " ".join(standin.counter.launched)
+    assert standin.counter.waited == []
+
+
+def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatch):
+    def refuse(**options):
+        raise RuntimeError("nvrtc: error: no library\nand more")
+
+    monkeypatch.undo()
+    standin.install()
+    monkeypatch.setattr(standin.module, "RawModule", refuse)
+    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
+    cuda._module.cache_clear()
+    with pytest.warns(UserWarning, match=r"no CUDA kernels, array code instead: nvrtc: .*library$"):
+        assert not cuda.usable(standin.module.asarray(np.ones(2)))
+    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "0")
+    cuda._module.cache_clear()
+    assert not cuda.usable(standin.module.asarray(np.ones(2)))
+    cuda._module.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", ["float", "double"])
+@pytest.mark.parametrize("capability", [75, 80, 86, 89, 90])
+def test_the_source_compiles_for_every_gpu(dtype, capability):
+    """NVRTC from its wheel: no GPU and no driver are needed."""
+    spec = importlib.util.find_spec("nvidia.cuda_nvrtc") if _has("nvidia") else None
+    if spec is None:
+        pytest.skip("the wheel nvidia-cuda-nvrtc-cu12 is not installed")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    nvrtc = ctypes.CDLL(str(next(folder.glob("lib/libnvrtc.so*"))))
+    program, options = ctypes.c_void_p(), [f"-DREAL={dtype}", "-std=c++14"]
+    options.append(f"--gpu-architecture=compute_{capability}")
+    pointer = ctypes.byref(program)
+    assert nvrtc.nvrtcCreateProgram(pointer, SOURCE.encode(), b"minidl.cu", 0, None, None) == 0
+    array = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), array)
+    log = ctypes.create_string_buffer(1 << 16)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+    assert "warning" not in log.value.decode()
+    nvrtc.nvrtcDestroyProgram(pointer)
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
