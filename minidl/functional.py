@@ -116,9 +116,9 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Ten
         terms = [(g * v).sum() for g, v in zip(pull(u), vs, strict=True)]
         return sum(terms[1:], terms[0])
 
-    for x, v in zip(xs, vs, strict=True):
-        if np.shape(x) != np.shape(v):
-            raise ShapeError(f"jvp: expected a tangent of shape {np.shape(x)}, got {np.shape(v)}")
+    expected, found = [np.shape(x) for x in xs], [np.shape(v) for v in vs]
+    if expected != found:
+        raise ShapeError(f"jvp: expected tangents of shapes {expected}, got {found}")
     slope = grad(along)(y.detach())
     wanted = y.requires_grad or any(getattr(v, "requires_grad", False) for v in vs)
     return y, (slope if wanted else slope.detach())

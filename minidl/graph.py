@@ -115,8 +115,8 @@ def sweep(
     roots: list[tuple["Tensor", "Tensor"]],
     targets: list["Tensor"] | None = None,
     *,
-    retain_graph: bool = False,
-    create_graph: bool = False,
+    retain_graph: bool,
+    create_graph: bool,
 ) -> list[tuple["Tensor", "Tensor"]]:
     """Carry the roots' cotangents back; return (tensor, gradient) for the targets or the leaves.
 

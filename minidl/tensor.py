@@ -27,7 +27,7 @@ class Tensor:
 
     __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
     __array_ufunc__ = None  # `array + tensor` is our __radd__, not NumPy's ufunc
-    __array_priority__ = 1000
+    __array_priority__ = 1000  # the same for CuPy's arrays, whose own is 100
     __hash__ = object.__hash__
 
     def __init__(self, data: Array) -> None:

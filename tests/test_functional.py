@@ -251,7 +251,12 @@ def test_lists_and_numbers_are_arguments_too():
         (
             lambda: md.jvp(lambda x: x, X, V[:2]),
             ShapeError,
-            r"jvp: expected a tangent of shape \(3,\), got \(2,\)",
+            r"jvp: expected tangents of shapes \[\(3,\)\], got \[\(2,\)\]",
+        ),
+        (
+            lambda: md.jvp(lambda x, y: x + y, (X, X), (V,)),
+            ShapeError,
+            r"jvp: expected tangents of shapes \[\(3,\), \(3,\)\], got \[\(3,\)\]",
         ),
         (
             lambda: md.hvp(quadratic, X, V[:2]),
@@ -263,3 +268,10 @@ def test_lists_and_numbers_are_arguments_too():
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("kinds", [("float32", "float64"), ("float64", "float32")])
+def test_a_gradient_has_the_dtype_of_its_input_whatever_stood_beside_it(kinds):
+    a, b = (np.array([2.0, 3.0], kind) for kind in kinds)
+    for x, g in zip((a, b), md.grad(lambda x, y: (x * y).sum(), (0, 1))(a, b), strict=True):
+        assert g.dtype == x.dtype

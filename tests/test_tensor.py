@@ -1,9 +1,12 @@
 """Tensor: making one, dtypes, conversions, operators, comparisons, errors."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import minidl as md
+from minidl import backend
 from minidl.errors import DeviceError, DTypeError, ShapeError
 from minidl.tensor import Tensor
 from tests.device import shares
@@ -40,6 +43,22 @@ def test_a_tensor_owns_its_data():
 
 
 @pytest.mark.host
+def test_an_array_of_another_library_is_read_through_numpy():
+    class Foreign:
+        dtype = "foreign.float32"
+
+        def __dlpack__(self):
+            raise AssertionError("a copy is made, so no memory is shared")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.0, 2.0])
+
+    x = md.tensor(Foreign())
+    assert x.numpy().tolist() == [1.0, 2.0]
+    assert x.dtype == np.float32
+
+
+@pytest.mark.host
 def test_defaults():
     x = md.tensor([1.0])
     assert (x.requires_grad, x.grad, x.device, x.is_leaf, x.node) == (
@@ -73,7 +92,7 @@ def test_python_numbers_take_the_dtype_beside_them():
             assert y.dtype == dtype
     whole = md.tensor([1, 2])
     assert (whole + 1).dtype == np.int64
-    assert (whole + 1.5).dtype.kind == "f"
+    assert (whole + 1.5).dtype == np.float32
     assert (whole / 2).dtype == np.float32
     assert md.as_tensor(1, like=md.tensor([True])).dtype.kind == "i"
 
@@ -112,6 +131,15 @@ def test_comparisons_give_bools_without_a_gradient():
         assert not y.requires_grad
     with pytest.raises(ShapeError, match=r"broadcast.* got \(3,\) and \(2,\)"):
         x < md.tensor([1.0, 2.0])  # noqa: B015
+
+
+def test_a_tensor_is_not_none():
+    x = md.tensor([1.0])
+    assert (x == None) is False  # noqa: E711
+    assert (x != None) is True  # noqa: E711
+    assert None not in [x]
+    with pytest.raises(TypeError, match="'<' not supported"):
+        x < None  # noqa: B015
 
 
 def test_a_tensor_is_hashed_by_identity():
@@ -174,6 +202,29 @@ def test_detach_shares_the_data_and_forgets_the_rest():
 def test_to_the_same_device_is_the_same_tensor():
     x = md.tensor([1.0], requires_grad=True)
     assert x.to(x.device) is x
+
+
+@pytest.mark.host
+def test_a_gradient_comes_back_from_the_device_it_was_sent_to(monkeypatch):
+    moved = []
+    monkeypatch.setattr(backend, "to_device", lambda array, device: moved.append(device) or array)
+    x = md.tensor([1.0, 2.0], requires_grad=True)
+    x.to("cuda").backward([3.0, 4.0])
+    assert moved == ["cuda"]
+    assert x.grad.numpy().tolist() == [3.0, 4.0]
+
+
+@pytest.mark.host
+def test_dlpack_goes_to_the_library_of_its_device(monkeypatch):
+    class OnGPU:
+        def __dlpack_device__(self):
+            return 2, 0
+
+    library = SimpleNamespace(
+        from_dlpack=lambda source: np.array([1.0 * isinstance(source, OnGPU)])
+    )
+    monkeypatch.setattr(backend, "cupy", lambda: library)
+    assert md.from_dlpack(OnGPU()).item() == 1.0
 
 
 @pytest.mark.host

@@ -15,7 +15,7 @@ from .dispatch import (
     max_unpool,
     update,
 )
-from .window import Window, window
+from .window import Window, pair, window
 
 __all__ = [
     "Window",
@@ -31,6 +31,7 @@ __all__ = [
     "max_pool",
     "max_take",
     "max_unpool",
+    "pair",
     "update",
     "window",
 ]

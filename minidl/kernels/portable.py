@@ -17,7 +17,7 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
     xp = array_module(x)
     weight = _by_group(w, groups)
     per_group, n_in = weight.shape[1:3]
-    y = xp.zeros((len(x), groups, per_group, window.out[0] * window.out[1]), _common(x, w))
+    y = xp.zeros((len(x), groups, per_group, window.out[0] * window.out[1]), _common(x, w, b))
     padded = pad(x, window)
     for i, j, rows, columns in window.taps():
         seen = padded[:, :, rows, columns].reshape(len(x), groups, n_in, y.shape[-1])
@@ -126,5 +126,6 @@ def _by_group(w: Array, groups: int) -> Array:
     return w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
 
 
-def _common(a: Array, b: Array) -> type:
-    return a.dtype if a.dtype == b.dtype else array_module(a).result_type(a, b)
+def _common(*arrays: Array | None) -> type:
+    dtypes = [array.dtype for array in arrays if array is not None]
+    return array_module(arrays[0]).result_type(*dtypes)

@@ -53,9 +53,8 @@ class Window:
     @cached_property
     def tiles(self) -> bool:
         """Whether each pixel of the image lies under exactly one place: no overlap, no gap."""
-        (oh, ow), (kh, kw) = self.out, self.size
-        dense = self.stride == self.size and (self.dilation == (1, 1))
-        return dense and self.image == self.padded == (oh * kh, ow * kw)
+        (oh, ow), (kh, kw) = self.out, self.size  # a dilated window would have fewer places
+        return self.stride == self.size and self.image == self.padded == (oh * kh, ow * kw)
 
     def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
         """Each tap (i, j), and the rows and columns of the padded image it meets on its way.
@@ -88,7 +87,7 @@ def window(
     the window is larger than the padded image.
     """
     if not isinstance(padding, str):
-        padding = _pair(call, "padding", padding, least=0)
+        padding = pair(call, "padding", padding, least=0)
     elif padding not in ("same", "valid"):
         raise ShapeError(
             f'{call}: expected padding to be an int, a pair of ints, "same" or "valid", '
@@ -96,11 +95,11 @@ def window(
         )
     return _window(
         call,
-        _pair(call, "image", image, least=0),
-        _pair(call, "size", size, least=1),
-        _pair(call, "stride", stride, least=1),
+        pair(call, "image", image, least=0),
+        pair(call, "size", size, least=1),
+        pair(call, "stride", stride, least=1),
         padding,
-        _pair(call, "dilation", dilation, least=1),
+        pair(call, "dilation", dilation, least=1),
     )
 
 
@@ -130,7 +129,8 @@ def _same(image: int, size: int, stride: int, dilation: int) -> Pair:
     return total // 2, total - total // 2
 
 
-def _pair(call: str, name: str, value: int | tuple[int, ...], least: int) -> Pair:
+def pair(call: str, name: str, value: int | tuple[int, ...], least: int) -> Pair:
+    """An argument of `call` given as an int or a pair of ints, none below `least`."""
     items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     try:
         first, second = (operator.index(item) for item in items)
@@ -143,5 +143,5 @@ def _pair(call: str, name: str, value: int | tuple[int, ...], least: int) -> Pai
     return first, second
 
 
-def _by(pair: Pair) -> str:
-    return f"{pair[0]}×{pair[1]}"
+def _by(size: Pair) -> str:
+    return f"{size[0]}×{size[1]}"

@@ -79,7 +79,7 @@ def orthogonal(shape: Shape, gain: float = 1.0) -> np.ndarray:
     fan_in = fans(shape)[0]
     tall = (max(shape[0], fan_in), min(shape[0], fan_in))
     q, r = np.linalg.qr(backend.generator().normal(size=tall))
-    q = gain * q * np.where(np.diag(r) < 0, -1, 1)
+    q *= np.copysign(gain, np.diag(r))
     return (q if shape[0] >= fan_in else q.T).reshape(shape)
 
 

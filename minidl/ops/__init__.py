@@ -69,7 +69,9 @@ def _attach() -> None:
 
 
 def _comparison(name: str) -> Any:
-    def compare(self: Tensor, other: ArrayLike) -> Tensor:
+    def compare(self: Tensor, other: ArrayLike) -> Any:
+        if other is None:  # `x == None` is False, as for any object that is not None
+            return NotImplemented
         a, b, _ = operands(name, self, as_tensor(other, like=self))
         return Tensor(getattr(a.data, name)(b.data))
 

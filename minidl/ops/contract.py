@@ -18,7 +18,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     a, b = as_tensor(a), as_tensor(b)
     same_device("matmul", a, b)
     a, b = integers_follow(a, b), integers_follow(b, a)
-    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ShapeError(
             f"matmul: expected (..., m, k) @ (..., k, n) with equal k, got {a.shape} @ {b.shape}"
         )
@@ -65,7 +65,7 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
         out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     if (
         len(names) != len(xs)
-        or any(len(n) != x.ndim or len(set(n)) != len(n) for n, x in zip(names, xs, strict=False))
+        or any(len(n) != x.ndim or len(set(n)) != len(n) for n, x in zip(names, xs, strict=True))
         or len(set(out)) != len(out)
         or not set(out) <= set("".join(names))
         or not all(c.isalpha() for c in "".join(names))

@@ -128,31 +128,35 @@ def conv_transpose2d(
     OH = (H - 1)·stride - 2·padding + dilation·(kh - 1) + 1 + output_padding.
     output_padding: rows and columns more at the bottom and right, less than stride:
     with a stride, several input sizes convolve to the same output size; it says which is meant.
-    padding: "valid" is 0; "same" makes OH = H·stride.
+    padding: "valid" is 0; "same" makes OH = H·stride, and takes no output_padding.
     Gradient: dx = conv2d(g, w), dw correlates g with x, db = Σ g.
     """
-    x, w, b = _layer("conv_transpose2d", x, w, b, groups, transposed=True)
-    size = w.shape[2:]
-    # Parses and checks the numbers; an image just as large as the window always fits.
-    reach = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), size, stride, 0, dilation)
-    extra = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), 1, 1, output_padding).pads[::2]
-    if any(e >= s for e, s in zip(extra, reach.stride, strict=True)):
+    call = "conv_transpose2d"
+    x, w, b = _layer(call, x, w, b, groups, transposed=True)
+    strides = kernels.pair(call, "stride", stride, least=1)
+    dilations = kernels.pair(call, "dilation", dilation, least=1)
+    extra = kernels.pair(call, "output_padding", output_padding, least=0)
+    if any(e >= s for e, s in zip(extra, strides, strict=True)):
         raise ShapeError(
-            f"conv_transpose2d: expected output_padding below the stride {reach.stride}, got "
-            f"{output_padding}"
+            f"{call}: expected output_padding below the stride {strides}, got {output_padding}"
         )
-    full = [(n - 1) * s + r for n, s, r in zip(x.shape[2:], reach.stride, reach.reach, strict=True)]
     if padding == "same":
-        image = tuple(n * s for n, s in zip(x.shape[2:], reach.stride, strict=True))
+        if any(extra):
+            raise ShapeError(
+                f'{call}: padding "same" makes the output as large as it can be; expected '
+                f"output_padding 0 with it, got {output_padding}"
+            )
+        image = tuple(n * s for n, s in zip(x.shape[2:], strides, strict=True))
     else:
-        pads = kernels.window("conv_transpose2d", (1 << 20, 1 << 20), 1, 1, padding).pads
-        image = tuple(n - 2 * p + e for n, p, e in zip(full, pads[::2], extra, strict=True))
+        pads = kernels.pair(call, "padding", 0 if padding == "valid" else padding, least=0)
+        along = zip(x.shape[2:], w.shape[2:], strides, dilations, pads, extra, strict=True)
+        image = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + e for n, k, s, d, p, e in along)
     if min(image) < 1 or min(x.shape[2:]) < 1:
         raise ShapeError(
-            f"conv_transpose2d: expected an output of at least 1×1, got {image} from x {x.shape}, "
+            f"{call}: expected an output of at least 1×1, got {image} from x {x.shape}, "
             f"w {w.shape}, padding {padding!r}; use less padding"
         )
-    window = kernels.window("conv_transpose2d", image, size, stride, padding, dilation)
+    window = kernels.window(call, image, w.shape[2:], strides, padding, dilations)
     y = _Convolution(window, groups).by_input(x, w)
     return y if b is None else y + b.reshape(1, -1, 1, 1)
 
@@ -202,7 +206,8 @@ def _spread(g: Tensor, window: Window) -> Tensor:
 def _pooling(call: str, x: Tensor, size: Any, stride: Any, padding: Any) -> Window:
     stride = size if stride is None else stride
     window = kernels.window(call, x.shape[2:], size, stride, padding)
-    if max(window.pads[:2]) >= window.size[0] or max(window.pads[2:]) >= window.size[1]:
+    _, bottom, _, right = window.pads  # never less than top and left
+    if bottom >= window.size[0] or right >= window.size[1]:
         raise ShapeError(
             f"{call}: expected padding smaller than the window, got padding {padding!r} for size "
             f"{window.size}: a window could lie in the padding alone"

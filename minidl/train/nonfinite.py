@@ -90,7 +90,8 @@ def backward_culprit(make_loss: Callable[[], Tensor], model: Module) -> Culprit 
 
     loss = make_loss()
     with observe(watch):
-        sweep([(loss, Tensor(array_module(loss.data).ones_like(loss.data)))])
+        ones = Tensor(array_module(loss.data).ones_like(loss.data))
+        sweep([(loss, ones)], retain_graph=False, create_graph=False)
     return found[0] if found else None
 
 

@@ -150,6 +150,16 @@ def test_other_types_take_the_portable_path():
     assert mixed.dtype == np.float64
 
 
+def test_a_wider_bias_widens_the_output():
+    window = kernels.window("conv2d", (1, 1), 1)
+    one, bias = np.ones((1, 1, 1, 1), np.float32), np.array([1e-9])
+    for channels in (1, 32):
+        x = np.repeat(one, channels, 1)
+        y = kernels.conv_forward(x, x, bias, window, 1)
+        assert y.dtype == np.float64
+        assert y.item() == channels + 1e-9
+
+
 def test_thin_kernels_go_by_columns_and_others_by_rows():
     window = kernels.window("conv2d", (8, 8), 3)
     assert dispatch._convolution(window, 3) is cpu_columns

@@ -87,14 +87,15 @@ def test_pooled_images_flatten_without_a_copy():
     assert np.shares_memory(y.reshape(5, -1), y)
 
 
-def test_a_window_of_more_than_256_taps():
-    window = kernels.window("max_pool2d", (17, 17), 17)
-    x = np.zeros((1, 1, 17, 17), np.float32)
-    x[0, 0, 16, 16] = 1
-    y, index = kernels.max_pool(x, window)
-    assert y.item() == 1
-    assert index.item() == 288
-    np.testing.assert_array_equal(kernels.max_unpool(y, index, window), x)
+@pytest.mark.parametrize("size", [(16, 16), (2, 128), (1, 257), (257, 1), (2, 129)])
+def test_the_index_is_one_byte_up_to_256_taps(path, size):
+    window = kernels.window("max_pool2d", size, size)
+    x = np.zeros((1, 1, *size), np.float32)
+    x[0, 0, -1, -1] = 1
+    y, index = path.max_pool(x, window)
+    assert index.item() == size[0] * size[1] - 1
+    assert index.dtype == (np.uint8 if size[0] * size[1] <= 256 else np.int64)
+    np.testing.assert_array_equal(path.max_unpool(y, index, window), x)
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 0, 4, 4)])

@@ -23,6 +23,8 @@ def test_same_keeps_the_size_divided_by_the_stride(image, size, stride, dilation
 def test_same_uses_no_more_zeros_than_needed():
     assert window("conv2d", (5, 6), 3, 2, "same").pads == (1, 1, 0, 1)
     assert window("conv2d", (4, 4), 1, 3, "same").pads == (0, 0, 0, 0)
+    assert window("conv2d", (6, 6), 3, (2, 1), "same").pads == (0, 1, 1, 1)
+    assert window("conv2d", (5, 6), (2, 3), (1, 2), "same", (2, 1)).pads == (1, 1, 0, 1)
 
 
 @given(pairs, pairs, pairs, pairs, pairs)
@@ -55,6 +57,7 @@ def test_taps_of_some_rows_are_those_rows_of_all_taps():
         ((4, 6), 2, 2, True),
         ((5, 6), 2, 2, False),
         ((5, 6), 2, 1, False),
+        ((6, 6), 3, 2, False),  # 2 places of 3 pixels, and yet they overlap
         ((4, 6), (2, 3), (2, 3), True),
         ((4, 6), 1, 2, False),
     ],
@@ -72,6 +75,7 @@ def test_tiles_is_not_fooled_by_padding_or_dilation():
     ("arguments", "words"),
     [
         ({"size": 9}, "9×9 window .* 5×5 image"),
+        ({"size": (9, 7), "dilation": (1, 2)}, "9×13 window .size 9×7, dilation 1×2. .* 5×5 image"),
         ({"size": 3, "dilation": 3}, "7×7 window .size 3×3, dilation 3×3"),
         ({"size": True}, "size .* got True"),
         ({"size": (3, False)}, "size .* got"),

@@ -66,6 +66,17 @@ def test_orthogonal_keeps_lengths(shape):
     assert np.allclose(np.linalg.svd(w, compute_uv=False), 3, rtol=1e-5)
 
 
+def test_orthogonal_is_the_factor_of_a_normal_matrix_whose_triangle_is_positive():
+    """The one QR decomposition with that sign makes Q uniform over all rotations."""
+    for seed in range(5):
+        md.manual_seed(seed)
+        drawn = md.backend.generator().normal(size=(5, 5))
+        md.manual_seed(seed)
+        r = init.orthogonal((5, 5)).T @ drawn
+        np.testing.assert_allclose(np.tril(r, -1), 0, atol=1e-6)
+        assert (np.diag(r) > 0).all()
+
+
 def test_orthogonal_prefers_no_sign():
     diagonals = np.concatenate([np.diag(init.orthogonal((4, 4))) for _ in range(500)])
     assert abs((diagonals > 0).mean() - 0.5) < 5 * 0.5 / math.sqrt(2000)
@@ -73,6 +84,8 @@ def test_orthogonal_prefers_no_sign():
 
 def test_distributions_with_parameters():
     assert init.normal((400, 400), std=0.3).std() == pytest.approx(0.3, rel=0.02)
+    assert init.normal((400, 400)).std() == pytest.approx(0.01, rel=0.02)
+    assert np.linalg.norm(init.orthogonal((2, 2)), 2) == pytest.approx(1, rel=1e-6)
     u = init.uniform((400, 400), low=-2.0, high=1.0)
     assert -2 <= u.min() < -1.99 and 0.99 < u.max() <= 1
     assert u.mean() == pytest.approx(-0.5, abs=0.02)

@@ -7,7 +7,7 @@ import pytest
 
 import minidl as md
 from minidl import ops
-from minidl.errors import ConfigError, ShapeError
+from minidl.errors import ConfigError, DeviceError, ShapeError
 from tests.ops.gradients import gradient
 
 
@@ -22,10 +22,10 @@ from tests.ops.gradients import gradient
         (lambda x: ops.maximum(x, 1.0), [0.0, 1.0, 2.0], [0.0, 0.5, 1.0]),
         (lambda x: ops.minimum(x, 1.0), [0.0, 1.0, 2.0], [1.0, 0.5, 0.0]),
         (lambda x: ops.maximum(x, x), [3.0], [1.0]),
-        (lambda x: ops.power(x, 0.0), [0.0, 2.0], [0.0, 0.0]),
+        (lambda x: ops.power(x, 0.0), [0.0, 2.0, math.inf], [0.0, 0.0, 0.0]),
         (lambda x: ops.power(x, 1.0), [0.0, 2.0], [1.0, 1.0]),
         (lambda x: ops.power(x, 2.0), [0.0, -3.0], [0.0, -6.0]),
-        (lambda b: ops.power(0.0, b), [1.0, 2.0], [0.0, 0.0]),
+        (lambda b: ops.power(0.0, b), [0.0, 1.0, 2.0], [0.0, 0.0, 0.0]),
     ],
 )
 def test_convention_at_the_kink(f, x, expected):
@@ -124,3 +124,17 @@ def test_integers_never_promote_floats(op, kind):
     whole, real = np.ones((2, 2), kind), np.full((2, 2), 2.0, "float32")
     assert op(whole, real).dtype == op(real, whole).dtype == np.float32
     np.testing.assert_array_equal(op(whole, real).numpy(), op(whole.astype("f"), real).numpy())
+
+
+@pytest.mark.parametrize(
+    "op", [ops.add, ops.where, ops.matmul, ops.einsum, ops.concatenate, ops.conv2d]
+)
+def test_tensors_on_two_devices_are_refused(op, monkeypatch):
+    place = property(lambda self: "cuda" if (self.data == 7).all() else "cpu")
+    monkeypatch.setattr(md.Tensor, "device", place)
+    a, b = md.tensor(np.zeros((1, 1, 1, 1))), md.tensor(np.full((1, 1, 1, 1), 7.0))
+    for pair in ((a, b), (b, a)):
+        args = {ops.where: (True, *pair), ops.einsum: ("abcd,abcd->a", *pair)}.get(op, pair)
+        args = (pair,) if op is ops.concatenate else args
+        with pytest.raises(DeviceError, match=r"on one device, got \w+ and \w+; move them"):
+            op(*args)

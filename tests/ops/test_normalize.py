@@ -48,10 +48,11 @@ def test_large_logits_neither_overflow_nor_vanish():
 
 
 def test_the_last_axis_is_the_default():
-    x = np.arange(6.0).reshape(2, 3)
+    x = np.arange(24.0).reshape(2, 3, 4)
     for op in (ops.softmax, ops.log_softmax):
-        np.testing.assert_array_equal(op(x).numpy(), op(x, axis=1).numpy())
-        assert not np.allclose(op(x).numpy(), op(x, axis=0).numpy())
+        np.testing.assert_array_equal(op(x).numpy(), op(x, axis=2).numpy())
+        for other in (0, 1):
+            assert not np.allclose(op(x).numpy(), op(x, axis=other).numpy())
 
 
 def test_standardize():

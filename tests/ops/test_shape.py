@@ -140,3 +140,11 @@ def test_astype_carries_the_gradient_back_in_the_inputs_dtype():
 def test_errors_name_the_call(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_triangles_of_complex_numbers_and_bools_keep_their_dtype():
+    z = np.array([[1 + 2j, 3j], [4 + 1j, 5.0]])
+    assert ops.triu(z).numpy().tolist() == [[1 + 2j, 3j], [0, 5.0]]
+    assert ops.triu(z).dtype == z.dtype
+    assert ops.tril(z != 0).numpy().tolist() == [[True, False], [True, True]]
+    assert ops.tril(z != 0).dtype == np.bool_

@@ -29,8 +29,14 @@ def test_convolution_defaults():
     assert ops.conv_transpose2d(x, np.ones((2, 4, 3, 2)), stride=2, padding="same").shape == (
         *(1, 4, 10, 12),
     )
-    more = ops.conv_transpose2d(x, np.ones((2, 4, 3, 2)), stride=2, output_padding=(1, 0))
-    assert more.shape == (1, 4, 12, 12)
+    for more in ((1, 0), (0, 1)):
+        y = ops.conv_transpose2d(x, np.ones((2, 4, 3, 2)), stride=2, output_padding=more)
+        assert y.shape == (1, 4, 11 + more[0], 12 + more[1])
+    uneven = {"stride": (3, 1), "dilation": (1, 2), "padding": (2, 1), "output_padding": (2, 0)}
+    y = ops.conv_transpose2d(x, np.ones((2, 4, 3, 2)), **uneven)
+    assert y.shape == (1, 4, 4 * 3 - 4 + 2 + 1 + 2, 5 - 2 + 2 + 1)
+    y = ops.conv_transpose2d(x, np.ones((2, 4, 3, 2)), stride=(3, 1), padding="same")
+    assert y.shape == (1, 4, 15, 6)
 
 
 def test_a_kernel_of_one_is_a_matrix_product():
@@ -186,7 +192,11 @@ X, W = np.zeros((2, 3, 5, 5)), np.zeros((4, 3, 3, 3))
             lambda: ops.conv_transpose2d(X, W[:3], stride=2, output_padding=(0, 2)),
             r"expected output_padding below the stride \(2, 2\), got \(0, 2\)",
         ),
-        (lambda: ops.conv_transpose2d(X, W[:3], output_padding=-1), "conv_transpose2d: expected"),
+        (lambda: ops.conv_transpose2d(X, W[:3], output_padding=-1), "expected output_padding .*-1"),
+        (
+            lambda: ops.conv_transpose2d(X, W[:3], stride=2, padding="same", output_padding=(0, 1)),
+            r'conv_transpose2d: padding "same" makes .* expected output_padding 0 .* got \(0, 1\)',
+        ),
         (lambda: ops.conv_transpose2d(X, W[:3], stride=0), "conv_transpose2d: expected stride"),
         (lambda: ops.conv_transpose2d(X, W[:3], padding="full"), "conv_transpose2d: expected padd"),
         (

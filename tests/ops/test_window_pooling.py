@@ -1,6 +1,7 @@
 """Pooling: conventions, defaults, and laws that need no reference."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,3 +89,14 @@ def test_pooling_ignores_the_order_within_a_window(seed):
     shuffled = rng.permuted(tiles, axis=-1)
     for pool in (ops.max_pool2d, ops.avg_pool2d):
         close(pool(image(tiles), (2, 3)).numpy(), pool(image(shuffled), (2, 3)).numpy())
+
+
+@pytest.mark.parametrize("pool", [ops.max_pool2d, ops.avg_pool2d])
+def test_the_third_derivative_along_a_line(pool):
+    """φ(t) = Σ pool(x + t·v)⁴ has φ'''(0) = Σ 24·pool(x)·(dpool/dt)³."""
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(1, 2, 4, 4)), rng.normal(size=(1, 2, 4, 4))
+    third = md.grad(md.grad(md.grad(lambda t: (pool(x + t * v, 2) ** 4).sum())))(np.array(0.0))
+    slope = (pool(x + 1e-6 * v, 2).numpy() - pool(x - 1e-6 * v, 2).numpy()) / 2e-6
+    expected = (24 * pool(x, 2).numpy() * slope**3).sum()
+    assert third.item() == pytest.approx(expected, rel=1e-7)

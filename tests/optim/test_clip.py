@@ -117,6 +117,14 @@ def test_adaptive_neither_overflows_nor_divides_by_zero():
     assert (p.grad.numpy() == 0).all()
 
 
+def test_norms_of_tiny_gradients_keep_their_digits():
+    """The square of 3e-200 is 0 in float64."""
+    p = Parameter(np.ones(2), dtype=np.float64)
+    p.grad = md.tensor([3e-200, 4e-200], dtype="float64")
+    assert optim.clip_grad_norm([p], 1.0) == pytest.approx(5e-200)
+    assert optim.clip_grad_adaptive([p], 1.0) == pytest.approx(5e-200 / np.sqrt(2))
+
+
 CLIPS = ["clip_grad_value", "clip_grad_norm", "clip_grad_adaptive"]
 
 

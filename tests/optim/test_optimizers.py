@@ -246,10 +246,20 @@ def test_impossible_parameters(name):
 
 
 def test_options_after_the_rate_are_named():
-    with pytest.raises(TypeError):
-        optim.SGD([Parameter([1.0])], 0.1, 0.9)
+    for name in ("SGD", "RMSProp", "Adam", "AdamW"):
+        with pytest.raises(TypeError):
+            getattr(optim, name)([Parameter([1.0])], 0.1, 0.9)
     with pytest.raises(TypeError):
         optim.SGD([Parameter([1.0])])
+
+
+@kinds
+def test_optimizers_are_told_apart_by_identity_and_print_no_parameters(name):
+    p = Parameter([1234.5])
+    one, other = getattr(optim, name)([p], 0.1), getattr(optim, name)([p], 0.1)
+    assert one != other
+    assert len({one, other, one}) == 2
+    assert "1234.5" not in repr(one)
 
 
 @kinds

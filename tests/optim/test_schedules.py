@@ -73,6 +73,7 @@ def test_one_cycle():
     assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
     assert rate(1000) == pytest.approx(1e-5)
     assert optim.one_cycle(1.0, 1)(0) == pytest.approx(0.04 / 1e4)
+    assert optim.one_cycle(1.0, 10, up=0.1)(0) == pytest.approx(1)  # at the peak from the start
 
 
 @pytest.mark.parametrize(
