@@ -4,12 +4,14 @@ import argparse
 import json
 from pathlib import Path
 
+import products
 import report
 import scaling
 from cases import CASES
 from driver import measure
 
 ROOT = Path(__file__).parents[2]
+EVERYTHING = [*CASES, "products", "scaling"]
 
 
 def main() -> int:
@@ -19,10 +21,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.3, help="of an engine in a round")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page goes")
     chosen = parser.parse_args()
-    names = chosen.only.split(",") if chosen.only else [*CASES, "scaling"]
-    unknown = set(names) - {*CASES, "scaling"}
+    names = chosen.only.split(",") if chosen.only else EVERYTHING
+    unknown = set(names) - set(EVERYTHING)
     if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CASES)}, scaling")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(EVERYTHING)}")
     (chosen.docs / "figures").mkdir(parents=True, exist_ok=True)
     kept = chosen.docs / "benchmarks.json"
     disagree = []
@@ -31,15 +33,15 @@ def main() -> int:
         if name == "scaling":
             run = scaling.curves(chosen.rounds, chosen.seconds)
             scaling.draw(run, chosen.docs / "figures" / "benchmarks-scaling.png")
+        elif name == "products":
+            run = products.measure(chosen.rounds)
         else:
             run = measure(CASES[name], chosen.rounds, chosen.seconds)
             print("\n".join(report.section(name, run)), flush=True)
             disagree += [f"{name}: {e}" for e, f in run["engines"].items() if not f["agrees"]]
         results[name] = [*results.get(name, []), run][-report.KEPT :]
         kept.write_text(json.dumps(results) + "\n", encoding="utf-8")
-        remarks = chosen.docs / "benchmarks-limits.md"
-        text = remarks.read_text(encoding="utf-8") if remarks.exists() else ""
-        (chosen.docs / "benchmarks.md").write_text(report.page(results, text), encoding="utf-8")
+        (chosen.docs / "benchmarks.md").write_text(report.page(results), encoding="utf-8")
     if disagree:
         print("other losses than minidl's:", *disagree, sep="\n  ")
     return 1 if disagree else 0

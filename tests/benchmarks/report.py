@@ -23,15 +23,16 @@ AIMS = {
 }
 
 
-def page(results: dict[str, Any], remarks: str) -> str:
+def page(results: dict[str, Any]) -> str:
     """docs/benchmarks.md of what `make bench` has measured."""
     cases = [name for name in CASES if results.get(name)]
     parts = [INTRODUCTION.format(machine=machine()), *summary(results, cases)]
     for name in cases:
         parts += section(name, results[name][-1])
+    if results.get("products"):
+        parts += products(results["products"][-1], results)
     if results.get("scaling"):
         parts += scaling(results["scaling"][-1])
-    parts += [remarks.strip(), ""] if remarks.strip() else []
     return "\n".join(parts)
 
 
@@ -118,6 +119,43 @@ def section(name: str, run: dict[str, Any]) -> list[str]:
         f"{100 * (products + traffic) / ours:.0f} % of minidl's time "
         f"({100 * products / ours:.0f} % products, {100 * traffic / ours:.0f} % memory).\n",
     ]
+
+
+def products(run: dict[str, Any], results: dict[str, Any]) -> list[str]:
+    """What the products of a step take by themselves, and which of them are slow."""
+    best = run["operations"]
+    lines = [
+        "## What the matrix products alone take (`products`)\n",
+        f"NumPy's BLAS makes {best / 1e9:.0f} G operations/s of large square matrices here, and "
+        "less of thin ones. Each product of a step alone, with everything in the cache: the "
+        "least that a step can take which makes these products with this BLAS.\n",
+        "| step | products (m, k, n) | share of the time | of the best rate |",
+        "|---|---|---|---|",
+    ]
+    sums = []
+    for name, rows in run["steps"].items():
+        seconds = np.array([row["often"] * row["seconds"] for row in rows])
+        work = np.array([2 * row["often"] * np.prod(row["shape"]) for row in rows])
+        for i in np.argsort(-seconds)[:4]:
+            m, k, n = rows[i]["shape"]
+            lines.append(
+                f"| {name} | {rows[i]['often']:g} × ({m}, {k}, {n}) | "
+                f"{100 * seconds[i] / seconds.sum():.0f} % | "
+                f"{100 * work[i] / seconds[i] / best:.0f} % |"
+            )
+        if results.get(name):
+            step = results[name][-1]
+            rivals = ", ".join(
+                f"{rival} {1e3 * _of(step, rival):.3g} ms"
+                for rival in TORCH
+                if rival in step["engines"]
+            )
+            sums.append(
+                f"- `{name}`: {1e3 * seconds.sum():.3g} ms for the products alone, at "
+                f"{100 * work.sum() / seconds.sum() / best:.0f} % of the best rate; minidl's step "
+                f"{1e3 * _of(step, 'minidl'):.3g} ms{', ' + rivals if rivals else ''}.\n"
+            )
+    return [*lines, "", *sums]
 
 
 def scaling(run: dict[str, Any]) -> list[str]:

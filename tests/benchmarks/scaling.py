@@ -7,12 +7,12 @@ import numpy as np
 from cases import Case
 from driver import measure
 
-BASE = {"batch": 32, "width": 16, "depth": 4, "size": 32}
+BASE = {"batch": 64, "width": 32, "depth": 4, "size": 48}
 GROWS = {
-    "batch": (4, 8, 16, 32, 64, 128),
-    "width": (4, 8, 16, 32, 64, 128),
+    "batch": (8, 16, 32, 64, 128, 256, 512),
+    "width": (8, 16, 32, 64, 128, 256),
     "depth": (2, 4, 8, 16, 32),
-    "size": (8, 16, 32, 64, 96),
+    "size": (16, 32, 64, 128),
 }
 
 

@@ -90,8 +90,7 @@ def test_the_page_says_what_was_reached(modules):
                 result(minidl=0.001, minidl_fit=0.00102, torch=0.0014, keras_fit=0.002, jax=0.1),
                 result(minidl=0.001, minidl_fit=0.00102, torch=0.0012, keras_fit=0.002, jax=0.1),
             ]
-        },
-        "remarks\n",
+        }
     )
     assert "| ≥ 1.3 | 1.40 / 1.20 | no |" in page
     assert "| ≥ 10 |  | not measured |" in page
@@ -100,10 +99,36 @@ def test_the_page_says_what_was_reached(modules):
     assert "| jax **disagrees** | 1 | 100 |" in page
     assert "Missing: dezero (not there)." in page
     assert "70 % of minidl's time (50 % products, 20 % memory)" in page
-    assert page.rstrip().endswith("remarks")
 
 
 def test_the_exponent_of_growth(modules):
     points = [{"value": n, "operations": 1e6 * n, "seconds": 0.01 * n**1.5} for n in (1, 2, 4, 8)]
     table = "\n".join(modules[2].scaling({"curves": {"batch": points}}))
     assert "| batch | 1 – 8 | 8 | 22.6 | 1.50 |" in table
+
+
+def test_products_of_a_step(modules):
+    import products
+
+    found = products.products("mlp-64")
+    assert found == {
+        (64, 784, 512): 1, (512, 64, 784): 1,
+        (64, 512, 512): 2, (512, 64, 512): 1,
+        (64, 512, 10): 1, (64, 10, 512): 1, (10, 64, 512): 1,
+    }  # fmt: skip
+    by_rows = products.products("resnet-64")
+    assert by_rows[16, 27, 32 * 64] == 32  # three channels: all the kernel's pixels at once
+    assert by_rows[16, 48, 32 * 64] == 2 * 3 * 32  # two convolutions, three columns, 32 rows
+    work = sum(2 * m * k * n * often for (m, k, n), often in by_rows.items())
+    cases, problems, _ = modules
+    assert work == cases.cost(problems.problem_of(cases.CASES["resnet-64"]))[0]
+
+
+def test_the_page_compares_a_step_with_its_products(modules):
+    rows = [{"shape": [10, 10, 10], "often": 3, "seconds": 1e-6}]
+    run = {"steps": {"mlp-64": rows}, "operations": 4e9}
+    results = {"products": [run], "mlp-64": [result(minidl=0.001, torch=0.002)]}
+    page = modules[2].page(results)
+    assert "| mlp-64 | 3 × (10, 10, 10) | 100 % | 50 % |" in page
+    assert "0.003 ms for the products alone, at 50 % of the best rate" in page
+    assert "minidl's step 1 ms, torch 2 ms." in page

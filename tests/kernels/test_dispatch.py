@@ -29,7 +29,7 @@ class Spy:
 def ran(monkeypatch):
     """The names of the kernels that ran; they compute nothing."""
     names = []
-    for module in ("portable", "cpu_rows", "cpu_columns", "cpu_pool", "cpu_conv_pool", "cuda"):
+    for module in ("portable", "cpu_rows", "cpu_columns", "cpu_pool", "cuda"):
         monkeypatch.setattr(dispatch, module, Spy(module, names))
     return names
 
@@ -199,66 +199,4 @@ def test_an_update_is_one_launch_for_each_type(monkeypatch):
     assert launched == [
         ("sgd", [single, third], [(1.0,), (3.0,)]),
         ("sgd", [double], [(2.0,)]),
-    ]
-
-
-IMAGE, FEW = kernels.window("conv2d", (6, 6), 3, 1, 1), np.ones((2, 1, 6, 6), "f")
-HALF = kernels.window("max_pool2d", (6, 6), 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("window", "pool", "groups", "channels", "joined"),
-    [
-        (IMAGE, HALF, 1, 1, True),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), (3, 2), (3, 2)), 1, 5, True),
-        (IMAGE, HALF, 2, 1, False),
-        (IMAGE, HALF, 1, 6, False),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), 2, 1), 1, 1, False),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), 4, 4), 1, 1, True),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), 2, 2, 1), 1, 1, False),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), 2, 2, 0, (2, 1)), 1, 1, False),
-        (IMAGE, kernels.window("max_pool2d", (6, 6), 2, 2, 0, (1, 2)), 1, 1, False),
-        (IMAGE, kernels.window("max_pool2d", (4, 4), 2, 2), 1, 1, False),
-    ],
-)
-def test_convolution_and_pooling_join_where_windows_stand_side_by_side(
-    ran, monkeypatch, window, pool, groups, channels, joined
-):
-    value = SimpleNamespace(sum=lambda: 0.0), None
-    joint = SimpleNamespace(
-        conv_pool=lambda *a: ran.append("joint.conv_pool") or value,
-        conv_pool_weight_grad=lambda *a: ran.append("joint.weight_grad") or value[0],
-    )
-    monkeypatch.setattr(dispatch, "cpu_conv_pool", joint)
-    x, w = np.repeat(FEW, channels, 1), np.ones((2, channels, 3, 3), "f")
-    g, index = np.ones((2, 2, *pool.out), "f"), np.zeros((2, 2, *pool.out), np.uint8)
-    monkeypatch.setattr(dispatch, "conv_forward", lambda *a: FEW)
-    monkeypatch.setattr(dispatch, "conv_weight_grad", lambda *a: None)
-    kernels.conv_pool(x, w, None, window, groups, pool)
-    kernels.conv_pool(x, w, np.ones(2, "f"), window, groups, pool)
-    kernels.conv_pool_weight_grad(x, g, index, window, groups, pool)
-    apart = ["cpu_pool.max_pool"] * 2 + ["cpu_pool.max_unpool"]
-    assert ran == (["joint.conv_pool"] * 2 + ["joint.weight_grad"] if joined else apart)
-    ran.clear()
-    gx, gw = on_gpu(*x.shape), on_gpu(*w.shape)
-    kernels.conv_pool(gx, gw, None, window, groups, pool)
-    kernels.conv_pool(gx, gw, on_gpu(2), window, groups, pool)
-    kernels.conv_pool_weight_grad(gx, on_gpu(*g.shape), index, window, groups, pool)
-    own = ["cuda.conv_pool"] * 2 + ["cuda.conv_pool_weight_grad"]
-    assert ran == (own if joined else ["cpu_pool.max_pool"] * 2 + ["cuda.max_unpool"])
-
-
-def test_other_types_are_not_joined(ran, monkeypatch):
-    monkeypatch.setattr(dispatch, "conv_forward", lambda *a: FEW)
-    monkeypatch.setattr(dispatch, "conv_weight_grad", lambda *a: None)
-    w, g, index = np.ones((2, 1, 3, 3), "f"), np.ones((2, 2, 3, 3), "f"), np.zeros((2, 2, 3, 3))
-    kernels.conv_pool(FEW, w.astype("d"), None, IMAGE, 1, HALF)
-    kernels.conv_pool(FEW, w, np.ones(2), IMAGE, 1, HALF)
-    kernels.conv_pool(on_gpu(*FEW.shape), on_gpu(*w.shape), np.ones(2), IMAGE, 1, HALF)
-    kernels.conv_pool_weight_grad(FEW, g, index.astype(np.int64), IMAGE, 1, HALF)
-    kernels.conv_pool_weight_grad(FEW, g.astype("d"), index.astype(np.uint8), IMAGE, 1, HALF)
-    assert ran == [
-        *["cpu_pool.max_pool"] * 3,
-        "portable.max_unpool",
-        "cpu_pool.max_unpool",
     ]

@@ -1,0 +1,75 @@
+"""The matrix products of a step by themselves: how near BLAS comes to its own best."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cases import CASES, walk
+from engine_machine import limits
+from problems import problem_of
+
+STEPS = ("mlp-64", "vgg-64", "resnet-64")
+
+
+def products(name: str) -> dict[tuple[int, int, int], float]:
+    """(m, k, n) of each product a @ b that a step makes, and how often.
+
+    A dense layer makes three of its own sizes. A convolution makes them by image rows: for each
+    output row and column of the kernel, (out, kh·in) times (kh·in, OW·batch), and the same for
+    its two gradients; where kh·in is small, one product of all the kernel's pixels.
+    """
+    problem = problem_of(CASES[name])
+    batch, found, first = CASES[name].batch, {}, True
+
+    def add(m: int, k: int, n: int, often: float) -> None:
+        found[m, k, n] = found.get((m, k, n), 0) + often
+
+    for layer, _, after in walk(problem):
+        if layer["kind"] not in ("conv", "dense"):
+            continue
+        weight = problem.weights[f"{layer['name']}.weight"].shape
+        if layer["kind"] == "dense":
+            out, inputs = weight
+            shapes, often = ((batch, inputs, out), (batch, out, inputs), (out, batch, inputs)), 1
+        else:
+            out, inputs, kh, kw = weight
+            thin = kh * inputs < 16
+            lines, often = (kh * kw * inputs, after[1]) if thin else (kh * inputs, kw * after[1])
+            pixels = after[2] * batch
+            shapes = ((out, lines, pixels), (lines, out, pixels), (out, pixels, lines))
+        for i, shape in enumerate(shapes):
+            if not (first and i == 1):  # the images' own gradient is not needed
+                add(*shape, often)
+        first = False
+    return found
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Seconds of each product alone, the best of several, and the machine's rate beside them."""
+    found: dict[str, Any] = {}
+    for name in STEPS:
+        rows = []
+        for (m, k, n), often in products(name).items():
+            rows.append({"shape": [m, k, n], "often": often, "seconds": _alone(m, k, n, rounds)})
+        found[name] = rows
+    return {"steps": found, "operations": limits()["operations"]}
+
+
+def _alone(m: int, k: int, n: int, rounds: int) -> float:
+    a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
+    out = np.empty((m, n), np.float32)
+    repeat = max(int(2e8 / (2 * m * k * n)), 2)
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(repeat):
+            np.matmul(a, b, out=out)
+        return (time.perf_counter() - start) / repeat
+
+    return _median(run, rounds)
+
+
+def _median(run: Callable[[], float], rounds: int) -> float:
+    run()
+    return float(np.median([run() for _ in range(rounds)]))
