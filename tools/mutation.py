@@ -16,7 +16,6 @@ profile, until the first failure.
 
 import argparse
 import ast
-import copy
 import hashlib
 import importlib.abc
 import importlib.util
@@ -97,11 +96,12 @@ def mutants(path):
     texts = [ast.unparse(statement) for statement in statements]
     for place, statement in enumerate(statements):
         function = getattr(statement, "name", "(module)")
-        for number, (node, _) in enumerate(_changes(statement)):
-            twin = copy.deepcopy(statement)
-            same = list(_changes(twin))[number]
-            same[1](same[0])
-            changed = ast.unparse(ast.fix_missing_locations(twin))
+        for node, plant in list(_changes(statement)):
+            fields = {k: v[:] if isinstance(v, list) else v for k, v in vars(node).items()}
+            kept = node.__class__, fields
+            plant(node)
+            changed = ast.unparse(statement)
+            node.__class__, node.__dict__ = kept
             if changed == texts[place]:
                 continue
             lines = zip(texts[place].splitlines(), changed.splitlines(), strict=True)

@@ -126,6 +126,7 @@ def test_integers_never_promote_floats(op, kind):
     np.testing.assert_array_equal(op(whole, real).numpy(), op(whole.astype("f"), real).numpy())
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     "op", [ops.add, ops.where, ops.matmul, ops.einsum, ops.concatenate, ops.conv2d]
 )
