@@ -26,6 +26,7 @@ def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does():
     np.testing.assert_array_equal(a.grad.numpy(), np.full((3, 4), 2.0))
 
 
+@pytest.mark.host  # on a GPU every array is contiguous
 def test_the_gradient_of_a_transposed_weight_lies_in_memory_as_the_weight_does():
     w = md.Tensor(np.arange(12.0).reshape(4, 3))
     w.requires_grad = True

@@ -94,6 +94,11 @@ def test_labels_missing_from_the_training_part_are_named_before_training():
         one.fit(train, validation=validation, epochs=1, batch_size=4, progress=False)
     assert len(one.history) == 0
     fit(one, validation=(IMAGES[:3], [0, 0, 0]))  # fewer labels than in training are fine
+
+
+@pytest.mark.host  # on a GPU to look at the labels would be to wait: their loss is NaN
+def test_labels_beyond_the_outputs_are_named():
+    one = trainer()
     with pytest.raises(DataError, match=r"labels in 0\.\.2 .* got [34]"):
         fit(one, labels=np.arange(9) % 5)
 
