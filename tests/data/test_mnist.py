@@ -27,7 +27,7 @@ def write(folder, counts=(6, 4), **changed):
             f"{part}_labels": (np.arange(count) % 10).astype(np.uint8),
         } | changed
         for kind, number in (("images", 3), ("labels", 1)):
-            data = gzip.compress(idx(files[f"{part}_{kind}"]))
+            data = gzip.compress(idx(files[f"{part}_{kind}"]), mtime=0)
             (folder / f"{part}-{kind}-idx{number}-ubyte.gz").write_bytes(data)
 
 
