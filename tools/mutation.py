@@ -54,7 +54,7 @@ TARGETS = {
         f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
         for name in (
             *("window", "portable", "layout", "dispatch", "cpu_rows", "cpu_columns", "cpu_pool"),
-            "batch_norm",
+            *("cpu_conv_pool", "batch_norm"),
         )
     },
     **{f"minidl/optim/{name}.py": ["tests/optim"] for name in ("optimizers", "schedules", "clip")},

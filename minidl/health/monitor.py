@@ -9,9 +9,9 @@ import numpy as np
 
 from .. import nn
 from ..backend import Array, array_module, is_host, read
-from ..graph import is_recording, record
+from ..graph import is_recording, no_grad, record
 from ..nn import Module
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 from . import theory
 from .probe import scale
 
@@ -48,7 +48,7 @@ class GradientMonitor:
         ]
         self._seen: dict[str, dict[str, Any]] = {}
         self._before: dict[str, Array] = {}
-        self._hooks = {name: self._hook(name) for name in self.layers}
+        self._hooks = {name: _Look(self, name) for name in self.layers}
         for name, layer in self.layers.items():
             layer.hooks.append(self._hooks[name])
 
@@ -57,27 +57,24 @@ class GradientMonitor:
         for name, layer in self.layers.items():
             layer.hooks.remove(self._hooks[name])
 
-    def _hook(self, name: str) -> Any:
-        def look(module: Module, y: Tensor) -> Tensor | None:
-            if not (module.training and is_recording() and y.requires_grad):
-                return None
-            part = self._some(y.data)
-            highest = part.max((0, *range(2, y.ndim)))
-            seen = self._seen[name] = {
-                "activation": _quick(part) / max(part.size, 1) ** 0.5,
-                "dead": (highest <= 0).mean(),
-            }
+    def watch(self, name: str, y: Tensor, part: Array, share: float = 1.0) -> Tensor | None:
+        """Note the scale of a layer's output, of which `part` is a sample, and of its gradient.
 
-            def passing(g: Tensor, _: Tensor) -> Tensor:
-                part = self._some(g.data)
-                seen["gradient"] = _quick(part) / max(part.size, 1) ** 0.5
-                return g
+        share: of the output's values that are in y, where y was pooled; the rest have gradient 0.
+        """
+        if not (self.layers[name].training and is_recording() and y.requires_grad):
+            return None
+        highest = part.max((0, *range(2, part.ndim)))
+        seen = self._seen[name] = {"activation": _rms(part), "dead": (highest <= 0).mean()}
 
-            return record(y.data, (y, passing), name=type(module).__name__)
+        def passing(g: Tensor, _: Tensor) -> Tensor:
+            seen["gradient"] = _rms(self.some(g.data)) * share**0.5
+            return g
 
-        return look
+        return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
 
-    def _some(self, y: Array) -> Array:
+    def some(self, y: Array) -> Array:
+        """A part of an output: all of it, but of images as many values as `sample` have."""
         if y.ndim != 4:
             return y
         # A row of all images is one piece of memory on the CPU, one image is scattered over all.
@@ -165,12 +162,32 @@ class GradientMonitor:
         )
 
 
+class _Look:
+    """The monitor's hook of one layer."""
+
+    def __init__(self, monitor: GradientMonitor, name: str) -> None:
+        self.monitor, self.name = monitor, name
+
+    def __call__(self, layer: Module, y: Tensor) -> Tensor | None:
+        return self.monitor.watch(self.name, y, self.monitor.some(y.data))
+
+    def pooled(self, layer: Module, x: Any, y: Tensor) -> Tensor | None:
+        """After a convolution that was pooled at once: a few of its own outputs are made again."""
+        with no_grad():
+            part = layer.forward(as_tensor(x)[: self.monitor.sample]).data
+        return self.monitor.watch(self.name, y, part, y.data[: len(part)].size / part.size)
+
+
 def _weights(layer: Module) -> list[Any]:
     return [p for n, p in vars(layer).items() if n.startswith("weight")]
 
 
 def _finite(seen: dict[str, Any]) -> bool:
     return bool(np.isfinite(seen["weight_gradient"]))
+
+
+def _rms(array: Array) -> Any:
+    return _quick(array) / max(array.size, 1) ** 0.5
 
 
 def _quick(array: Array) -> Any:

@@ -147,6 +147,28 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
     return dx
 
 
+def conv_pool(
+    x: Array, w: Array, b: Array | None, window: Window, pool: Window
+) -> tuple[Array, Array]:
+    """Convolution, bias and max-pooling in one: what lies between them is never written."""
+    xp = array_module(x)
+    y = xp.empty((len(x), len(w), *pool.out), x.dtype)
+    index = xp.empty(y.shape, xp.uint8)
+    sizes = (y.size, x.shape[1], len(w), int(b is not None), *pool.out, *pool.size)
+    args = (_dense(x), _dense(w), _dense(x if b is None else b), y, index)
+    _launch("conv_pool", x, y.size, *args, *sizes, *_geometry(window))
+    return y, index
+
+
+def conv_pool_weight_grad(x: Array, g: Array, index: Array, window: Window, pool: Window) -> Array:
+    """A block for each weight sums over the pooled places; the index says which pixel won."""
+    dw = array_module(x).empty((g.shape[1], x.shape[1], *window.size), x.dtype)
+    sizes = (len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
+    args = (_dense(x), _dense(g), _dense(index), dw, *sizes, *_geometry(window))
+    _launch("conv_pool_weight", x, dw.size, *args, block=True)
+    return dw
+
+
 def keep_positive(g: Array, y: Array) -> Array:
     """g where y > 0, else 0."""
     kept = array_module(g).empty(g.shape, g.dtype)

@@ -131,6 +131,42 @@ extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n
     x[e] = sum;
 }
 
+// Pooling windows PKH×PKW side by side over a convolution that exists in registers alone.
+extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, Byte* index, Int n,
+                                     Int channels, Int outputs, Int biased, Int POH, Int POW,
+                                     Int PKH, Int PKW, @GEOMETRY@) {
+    ELEMENT(e, n);
+    Int column = e % POW, row = e / POW % POH, o = e / (POW * POH) % outputs, first = -1;
+    const T* image = x + e / (POW * POH * outputs) * channels * H * W;
+    const T* kernel = w + o * channels * KH * KW;
+    T best = 0;
+    for (Int i = 0; i < PKH; ++i)
+        for (Int j = 0; j < PKW; ++j) {
+            T value = at_place(image, kernel, channels, row * PKH + i, column * PKW + j,
+                               H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT);
+            TAKE(value, i * PKW + j)
+        }
+    y[e] = best + (biased ? b[o] : (T)0), index[e] = (Byte)first;
+}
+
+extern "C" __global__ void conv_pool_weight(const T* x, const T* g, const Byte* index, T* dw,
+                                            Int images, Int channels, Int outputs, Int POH, Int POW,
+                                            Int PKH, Int PKW, @GEOMETRY@) {
+    __shared__ T share[1024];
+    Int e = blockIdx.x, j = e % KW, i = e / KW % KH;
+    Int c = e / (KW * KH) % channels, o = e / (KW * KH * channels);
+    T sum = 0;
+    for (Int p = threadIdx.x; p < images * POH * POW; p += blockDim.x) {
+        Int column = p % POW, row = p / POW % POH, n = p / (POW * POH);
+        Int place = ((n * outputs + o) * POH + row) * POW + column, tap = index[place];
+        const T* image = x + (n * channels + c) * H * W;
+        sum += g[place] * PIXEL(image, (row * PKH + tap / PKW) * SH + i * DH - TOP,
+                                (column * PKW + tap % PKW) * SW + j * DW - LEFT);
+    }
+    add_up(share, sum);
+    if (threadIdx.x == 0) dw[e] = share[0];
+}
+
 // g where y > 0, else 0, whatever g is there: relu's gradient.
 extern "C" __global__ void keep_positive(const T* g, const T* y, T* x, Int n) {
     ELEMENT(e, n);

@@ -5,6 +5,7 @@
 - `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
 - `cpu_rows`: every other convolution.
 - `cpu_pool`: pooling.
+- `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
 
 Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
 matrix product; who wants to know looks at the result.
@@ -12,12 +13,13 @@ matrix product; who wants to know looks at the result.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import numpy as np
 
 from ..backend import Array
-from . import cpu_columns, cpu_pool, cpu_rows, cuda, portable
+from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
 from .window import Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -100,6 +102,44 @@ def avg_pool(x: Array, window: Window) -> Array:
 def avg_unpool(g: Array, window: Window) -> Array:
     """g (N, C, OH, OW) -> (N, C, H, W): each g in equal shares to the pixels under its place."""
     return (cpu_pool if _on_cpu(g) else portable).avg_unpool(g, window)
+
+
+@_silent
+def conv_pool(
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
+) -> tuple[Array, Array] | None:
+    """max_pool(conv_forward(x, w, b, window, groups), pool); None where no kernel does both."""
+    engine = _both(x, w, window, groups, pool)
+    if engine is None or (b is not None and _both(x, b, window, groups, pool) is None):
+        return None
+    y, index = engine.conv_pool(x, w, b, window, pool)
+    seen = engine is cuda or not math.isnan(y.max())  # comparisons cannot find the place of a NaN
+    return (y, index) if seen else None
+
+
+@_silent
+def conv_pool_weight_grad(
+    x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
+) -> Array:
+    """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
+    engine = _both(x, g, window, groups, pool)
+    if engine is not None and index.dtype == np.uint8:
+        dw = engine.conv_pool_weight_grad(x, g, index, window, pool)
+        if engine is cuda or math.isfinite(dw.sum()):  # 0·∞ must not make a NaN
+            return dw
+    return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
+
+
+def _both(x: Array, other: Array, window: Window, groups: int, pool: Window) -> ModuleType | None:
+    """What runs a convolution of few channels and a pooling, windows side by side, as one."""
+    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
+    small = pool.size[0] * pool.size[1] <= 256 and pool.dilation == (1, 1)  # one byte of index
+    if groups > 1 or not side_by_side or not small:
+        return None
+    if cuda.usable(x, other):
+        return cuda if x.shape[1] * window.size[0] * window.size[1] <= cuda.FEW else None
+    few = _on_cpu(x, other) and _convolution(window, x.shape[1]) is cpu_columns
+    return cpu_conv_pool if few else None
 
 
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from .. import backend, ops
 from ..errors import ConfigError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, tensor
+from .linear import Conv2d
 from .module import Module, Parameter, check
 
 
@@ -157,13 +158,27 @@ class Sequential(Module):
         for i, (first, then) in enumerate(pairwise(layers)):
             if _untouched(first, ReLU) and _untouched(then, MaxPool2d):
                 layers[i : i + 2] = then, first
-        for layer in layers:
-            x = layer(x)
+        done = False  # by the convolution before it
+        for layer, then in zip_longest(layers, layers[1:]):
+            if done:
+                done = False
+                continue
+            if isinstance(layer, Conv2d) and _joins(layer, then):
+                y = layer.pooled(x, then)
+                done = y is not None
+            x = y if done else layer(x)
         return x
 
 
 def _untouched(layer: Module, kind: type) -> bool:
     return type(layer) is kind and not layer.hooks and "forward" not in vars(layer)
+
+
+def _joins(layer: Conv2d, then: Module) -> bool:
+    """Whether a convolution and its pooling may run as one: nobody looks in between."""
+    plain = type(layer).forward is Conv2d.forward and not layer.transposed
+    blind = "forward" not in vars(layer) and all(hasattr(hook, "pooled") for hook in layer.hooks)
+    return plain and blind and _untouched(then, MaxPool2d)
 
 
 class Residual(Module):

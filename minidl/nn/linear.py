@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels, ops
+from .. import graph, kernels, ops
 from ..errors import ConfigError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .init import Initializer, draw
@@ -81,8 +81,23 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(out_channels)) if bias else None
 
     def forward(self, x: ArrayLike) -> Tensor:
-        options = {name: getattr(self, name) for name in self.options}
-        return self.op(x, self.weight, self.bias, **options)
+        return self.op(x, self.weight, self.bias, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.options}
+
+    def pooled(self, x: ArrayLike, pool: Any) -> Tensor | None:
+        """pool(self(x)) of a MaxPool2d by one kernel, None where there is none.
+
+        A hook sees only what its own `pooled(module, x, output)` is given: no output of self.
+        """
+        sizes = {"size": pool.size, "stride": pool.stride, "padding": pool.padding}
+        with graph.running(self):
+            y = ops.window.conv_pool(x, self.weight, self.bias, self._options(), sizes)
+        for hook in self.hooks if y is not None else ():
+            changed = hook.pooled(self, x, y)  # type: ignore[attr-defined]
+            y = y if changed is None else changed
+        return y
 
 
 class ConvTranspose2d(Conv2d):

@@ -167,9 +167,44 @@ def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
     """
     x = _images("max_pool2d", x)
-    window = _pooling("max_pool2d", x, size, stride, padding)
+    window = _pooling("max_pool2d", x.shape[2:], size, stride, padding)
     value, index = kernels.max_pool(x.data, window)
     return record(value, (x, lambda g, y: _unpool(g, index, window)), name="max_pool2d")
+
+
+def conv_pool(
+    x: ArrayLike, w: ArrayLike, b: Any, convolution: dict[str, Any], pooling: dict[str, Any]
+) -> Tensor | None:
+    """max_pool2d(conv2d(x, w, b, **convolution), **pooling) by one kernel; None without one.
+
+    What lies between the two is never written: a pooled g reaches one pixel of each window.
+    """
+    options = dict(convolution)
+    groups = options.pop("groups", 1)
+    x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
+    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
+    pool = _pooling("max_pool2d", window.out, **pooling)
+    both = kernels.conv_pool(x.data, w.data, None if b is None else b.data, window, groups, pool)
+    if both is None:
+        return None
+    value, index = both
+    between = _Convolution(window, groups)
+
+    def by_kernel(x: Tensor, g: Tensor) -> Tensor:
+        return record(
+            kernels.conv_pool_weight_grad(x.data, g.data, index, window, groups, pool),
+            (x, lambda h, y: between.by_input(_unpool(g, index, pool), h)),
+            (g, lambda h, y: _take(between.forward(x, h), index, pool)),
+            name="conv2d",
+        )
+
+    return record(
+        value,
+        (x, lambda g, y: between.by_input(_unpool(g, index, pool), w)),
+        (w, lambda g, y: by_kernel(x, g)),
+        *(() if b is None else ((b, lambda g, y: sum(g, (0, 2, 3))),)),
+        name="conv2d",
+    )
 
 
 def _unpool(g: Tensor, index: Any, window: Window) -> Tensor:
@@ -190,7 +225,7 @@ def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
     """
     x = _images("avg_pool2d", x)
-    return _average(x, _pooling("avg_pool2d", x, size, stride, padding))
+    return _average(x, _pooling("avg_pool2d", x.shape[2:], size, stride, padding))
 
 
 def _average(x: Tensor, window: Window) -> Tensor:
@@ -203,9 +238,9 @@ def _spread(g: Tensor, window: Window) -> Tensor:
     return record(value, (g, lambda h, y: _average(h, window)))
 
 
-def _pooling(call: str, x: Tensor, size: Any, stride: Any, padding: Any) -> Window:
+def _pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:
     stride = size if stride is None else stride
-    window = kernels.window(call, x.shape[2:], size, stride, padding)
+    window = kernels.window(call, image, size, stride, padding)
     _, bottom, _, right = window.pads  # never less than top and left
     if bottom >= window.size[0] or right >= window.size[1]:
         raise ShapeError(

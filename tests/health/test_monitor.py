@@ -7,6 +7,7 @@ import pytest
 
 import minidl as md
 from minidl.health import GradientMonitor
+from minidl.health.monitor import FIELDS
 from minidl.lab import cnn
 
 
@@ -191,3 +192,23 @@ def test_of_images_every_so_many_rows_are_looked_at():
     assert row["activation"] == pytest.approx(3)
     assert row["gradient"] == pytest.approx(1)
     assert row["dead"] == 0
+
+
+def test_a_convolution_that_is_pooled_at_once_is_seen_as_if_it_were_not():
+    found = []
+    for in_one in (True, False):
+        md.manual_seed(0)
+        model = md.models.article_cnn()
+        if not in_one:
+            model[2].hooks.append(lambda module, y: None)
+        monitor = GradientMonitor(model, sample=64)
+        optimizer = md.optim.SGD(model.parameters(), 0.01)
+        images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+        for _ in range(2):
+            optimizer.zero_grad()
+            md.ops.cross_entropy(model(images), labels).backward()
+            monitor.before_update()
+            optimizer.step()
+            monitor.after_update()
+        found.append([[row[name] for name in FIELDS if name != "layer"] for row in monitor.rows])
+    np.testing.assert_allclose(*found, rtol=1e-4)

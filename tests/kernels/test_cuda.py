@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import minidl as md
 from minidl import kernels
@@ -81,6 +82,30 @@ def test_pooling(gpu, case):
     dx = kernels.max_unpool(gpu(g), index, window)
     close(dx.get(), reference.max_unpool(g, first, window))
     assert ran("max_pool") and ran("max_unpool")
+
+
+@needs_compiler
+@examples
+@given(cases(distinct=False), st.sampled_from([1, 2, (1, 2)]))
+def test_convolution_and_pooling_in_one(gpu, case, size):
+    window, x, w, b, _, _, random = case
+    try:
+        pool = kernels.window("max_pool2d", window.out, size, size)
+    except md.errors.ShapeError:
+        assume(False)
+    assume(pool.padded == pool.image)
+    if random.integers(4) == 0:
+        x[tuple(random.integers(x.shape))] = random.choice([np.nan, np.inf])
+    bias = None if b is None else gpu(b)
+    y, index = kernels.conv_pool(gpu(x), gpu(w), bias, window, 1, pool)
+    right, first = reference.max_pool(reference.conv_forward(x, w, b, window, 1), pool)
+    np.testing.assert_array_equal(y.get(), right)  # whole numbers: sums are exact
+    np.testing.assert_array_equal(index.get(), first)
+    x, g = np.nan_to_num(x, posinf=1), random.normal(size=y.shape).astype(x.dtype)
+    dw = kernels.conv_pool_weight_grad(gpu(x), gpu(g), index, window, 1, pool)
+    wide = reference.max_unpool(g, first, pool)
+    close(dw.get(), reference.conv_weight_grad(x, wide, window, 1))
+    assert ran("conv_pool") and ran("conv_pool_weight")
 
 
 @needs_compiler

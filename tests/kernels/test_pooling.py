@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.kernels
-from minidl.kernels import cpu_pool, portable, reference
+from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference
 from tests.device import Moved
 
 from .cases import cases, close
@@ -108,3 +108,52 @@ def test_no_images(path, shape):
     assert path.max_take(x, index, window).shape == y.shape
     assert path.avg_pool(x, window).shape == y.shape
     assert path.avg_unpool(y, window).shape == shape
+
+
+@pytest.fixture(params=[1, 1000, 1 << 20])
+def tile(request, monkeypatch):
+    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param)
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@given(cases(max_groups=2, distinct=False), pairs, st.booleans())
+def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, apart):
+    window, x, w, b, _, groups, random = case
+    size = tuple(map(min, size, window.out))
+    pool = kernels.window("max_pool2d", window.out, size, size if apart else 1)
+    right, first = reference.max_pool(reference.conv_forward(x, w, b, window, groups), pool)
+    both = kernels.conv_pool(x, w, b, window, groups, pool)
+    few = x.shape[1] * window.size[0] < kernels.dispatch.THIN
+    assert (both is not None) == (pool.stride == pool.size and groups == 1 and few)
+    y, index = both or (right, first)
+    np.testing.assert_array_equal(y, right)  # whole numbers: sums are exact in any order
+    np.testing.assert_array_equal(index, first)
+    assert y.dtype == x.dtype
+    g = random.integers(-2, 3, y.shape).astype(x.dtype)
+    dw = kernels.conv_pool_weight_grad(x, g, index, window, groups, pool)
+    wide = reference.max_unpool(g, first, pool)
+    close(dw, reference.conv_weight_grad(x, wide, window, groups))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_in_one_passes_nan_and_infinity_like_the_two_in_turn(bad):
+    window = kernels.window("conv2d", (6, 6), 3, 1, "same")
+    pool = kernels.window("max_pool2d", (6, 6), 2, 2)
+    random = np.random.default_rng(0)
+    x, w = random.normal(size=(2, 1, 6, 6)), random.normal(size=(3, 1, 3, 3))
+    x[1, 0, 2, 3] = bad
+    right, first = kernels.max_pool(kernels.conv_forward(x, w, None, window, 1), pool)
+    both = kernels.conv_pool(x, w, None, window, 1, pool)
+    assert (both is None) == bool(np.isnan(right).any())  # a NaN is left to the two in turn
+    if both:
+        np.testing.assert_allclose(both[0], right, atol=1e-12)
+        np.testing.assert_array_equal(both[1], first)
+    x[1, 0, 2, 3] = 0
+    y, index = kernels.conv_pool(x, w, None, window, 1, pool)
+    g = random.normal(size=y.shape)
+    g[0, 1, 2, 1] = bad
+    dw = kernels.conv_pool_weight_grad(x, g, index, window, 1, pool)
+    expected = kernels.conv_weight_grad(x, kernels.max_unpool(g, index, pool), window, 1)
+    np.testing.assert_allclose(dw, expected, atol=1e-12)

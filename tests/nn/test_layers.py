@@ -290,3 +290,73 @@ def test_residual_refuses_to_broadcast():
     for branch in (nn.Dense(3, 1), nn.Dense(3, 4)):
         with pytest.raises(ShapeError, match=r"Residual: expected .* \(2, 3\), got \(2,"):
             nn.Residual(branch)(normal(2, 3))
+
+
+def test_convolution_and_pooling_run_as_one_only_where_nobody_looks_in_between():
+    x = md.tensor(normal(2, 1, 6, 6), requires_grad=True)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    in_turn, as_one = ["conv2d", "max_pool2d", "relu"], ["conv2d", "relu"]
+    assert order_of(net, x) == as_one
+    for layer in net:
+        layer.hooks.append(lambda module, y: None)
+        assert "max_pool2d" in order_of(net, x)
+        layer.hooks.clear()
+    net[0].forward = net[0].forward
+    assert order_of(net, x) == in_turn
+
+    class Own(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    conv = {"in_channels": 1, "out_channels": 3, "kernel_size": 3, "padding": 1}
+    for first, then in (
+        (Own(**conv), nn.MaxPool2d(2)),
+        (nn.ConvTranspose2d(**conv), nn.MaxPool2d(2)),
+        (nn.Conv2d(**conv), nn.AvgPool2d(2)),
+        (nn.Conv2d(**conv), nn.MaxPool2d(2, stride=1)),
+        (nn.Conv2d(**conv), nn.MaxPool2d(2, padding=1)),
+    ):
+        assert order_of(nn.Sequential(first, then), x)[-1] in ("max_pool2d", "avg_pool2d")
+    assert order_of(nn.Sequential(nn.weight_norm(nn.Conv2d(**conv)), nn.MaxPool2d(2)), x)[-1] == (
+        "conv2d"
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias):
+    conv, pool = nn.Conv2d(2, 3, 3, stride=(1, 2), padding=1, bias=bias), nn.MaxPool2d((2, 1))
+    x, w = normal(2, 2, 4, 5), normal(3, 2, 3, 3, seed=1)
+    values = (x, w, normal(3, seed=2)) if bias else (x, w)
+
+    def f(x, w, b=None):
+        conv.weight, conv.bias = w, b
+        return nn.Sequential(conv, pool)(x)
+
+    def in_turn(x, w, b=None):
+        return ops.max_pool2d(ops.conv2d(x, w, b, stride=(1, 2), padding=1), (2, 1))
+
+    assert f(*map(md.as_tensor, values)).node is None
+    np.testing.assert_allclose(f(*values).numpy(), in_turn(*values).numpy(), rtol=1e-12)
+    gradcheck(f, *values, order=2)
+    u = normal(2, 3, 2, 3, seed=3)
+    for one, two in zip(md.vjp(f, *values)[1](u), md.vjp(in_turn, *values)[1](u), strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_hook_that_knows_pooling_is_given_the_pooled_output():
+    seen = []
+
+    class Doubling:
+        def __call__(self, module, y):
+            raise AssertionError("the convolution's own output is not made")
+
+        def pooled(self, module, x, y):
+            seen.append((module, x, y.shape))
+            return y * 2
+
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2))
+    x = normal(2, 1, 6, 6).astype(np.float32)
+    plain = net(x).numpy()
+    net[0].hooks.append(Doubling())
+    np.testing.assert_array_equal(net(x).numpy(), 2 * plain)
+    assert seen[0][0] is net[0] and seen[0][1] is x and seen[0][2] == (2, 3, 2, 2)

@@ -1,0 +1,78 @@
+"""Convolution of few channels and max-pooling in one: the image between them never exists.
+
+The columns of `cpu_columns` may stand in any order. Here they are sorted by where their place lies
+in its pooling window: first all upper left ones, then all upper right ones, and so on. Tile by
+tile, the product with w then gives one dense block for each tap of the pooling window, and the
+largest of a window is the elementwise maximum of kh·kw blocks. In the backward pass each block
+gets its share of g, and dw = g @ columnsᵀ takes the blocks as they are.
+
+Why it is fast: between the two layers lie 4 times as many numbers as behind them, and reading and
+writing them takes longer than computing them. They live in one tile, in the cache, and every
+pass over it is one long run. The bias needs no pass of its own: Σ over its pixels is Σ g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .cpu_columns import kernel_from_matrix, kernel_matrix, pixels_seen
+from .window import Window
+
+TILE = 1024 * 1024  # bytes of the convolution's output at a time
+
+
+def conv_pool(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """max_pool(conv_forward(x, w, b)) and its index, both (N, O, OH, OW)."""
+    kernel = kernel_matrix(w, b)
+    y = np.empty((len(w), *pool.out, len(x)), x.dtype)
+    index = np.empty(y.shape, np.uint8)
+    for rows, columns in _tiles(x, len(w), window, pool):
+        taps = np.matmul(kernel, columns)  # (ph·pw, O, places·N)
+        best, first = taps[0], np.zeros(taps[0].shape, np.uint8)
+        for k, seen in enumerate(taps[1:], 1):
+            gain = np.greater(seen, best).view(np.uint8)
+            gain *= k
+            np.maximum(first, gain, out=first)
+            np.maximum(best, seen, out=best)
+        y[:, rows], index[:, rows] = best.reshape(y[:, rows].shape), first.reshape(y[:, rows].shape)
+    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
+
+
+def conv_pool_weight_grad(
+    x: np.ndarray, g: np.ndarray, index: np.ndarray, window: Window, pool: Window
+) -> np.ndarray:
+    """conv_weight_grad(x, max_unpool(g, index))."""
+    n_out = g.shape[1]
+    grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
+    dw = np.zeros((n_out, x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
+    for rows, columns in _tiles(x, n_out, window, pool):
+        grad, winner = grads[:, rows].reshape(n_out, -1), winners[:, rows].reshape(n_out, -1)
+        taps = np.empty((len(columns), *grad.shape), g.dtype)
+        for k, tap in enumerate(taps):
+            np.multiply(grad, winner == k, out=tap)
+        dw += np.matmul(taps, columns.swapaxes(1, 2)).sum(0)
+    return kernel_from_matrix(dw, x.shape[1], window)
+
+
+def _tiles(
+    x: np.ndarray, n_out: int, window: Window, pool: Window
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The pooled rows of each tile and their columns (ph·pw, kh·kw·C + 1, rows·OW·N)."""
+    (ph, pw), (height, width), batch = pool.size, pool.out, len(x)
+    (kh, kw), channels = window.size, x.shape[1]
+    seen = pixels_seen(x, window)[: height * ph, ..., : width * pw, :]
+    by_tap = seen.reshape(height, ph, kh, kw, channels, width, pw, batch)
+    by_tap = by_tap.transpose(1, 6, 2, 3, 4, 0, 5, 7)  # (ph, pw, kh, kw, C, rows, OW, N)
+    count = max(TILE // max(ph * pw * n_out * width * batch * x.itemsize, 1), 1)
+    for r in range(0, height, count):
+        rows = slice(r, min(r + count, height))
+        pixels = by_tap[..., rows, :, :]
+        places = (rows.stop - rows.start) * width * batch
+        columns = np.empty((ph * pw, kh * kw * channels + 1, places), x.dtype)
+        columns[:, -1] = 1
+        columns[:, :-1].reshape(pixels.shape)[...] = pixels
+        yield rows, columns
