@@ -33,7 +33,7 @@ class GradientMonitor:
     Numerics: no norm overflows. The scales are of a sample, so that watching costs little.
     """
 
-    def __init__(self, model: Module, *, sample: int = 8) -> None:
+    def __init__(self, model: Module, *, sample: int = 4) -> None:
         self.rows: list[dict[str, Any]] = []
         self.sample = sample
         self.step = 0
@@ -97,10 +97,14 @@ class GradientMonitor:
 
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
         """After the optimizer's step: look at what it did, and write a row per layer."""
+        clipping = trainer is None or trainer.clip is not None
         for name, old in self._before.items():
             weights, seen = _weights(self.layers[name]), self._seen[name]
-            seen["update"] = _norm([w.data - v for w, v in zip(weights, old, strict=True)])
-            seen["left"] = _norm([w.grad.data for w in weights if w.grad is not None])
+            for w, v in zip(weights, old, strict=True):
+                v -= w.data
+            seen["update"] = _norm(old)
+            if clipping:
+                seen["left"] = _norm([w.grad.data for w in weights if w.grad is not None])
         self._write()
 
     def finish(self, trainer: Any = None) -> None:
@@ -114,12 +118,13 @@ class GradientMonitor:
         values = iter(read([value for seen in measured.values() for value in seen.values()]))
         for name, on_device in measured.items():
             seen = {key: next(values) for key in on_device}
-            left = seen.pop("left", None)
+            updated, left = "update" in seen, seen.pop("left", None)
             row: dict[str, Any] = dict.fromkeys(FIELDS, 0.0) | unknown | seen
             row |= {"step": self.step, "layer": name}
-            if left is not None:
+            if updated:
                 update, weight, raw = row["update"], row["weight"], row["weight_gradient"]
                 row["ratio"] = update / weight if weight else float("inf") if update else 0.0
+                left = raw if left is None else left
                 row["clipped"] = max(0.0, 1 - left / raw) if 0 < raw < float("inf") else 0.0
             self.rows.append(row)
         self._before, self._seen = {}, {}
