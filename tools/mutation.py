@@ -11,7 +11,7 @@ A mutant is the source of one module with one node of its syntax tree changed: a
 comparison, a sign, a number, a truth value, a condition, a pullback. Results are kept in
 .mutation/results.jsonl, so a run that was stopped goes on where it was; a mutant whose source has
 changed counts as new. Each runs in a forked process with the tests of its module, in the quick
-profile, until the first failure.
+profile, until the first failure; and if there is none, on the stand-in for CuPy as well.
 """
 
 import argparse
@@ -36,7 +36,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / ".mutation" / "results.jsonl"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 LIMIT = 150  # seconds of processor time; who needs more hangs, which is a failure that shows
-OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops"]
+CUDA = "tests/kernels/test_cuda.py"
+OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops", CUDA]
 GRAPH = ["tests/test_graph.py", "tests/test_functional.py", "tests/test_tensor.py", *OPS]
 # For each target the tests that must notice, those that notice soonest first.
 TARGETS = {
@@ -57,9 +58,14 @@ TARGETS = {
             *("cpu_conv_pool", "batch_norm"),
         )
     },
-    **{f"minidl/optim/{name}.py": ["tests/optim"] for name in ("optimizers", "schedules", "clip")},
+    **{
+        f"minidl/optim/{name}.py": ["tests/optim", CUDA]
+        for name in ("optimizers", "schedules", "clip")
+    },
     "minidl/nn/init.py": ["tests/nn"],
 }
+TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_layers.py")
+SLOW = ("torch", CUDA)  # to start
 
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -187,18 +193,26 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, self.name, "exec"), module.__dict__)
 
 
-class _NamesakesFirst:
-    """A pytest plugin: the tests whose names hold the function's name come first."""
+class _SoonestFirst:
+    """A pytest plugin: first the tests named after the function, last those slow to start."""
 
     def __init__(self, function):
         self.name = function.strip("_").lower()
 
     def pytest_collection_modifyitems(self, items):
-        items.sort(key=lambda item: self.name not in item.nodeid.lower())
+        items.sort(key=lambda item: self._place(item.nodeid))
+
+    def _place(self, test):
+        return any(slow in test for slow in SLOW), self.name not in test.lower()
 
 
 def verdict(path, source, function=""):
     """ "killed", "timeout" or "survived"."""
+    on_cpu = _verdict(path, source, function, "cpu", "quick")
+    return on_cpu if on_cpu != "survived" else _verdict(path, source, function, "standin", "device")
+
+
+def _verdict(path, source, function, device, profile):
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -207,6 +221,7 @@ def verdict(path, source, function=""):
         os.dup2(void, 1)
         os.dup2(void, 2)
         sys.meta_path.insert(0, _Planted(path, source))
+        os.environ["HYPOTHESIS_PROFILE"] = profile
         code = 1
         try:
             import pytest
@@ -214,8 +229,8 @@ def verdict(path, source, function=""):
             tests = [t for t in dict.fromkeys(TARGETS[path]) if (ROOT / t).exists()]
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is loaded
-            options += ["-k", "not torch and not test_cuda"]  # slow to start
-            code = int(pytest.main([*options, *tests], plugins=[_NamesakesFirst(function)]))
+            options += ["--device", device]
+            code = int(pytest.main([*options, *tests], plugins=[_SoonestFirst(function)]))
         finally:
             sys.stdout.flush()
             os._exit(code)
@@ -298,7 +313,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at a time")
     options = parser.parse_args()
     os.chdir(ROOT)
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "quick"}
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     RESULTS.parent.mkdir(exist_ok=True)
     found = known()
     if not options.report:

@@ -20,6 +20,11 @@ def test_same_keeps_the_size_divided_by_the_stride(image, size, stride, dilation
     assert 0 <= right - left <= 1
 
 
+def test_valid_is_no_padding():
+    assert window("conv2d", (5, 6), 3, 2, "valid").pads == (0, 0, 0, 0)
+    assert window("conv2d", (5, 6), 3, 2, (1, 2)).pads == (1, 1, 2, 2)
+
+
 def test_same_uses_no_more_zeros_than_needed():
     assert window("conv2d", (5, 6), 3, 2, "same").pads == (1, 1, 0, 1)
     assert window("conv2d", (4, 4), 1, 3, "same").pads == (0, 0, 0, 0)

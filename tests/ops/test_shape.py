@@ -114,6 +114,7 @@ def test_astype_carries_the_gradient_back_in_the_inputs_dtype():
         (lambda: ops.pad(X, [1, 1]), ShapeError, r"pad: expected 3 widths >= 0 .*\[1, 1\]"),
         (lambda: ops.pad(X, -1), ShapeError, "pad: expected 3 widths >= 0"),
         (lambda: ops.pad(X, [(1, -1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
+        (lambda: ops.pad(X, [(-1, 1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
         (lambda: ops.pad(X, [(1, 1, 1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
         (lambda: ops.flip(X, 3), ShapeError, "flip: axis 3"),
         (lambda: ops.roll(X, 1, 3), ShapeError, "roll: axis 3"),

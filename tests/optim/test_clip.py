@@ -45,6 +45,15 @@ def test_norm(dtype):
     assert all(p.grad.data is a and a.dtype == dtype for p, a in zip(ps, arrays, strict=True))
 
 
+def test_a_norm_that_is_known_is_not_measured_again():
+    ps = params()
+    ps[1].grad = None
+    before = [p.grad.numpy().copy() for p in ps if p.grad is not None]
+    assert optim.clip_grad_norm(ps, 2.0, norm=8.0) == 8.0
+    for p, g in zip([p for p in ps if p.grad is not None], before, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), g / 4, rtol=1e-6)
+
+
 def test_small_gradients_stay_bit_for_bit():
     for clip in (optim.clip_grad_value, optim.clip_grad_norm, optim.clip_grad_adaptive):
         ps = params()
