@@ -20,7 +20,7 @@ test: .venv/installed
 # The tests whose bodies run on every device. `make test` runs them on the CPU, and few examples of
 # them on a stand-in for CuPy that needs no GPU.
 ON_DEVICES := tests/ops tests/kernels tests/nn tests/optim tests/train tests/test_functional.py \
-	tests/test_graph.py tests/test_models.py tests/test_tensor.py
+	tests/test_graph.py tests/test_graph_observers.py tests/test_models.py tests/test_tensor.py
 
 # The same tests on the GPU, with its kernels and with array code alone.
 test-gpu: .venv/installed

@@ -1,87 +1,14 @@
 """Optimizers against the formulas in plain NumPy, and against PyTorch."""
 
-import copy
-
 import numpy as np
 import pytest
 
 import minidl as md
 from minidl import nn, optim
-from minidl.errors import CheckpointError, ConfigError, GradientError
+from minidl.errors import ConfigError, GradientError
 from minidl.nn import Parameter
-from tests.device import fetch
 
-SHAPES = ((3, 4), (5,), (), (2, 3, 2, 2))
-STEPS = 50
-
-
-def sgd(theta, gs, lr=0.1, momentum=0.0, nesterov=False, weight_decay=0.0):
-    v = np.zeros_like(theta)
-    for g in gs:
-        g = g + weight_decay * theta
-        v = momentum * v + g
-        theta = theta - lr * (g + momentum * v if nesterov else v)
-    return theta
-
-
-def rmsprop(theta, gs, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0):
-    s = np.zeros_like(theta)
-    for g in gs:
-        g = g + weight_decay * theta
-        s = alpha * s + (1 - alpha) * g**2
-        theta = theta - lr * g / (np.sqrt(s) + eps)
-    return theta
-
-
-def adam(theta, gs, lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, apart=False):
-    m = v = np.zeros_like(theta)
-    for t, g in enumerate(gs, 1):
-        if apart:
-            theta = theta - lr * weight_decay * theta
-        else:
-            g = g + weight_decay * theta
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g**2
-        mean, square = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
-        theta = theta - lr * mean / (np.sqrt(square) + eps)
-    return theta
-
-
-def adamw(theta, gs, weight_decay=0.01, **options):
-    return adam(theta, gs, weight_decay=weight_decay, apart=True, **options)
-
-
-CASES = [
-    ("SGD", sgd, {"lr": 0.1}),
-    ("SGD", sgd, {"lr": 0.1, "weight_decay": 0.3}),
-    ("SGD", sgd, {"lr": 0.05, "momentum": 0.9}),
-    ("SGD", sgd, {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1}),
-    ("SGD", sgd, {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
-    ("SGD", sgd, {"lr": 0.05, "momentum": 0.7, "nesterov": True, "weight_decay": 0.2}),
-    ("RMSProp", rmsprop, {}),
-    ("RMSProp", rmsprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
-    ("Adam", adam, {}),
-    ("Adam", adam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
-    ("AdamW", adamw, {}),
-    ("AdamW", adamw, {"lr": 0.02, "betas": (0.5, 0.9), "weight_decay": 0.3}),
-]
-cases = pytest.mark.parametrize(
-    ("name", "formula", "options"), CASES, ids=[f"{n} {o}" for n, _, o in CASES]
-)
-kinds = pytest.mark.parametrize("name", ["SGD", "RMSProp", "Adam", "AdamW"])
-
-
-def draw(dtype=np.float64, order="C"):
-    rng = np.random.default_rng(0)
-    thetas = [rng.normal(size=s) for s in SHAPES]
-    gradients = [[rng.normal(size=s) for s in SHAPES] for _ in range(STEPS)]
-    params = [Parameter(np.array(t, order=order), dtype=dtype) for t in thetas]
-    return params, thetas, gradients
-
-
-def put(params, gradients):
-    for p, g in zip(params, gradients, strict=True):
-        p.grad = md.tensor(g, dtype=p.dtype)
+from .formulas import cases, draw, kinds, put
 
 
 @cases
@@ -271,81 +198,3 @@ def test_a_gradient_of_another_shape_is_refused(name):
     ):
         getattr(optim, name)([p], 0.1).step()
     assert p.numpy().tolist() == [1, 2]
-
-
-@cases
-def test_a_run_goes_on_from_its_state(name, formula, options):
-    params, _, gradients = draw(np.float32)
-    optimizer = getattr(optim, name)(params, **options)
-    for gs in gradients[:5]:
-        put(params, gs)
-        optimizer.step()
-    optimizer.lr = 0.07
-    state = optimizer.state_dict()
-    twins = [Parameter(p) for p in params]
-    other = getattr(optim, name)(twins, **options)
-    put(twins, gradients[9])
-    other.step()
-    for p, q in zip(params, twins, strict=True):
-        q.data[...] = p.data
-    other.load_state_dict({n: fetch(a) for n, a in state.items()})
-    assert other.lr == 0.07
-    for gs in gradients[5:10]:
-        for ps, o in ((params, optimizer), (twins, other)):
-            put(ps, gs)
-            o.step()
-    for p, q in zip(params, twins, strict=True):
-        assert np.array_equal(p.numpy(), q.numpy())
-    assert state["0.step"] == 5
-    assert state.keys() == optimizer.state_dict().keys()
-
-
-def test_a_loaded_state_is_a_copy_in_the_order_of_the_weights():
-    p = Parameter(np.asfortranarray(np.ones((2, 3))))
-    optimizer = optim.SGD([p], 0.1, momentum=0.9)
-    velocity = np.arange(6.0).reshape(2, 3)
-    optimizer.load_state_dict({"lr": 0.2, "0.step": 4, "0.velocity": velocity})
-    velocity[:] = 0
-    kept = optimizer.state["0.velocity"]
-    assert kept.tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert kept.flags.f_contiguous and kept.dtype == np.float32
-    optimizer.load_state_dict({"lr": 0.3})
-    assert optimizer.state_dict() == {"lr": 0.3}
-
-
-def test_every_fault_of_a_state_is_named():
-    params = [Parameter(np.zeros((2, 3))), Parameter([1.0])]
-    optimizer = optim.Adam(params, 0.1)
-    put(params, [np.ones((2, 3)), [1.0]])
-    optimizer.step()
-    before = fetch(optimizer.state_dict())
-    state = optimizer.state_dict()
-    state["0.mean"] = np.zeros((3, 2))
-    state["7.mean"] = np.zeros(1)
-    state["1.velocity"] = np.zeros(1)
-    del state["1.square"], state["lr"]
-    with pytest.raises(CheckpointError, match=r"Adam\.load_state_dict") as error:
-        optimizer.load_state_dict(state)
-    for part in (
-        "0.mean: expected (2, 3), found (3, 2)",
-        "7.mean: expected nothing, found (1,)",
-        "1.velocity: expected nothing, found (1,)",
-        "1.square: expected (1,), found nothing",
-        "lr: expected (), found nothing",
-    ):
-        assert part in str(error.value)
-    after = fetch(optimizer.state_dict())
-    assert all(np.array_equal(before[n], after[n]) for n in before | after)
-
-
-def test_a_deep_copy_of_model_and_optimizer_stays_together():
-    net = nn.Dense(2, 1)
-    optimizer = optim.SGD(net.parameters(), 0.1, momentum=0.9)
-    net(np.ones((1, 2), np.float32)).sum().backward()
-    optimizer.step()
-    twin, other = copy.deepcopy((net, optimizer))
-    assert all(p is q for p, q in zip(twin.parameters(), other.params, strict=True))
-    before = net.weight.numpy().copy()
-    other.step()
-    assert np.array_equal(net.weight.numpy(), before)
-    assert not np.array_equal(twin.weight.numpy(), before)

@@ -1,0 +1,160 @@
+"""Sequential: a list of layers, and what it runs in another order or as one."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import nn, ops
+from minidl.errors import ConfigError
+from minidl.testing import gradcheck
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_sequential_is_a_list_of_layers():
+    a, b, c = nn.Dense(2, 3), nn.Tanh(), nn.Dense(3, 1)
+    net = nn.Sequential(a, b, c)
+    assert net.layers == [a, b, c] and list(net) == [a, b, c] and len(net) == 3
+    assert net[0] is a and net[-1] is c and list(net[1:]) == [b, c]
+    assert isinstance(net[1:], nn.Sequential)
+    x = normal(4, 2)
+    assert np.array_equal(net(x).numpy(), c(b(a(x))).numpy())
+    assert [n for n, _ in net.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    x = md.tensor(x)
+    assert nn.Sequential()(x) is x
+    nested = nn.Sequential(nn.Sequential(a), b)
+    assert [n for n, _ in nested.named_parameters()] == ["0.0.weight", "0.0.bias"]
+    for wrong in ([a, b], np.tanh, nn.Tanh):
+        with pytest.raises(ConfigError, match=r"Sequential: expected layers, got .* at position 1"):
+            nn.Sequential(a, wrong)
+
+
+def kinky(shape, seed):
+    """Images with ties, zeros of both signs, windows without a positive value, NaN and inf."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-3, 3, shape).astype(np.float32)
+    x[0, 0, :4, :4] = -np.abs(x[0, 0, :4, :4])
+    x[x == 0] = rng.choice(np.array([0.0, -0.0], np.float32), (x == 0).sum())
+    x[1, 0, 0, :3] = np.nan, np.inf, -np.inf
+    return x
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(2, 2, 0), (3, 1, 1), (3, 2, 0), (2, 3, 1)]
+)
+def test_pooling_before_relu_is_the_same(size, stride, padding):
+    shape = (3, 2, 7, 8)
+    for seed in range(20):
+        x = md.tensor(kinky(shape, seed), requires_grad=True)
+        y = nn.Sequential(nn.ReLU(), nn.MaxPool2d(size, stride, padding))(x)
+        x2 = md.tensor(x, requires_grad=True)
+        y2 = ops.max_pool2d(ops.relu(x2), size, stride=stride, padding=padding)
+        assert np.array_equal(y.numpy(), y2.numpy(), equal_nan=True)
+        g = normal(*y.shape, seed=seed).astype(np.float32)
+        y.backward(g)
+        y2.backward(g)
+        assert np.array_equal(x.grad.numpy(), x2.grad.numpy())
+
+
+def order_of(net, x):
+    order = []
+
+    def visit(y):
+        if y.node is not None:
+            for parent, _ in y.node.inputs:
+                visit(parent)
+            order.append(y.node.name)
+
+    visit(net(x))
+    return order
+
+
+def test_relu_is_taken_after_pooling_only_where_nobody_looks():
+    x = md.tensor(normal(1, 1, 4, 4), requires_grad=True)
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+    assert order_of(net, x) == ["max_pool2d", "relu"]
+    net[0].hooks.append(lambda module, y: None)
+    assert order_of(net, x) == ["relu", "max_pool2d"]
+    net[0].hooks.clear()
+    net[1].hooks.append(lambda module, y: None)
+    assert order_of(net, x) == ["relu", "max_pool2d"]
+    net[1].hooks.clear()
+    net[0].forward = ops.relu
+    assert order_of(net, x) == ["relu", "max_pool2d"]
+    for others in ((nn.ReLU(), nn.AvgPool2d(2)), (nn.Tanh(), nn.MaxPool2d(2))):
+        assert order_of(nn.Sequential(*others), x)[-1] in ("avg_pool2d", "max_pool2d")
+    twice = nn.Sequential(nn.ReLU(), nn.ReLU(), nn.MaxPool2d(2))
+    assert order_of(twice, x) == ["relu", "max_pool2d", "relu"]
+    assert [type(m) for m in net.layers] == [nn.ReLU, nn.MaxPool2d]
+
+
+def test_convolution_and_pooling_run_as_one_only_where_nobody_looks_in_between():
+    x = md.tensor(normal(2, 1, 6, 6), requires_grad=True)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    in_turn, as_one = ["conv2d", "max_pool2d", "relu"], ["conv2d", "relu"]
+    assert order_of(net, x) == as_one
+    for layer in net:
+        layer.hooks.append(lambda module, y: None)
+        assert "max_pool2d" in order_of(net, x)
+        layer.hooks.clear()
+    net[0].forward = net[0].forward
+    assert order_of(net, x) == in_turn
+
+    class Own(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    conv = {"in_channels": 1, "out_channels": 3, "kernel_size": 3, "padding": 1}
+    for first, then in (
+        (Own(**conv), nn.MaxPool2d(2)),
+        (nn.ConvTranspose2d(**conv), nn.MaxPool2d(2)),
+        (nn.Conv2d(**conv), nn.AvgPool2d(2)),
+        (nn.Conv2d(**conv), nn.MaxPool2d(2, stride=1)),
+        (nn.Conv2d(**conv), nn.MaxPool2d(2, padding=1)),
+    ):
+        assert order_of(nn.Sequential(first, then), x)[-1] in ("max_pool2d", "avg_pool2d")
+    assert order_of(nn.Sequential(nn.weight_norm(nn.Conv2d(**conv)), nn.MaxPool2d(2)), x)[-1] == (
+        "conv2d"
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias):
+    conv, pool = nn.Conv2d(2, 3, 3, stride=(1, 2), padding=1, bias=bias), nn.MaxPool2d((2, 1))
+    x, w = normal(2, 2, 4, 5), normal(3, 2, 3, 3, seed=1)
+    values = (x, w, normal(3, seed=2)) if bias else (x, w)
+
+    def f(x, w, b=None):
+        conv.weight, conv.bias = w, b
+        return nn.Sequential(conv, pool)(x)
+
+    def in_turn(x, w, b=None):
+        return ops.max_pool2d(ops.conv2d(x, w, b, stride=(1, 2), padding=1), (2, 1))
+
+    assert f(*map(md.as_tensor, values)).node is None
+    np.testing.assert_allclose(f(*values).numpy(), in_turn(*values).numpy(), rtol=1e-12)
+    gradcheck(f, *values, order=2)
+    u = normal(2, 3, 2, 3, seed=3)
+    for one, two in zip(md.vjp(f, *values)[1](u), md.vjp(in_turn, *values)[1](u), strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_hook_that_knows_pooling_is_given_the_pooled_output():
+    seen = []
+
+    class Doubling:
+        def __call__(self, module, y):
+            raise AssertionError("the convolution's own output is not made")
+
+        def pooled(self, module, x, y):
+            seen.append((module, x, y.shape))
+            return y * 2
+
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2))
+    x = normal(2, 1, 6, 6).astype(np.float32)
+    plain = net(x).numpy()
+    net[0].hooks.append(Doubling())
+    np.testing.assert_array_equal(net(x).numpy(), 2 * plain)
+    assert seen[0][0] is net[0] and seen[0][1] is x and seen[0][2] == (2, 3, 2, 2)
