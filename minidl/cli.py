@@ -133,7 +133,7 @@ def train_command(
     last, speed = result.history.last, len(result.history) / max(result.seconds, 1e-9)
     rows = [
         ("test accuracy", f"{result.test['accuracy']:.2%}"),
-        ("test loss", f"{result.test['loss']:.4f}"),
+        ("test loss", f"{result.test['loss']:z.4f}"),
         ("training accuracy", f"{last['train_accuracy']:.2%} (mean of the last epoch)"),
         ("time", f"{result.seconds:.1f} s"),
         ("steps", f"{len(result.history):,} ({speed:,.0f} a second)"),
@@ -155,7 +155,7 @@ def evaluate_command(run: str) -> None:
     """Measure the model of RUN, a run's folder, on the test part of its data."""
     opened = Run.open(run)
     results = opened.evaluate()
-    rows = [(f"test {name}", f"{value:.4f}") for name, value in results.items()]
+    rows = [(f"test {name}", f"{value:z.4f}") for name, value in results.items()]
     click.echo(table([("run", run), ("data", opened.config.data), *rows]))
 
 

@@ -46,7 +46,7 @@ def transpose(x: ArrayLike, *axes: Any) -> Tensor:
         order = order[::-1]
     if len(order) != x.ndim:
         raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
-    back = tuple(int(i) for i in np.argsort(order))
+    back = tuple(sorted(range(x.ndim), key=order.__getitem__))
     return record(x.data.transpose(order), (x, lambda g, y: transpose(g, back)))
 
 

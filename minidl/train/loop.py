@@ -261,7 +261,7 @@ class Loop:
         columns = [list(self.history.step_names), list(self.history.epoch_names)]
         now = self._identity() | {"columns of the history": columns}
         then = identity | {"columns of the history": state["columns"]}
-        differ = [f"  {k}: was {then[k]}, is {now[k]}" for k in now if now[k] != then[k]]
+        differ = [f"  {k}: was {then.get(k)}, is {now[k]}" for k in now if now[k] != then.get(k)]
         if differ:
             raise CheckpointError(
                 f"resume: the run in {str(self.out)!r} was started in another way:\n"
