@@ -92,6 +92,6 @@ def _tiles(x: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarray]]:
 
 def _row_tiles(lines: int, window: Window, batch: int, itemsize: int) -> Iterator[slice]:
     """The output rows, as many at a time as TILE holds."""
-    count = max(TILE // max(lines * window.out[1] * batch * itemsize, 1), 1)
+    count = max(TILE // (lines * window.out[1] * batch * itemsize), 1)
     for r in range(0, window.out[0], count):
         yield slice(r, min(r + count, window.out[0]))

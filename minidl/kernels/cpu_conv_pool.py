@@ -67,7 +67,7 @@ def _tiles(
     seen = pixels_seen(x, window)[: height * ph, ..., : width * pw, :]
     by_tap = seen.reshape(height, ph, kh, kw, channels, width, pw, batch)
     by_tap = by_tap.transpose(1, 6, 2, 3, 4, 0, 5, 7)  # (ph, pw, kh, kw, C, rows, OW, N)
-    count = max(TILE // max(ph * pw * n_out * width * batch * x.itemsize, 1), 1)
+    count = max(TILE // (ph * pw * n_out * width * batch * x.itemsize), 1)
     for r in range(0, height, count):
         rows = slice(r, min(r + count, height))
         pixels = by_tap[..., rows, :, :]

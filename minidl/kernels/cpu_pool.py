@@ -105,8 +105,8 @@ def _padded_like(g: np.ndarray, window: Window) -> np.ndarray:
 def _tiles(window: Window, x: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """Output rows and channels that together fill about TILE bytes."""
     (oh, ow), channels = window.out, x.shape[1]
-    lines = max(TILE // max(ow * len(x) * x.itemsize, 1), 1)  # pairs of an output row and a channel
-    some, rows = min(lines, channels), max(lines // max(channels, 1), 1)
+    lines = max(TILE // (ow * len(x) * x.itemsize), 1)  # pairs of an output row and a channel
+    some, rows = min(lines, channels), max(lines // channels, 1)
     for r in range(0, oh, rows):
         for c in range(0, channels, some):
             yield slice(r, min(r + rows, oh)), slice(c, min(c + some, channels))

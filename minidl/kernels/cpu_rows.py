@@ -83,8 +83,6 @@ def _shifted(rows: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarr
         start, stop = _meets(window, j)
         first = start * window.stride[1] + j * window.dilation[1] - window.pads[2]
         place = slice(first, first + (stop - start - 1) * window.stride[1] + 1, window.stride[1])
-        if stop <= start:
-            place = slice(0, 0)
         if window.stride[1] == 1:
             flat = rows.reshape(height * channels, -1)
             yield place, flat[:, place.start * batch : place.stop * batch]

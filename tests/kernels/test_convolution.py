@@ -63,10 +63,11 @@ def test_each_cpu_path_agrees_with_the_loops(path, case):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", ["same", 0, 2])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_windows_that_overlap_and_leave_pixels_over(path, stride, padding, dilation):
+@pytest.mark.parametrize("size", [(3, 3), (2, 4)])
+def test_windows_that_overlap_and_leave_pixels_over(path, stride, padding, dilation, size):
     random = np.random.default_rng(0)
-    x, w = random.normal(size=(2, 2, 8, 7)), random.normal(size=(3, 2, 3, 3))
-    window = kernels.window("conv2d", (8, 7), 3, stride, padding, dilation)
+    x, w = random.normal(size=(2, 2, 8, 7)), random.normal(size=(3, 2, *size))
+    window = kernels.window("conv2d", (8, 7), size, stride, padding, dilation)
     g = random.normal(size=(2, 3, *window.out))
     agrees(path, Case(window, x, w, np.arange(3.0), g, 1, random))
 

@@ -1,0 +1,58 @@
+"""Tiles hold as much as TILE allows, and never nothing."""
+
+import numpy as np
+import pytest
+
+from minidl import kernels
+from minidl.kernels import batch_norm, cpu_columns, cpu_conv_pool, cpu_pool
+
+pytestmark = pytest.mark.host
+
+
+def test_rows_of_columns(monkeypatch):
+    window = kernels.window("conv2d", (7, 5), 3, 1, "same")
+    row = 9 * 5 * 2 * 4  # bytes: lines, columns, images, float32
+    for tile, rows in ((row - 1, 1), (row, 1), (2 * row - 1, 1), (2 * row, 2), (99 * row, 7)):
+        monkeypatch.setattr(cpu_columns, "TILE", tile)
+        found = list(cpu_columns._row_tiles(9, window, 2, 4))
+        assert found == [slice(r, min(r + rows, 7)) for r in range(0, 7, rows)]
+
+
+def test_rows_and_channels_of_a_pooling(monkeypatch):
+    window = kernels.window("max_pool2d", (8, 6), 2, 2)
+    x = np.zeros((2, 5, 8, 6), np.float32)
+    line = 3 * 2 * 4  # bytes of one output row of one channel
+    for tile, rows, channels in (
+        *((line - 1, 1, 1), (3 * line, 1, 3), (5 * line, 1, 5), (9 * line, 1, 5)),
+        *((10 * line, 2, 5), (11 * line, 2, 5), (99 * line, 4, 5)),
+    ):
+        monkeypatch.setattr(cpu_pool, "TILE", tile)
+        assert list(cpu_pool._tiles(window, x)) == [
+            (slice(r, min(r + rows, 4)), slice(c, min(c + channels, 5)))
+            for r in range(0, 4, rows)
+            for c in range(0, 5, channels)
+        ]
+
+
+def test_pooled_rows_of_a_convolution(monkeypatch):
+    window = kernels.window("conv2d", (8, 6), 3, 1, "same")
+    pool = kernels.window("max_pool2d", window.out, 2, 2)
+    x = np.zeros((2, 1, 8, 6), np.float32)
+    row = 4 * 7 * 3 * 2 * 4  # bytes: taps, output channels, pooled columns, images, float32
+    for tile, rows in (
+        (1, 1),
+        (row, 1),
+        (2 * row - 1, 1),
+        (2 * row, 2),
+        (3 * row, 3),
+        (9 * row, 4),
+    ):
+        monkeypatch.setattr(cpu_conv_pool, "TILE", tile)
+        found = [(r, c.shape) for r, c in cpu_conv_pool._tiles(x, 7, window, pool)]
+        expected = [slice(r, min(r + rows, 4)) for r in range(0, 4, rows)]
+        assert found == [(r, (4, 10, (r.stop - r.start) * 6)) for r in expected]
+
+
+def test_the_tiles_fit_into_a_cache_of_the_second_level():
+    for module in (cpu_columns, cpu_pool, cpu_conv_pool, batch_norm):
+        assert 64 * 1024 <= module.TILE <= 512 * 1024
