@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import minidl.kernels
 from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference
-from tests.device import Moved
+from tests import device
 
 from .cases import cases, close
 
-kernels, portable = Moved(minidl.kernels), Moved(portable)
+kernels, portable = device.Moved(minidl.kernels), device.Moved(portable)
 
 
 @pytest.fixture(params=["dispatched", "portable", "small tiles"])
@@ -126,7 +126,8 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
     right, first = reference.max_pool(reference.conv_forward(x, w, b, window, groups), pool)
     both = kernels.conv_pool(x, w, b, window, groups, pool)
     few = x.shape[1] * window.size[0] < kernels.dispatch.THIN
-    assert (both is not None) == (pool.stride == pool.size and groups == 1 and few)
+    if device.NAME == "cpu":
+        assert (both is not None) == (pool.stride == pool.size and groups == 1 and few)
     y, index = both or (right, first)
     np.testing.assert_array_equal(y, right)  # whole numbers: sums are exact in any order
     np.testing.assert_array_equal(index, first)
@@ -137,6 +138,7 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
     close(dw, reference.conv_weight_grad(x, wide, window, groups))
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_in_one_passes_nan_and_infinity_like_the_two_in_turn(bad):
     window = kernels.window("conv2d", (6, 6), 3, 1, "same")

@@ -90,6 +90,7 @@ def test_relu_is_taken_after_pooling_only_where_nobody_looks():
     assert [type(m) for m in net.layers] == [nn.ReLU, nn.MaxPool2d]
 
 
+@pytest.mark.host
 def test_convolution_and_pooling_run_as_one_only_where_nobody_looks_in_between():
     x = md.tensor(normal(2, 1, 6, 6), requires_grad=True)
     net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
@@ -141,6 +142,7 @@ def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias):
         np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.host
 def test_a_hook_that_knows_pooling_is_given_the_pooled_output():
     seen = []
 
