@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DIVERGES = 0.9  # a wide ReLU network
 DYING_WIDTH = 14.0  # units at which the bound is twice that
 DIVERGES_ALIVE = 1.2  # a network whose units cannot die
+DIVERGES_BOUNDED = 1.6  # one whose signal is bounded
+LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 6.5, 1.9  # of a tanh MLP, in multiples of the loss
 ADAPTIVE_REACH, ADAPTIVE_REACH_BOUNDED = 0.7, 0.05
 CHANGE_AMBER = 0.3
 CALM = 0.3  # of the bound
@@ -32,9 +34,13 @@ def reach(m: "Measurements") -> float:
     """
     if not m.adaptive:
         return (1 - m.momentum) ** -0.5
-    kinds = {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
-    bounded = m.normalised or (kinds and kinds <= {nn.Tanh, nn.Sigmoid})
+    bounded = m.normalised or _activations(m) <= {nn.Tanh, nn.Sigmoid}
     return ADAPTIVE_REACH_BOUNDED if bounded else ADAPTIVE_REACH
+
+
+def _activations(m: "Measurements") -> set[type]:
+    kinds = {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
+    return kinds or {type(None)}
 
 
 def total_change(m: "Measurements", ratios: dict[str, float] | None = None) -> float:
@@ -67,8 +73,12 @@ def calmed_down(m: "Measurements") -> bool:
 
 
 def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:
+    return total_change(m, ratios) * reach(m) * _growth_to_come(logit_scale)
+
+
+def _growth_to_come(logit_scale: float) -> float:
     small = min(max(logit_scale, 1e-6), 1.0) if isfinite(logit_scale) else 1.0
-    return total_change(m, ratios) * reach(m) / small ** (2 / 3)
+    return small ** (-2 / 3)
 
 
 def largest_change(m: "Measurements") -> float:
@@ -77,7 +87,14 @@ def largest_change(m: "Measurements") -> float:
     A narrow ReLU layer dies before it diverges: a large step leaves none of its few units above
     0, and a dead network is stuck. Nothing dies where a residual branch leads past, or where the
     activation has a slope below 0.
+    In a tanh MLP only the logits can run away, and the bound is what would make them.
     """
+    kinds = _activations(m)
+    if kinds == {nn.Tanh} and not m.normalised and not m.residual:
+        if not any(isinstance(p.layer, nn.Conv2d) for p in m.passages):
+            run, bound = logits_run(m), LOGITS_RUN_ADAPTIVE if m.adaptive else LOGITS_RUN
+            return expected_change(m) * bound / run if run else DIVERGES_BOUNDED
+        return DIVERGES_BOUNDED
     layers = itertools.pairwise(
         p for p in m.passages if p.weighted or isinstance(p.layer, ACTIVATIONS)
     )
@@ -85,3 +102,16 @@ def largest_change(m: "Measurements") -> float:
     if not widths or m.residual:
         return DIVERGES_ALIVE
     return DIVERGES * (1 + (DYING_WIDTH / min(widths)) ** 2)
+
+
+def logits_run(m: "Measurements") -> float:
+    """How far an update at full reach moves a logit, in multiples of the loss.
+
+    The last layer's gradient is an error of about 1 times its input h, so a step at the rate α adds
+    α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam, RMSProp). h grows as the
+    logits will, up to tanh's 1.
+    """
+    last = [p for p in m.passages if p.weighted][-1]
+    h = min(last.in_scale * _growth_to_come(m.logit_scale), 1.0)
+    moved = (m.rate or 0.0) * last.in_shape[-1] * (h if m.adaptive else h * h * reach(m))
+    return moved / max(m.loss, m.chance)

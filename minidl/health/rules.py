@@ -121,10 +121,10 @@ def _not_finite(m: "Measurements") -> list[Finding]:
 
 
 def _rate(m: "Measurements", change: float) -> list[Finding]:
-    if m.rate is None or not change > CHANGE_AMBER:
+    largest = largest_change(m)
+    if m.rate is None or not change > min(largest, CHANGE_AMBER):
         return []
     worst = max(m.ratios, key=lambda name: m.ratios[name])
-    largest = largest_change(m)
     red = change > largest and not calmed_down(m)
     return [
         Finding(

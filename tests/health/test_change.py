@@ -104,7 +104,7 @@ def test_small_logits_will_grow_and_the_updates_with_them():
     [
         (lambda: mlp(14), 1.8),
         (lambda: mlp(7), 4.5),
-        (lambda: mlp(7, md.nn.Tanh), 1.2),
+        (lambda: mlp(7, md.nn.Sigmoid), 1.2),
         (lambda: mlp(7, md.nn.LeakyReLU), 1.2),
         (lambda: (md.nn.Dense(784, 10),), 1.2),
         (lambda: (*mlp(14)[:2], md.nn.Residual(md.nn.Dense(14, 14)), md.nn.Dense(14, 10)), 1.2),
@@ -116,6 +116,42 @@ def test_small_logits_will_grow_and_the_updates_with_them():
 )
 def test_what_a_network_bears(layers, bound):
     assert numbers(layers())["largest_change"] == pytest.approx(bound)
+
+
+def test_a_network_of_tanh_and_convolutions_bears_more():
+    md.manual_seed(0)
+    layers = md.nn.Conv2d(1, 4, 3), md.nn.Tanh(), md.nn.Flatten(), md.nn.Dense(4 * 26**2, 10)
+    model, batch = md.nn.Sequential(*layers), cnn.first_batch(cnn.HEALTHY, 0)
+    report = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01))
+    assert report.numbers["largest_change"] == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize(
+    ("make", "moved", "bound"),
+    [
+        (lambda p: md.optim.SGD(p, 0.2), lambda h: 0.2 * 32 * h**2, 6.5),
+        (lambda p: md.optim.SGD(p, 0.2, momentum=0.75), lambda h: 0.2 * 32 * h**2 * 2, 6.5),
+        (lambda p: md.optim.Adam(p, 0.2), lambda h: 0.2 * 32 * h, 1.9),
+    ],
+)
+@pytest.mark.parametrize("logits", [4.0, 0.125])
+def test_in_a_tanh_mlp_the_logits_run_away(make, moved, bound, logits):
+    """Of its bound, the change is as large a part as the logits' way in losses is of theirs."""
+    layers = mlp(32, md.nn.Tanh)
+    found = numbers(layers, make, logits=logits)
+    images, _ = cnn.first_batch(cnn.HEALTHY, 0)
+    h = np.sqrt((md.nn.Sequential(md.nn.Flatten(), *layers[:2])(images).numpy() ** 2).mean())
+    h = min(h * (4 if logits < 1 else 1), 1.0)  # small logits grow, and what they are made of
+    part = moved(h) / max(found["loss"], found["chance"]) / bound
+    assert found["expected_change"] / found["largest_change"] == pytest.approx(part, rel=1e-3)
+
+
+def test_an_update_that_looks_small_is_found_too_large_for_a_tanh_mlp():
+    md.manual_seed(0)
+    model = md.models.mlp(784, [256, 256], 10, "xavier_normal", activation=md.nn.Tanh)
+    report = doctor(model, cnn.first_batch(cnn.HEALTHY, 0), md.optim.Adam(model.parameters(), 0.1))
+    assert report.numbers["expected_change"] < 0.3
+    assert report.verdict == "will diverge" and report.regime == "rate too high"
 
 
 def test_trial_steps_that_calm_down_clear_the_network():
