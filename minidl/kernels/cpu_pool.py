@@ -42,7 +42,7 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             np.maximum(best, seen, out=best)
         y[some, places] = best.transpose(1, 0, 2, 3)
         index[places, some] = first
-    if y.size and math.isnan(y.max()):
+    if math.isnan(y.max()):
         return portable.max_pool(x, window)
     return y.transpose(3, 0, 1, 2), as_images(index)
 

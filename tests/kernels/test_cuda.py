@@ -109,6 +109,19 @@ def test_convolution_and_pooling_in_one(gpu, case, size):
 
 
 @needs_compiler
+@pytest.mark.parametrize(("few", "joins"), [(11, False), (12, True)])
+def test_few_taps_are_summed_directly(gpu, monkeypatch, few, joins):
+    monkeypatch.setattr(cuda, "FEW", few)
+    window = kernels.window("conv2d", (4, 5), (2, 3))
+    pool = kernels.window("max_pool2d", window.out, 1, 1)
+    x, w = gpu(np.ones((1, 2, 4, 5))), gpu(np.ones((1, 2, 2, 3)))
+    standin.counter.clear()
+    assert (kernels.conv_pool(x, w, None, window, 1, pool) is not None) == joins
+    assert kernels.conv_forward(x, w, None, window, 1).get().tolist() == [[[[12.0] * 3] * 3]]
+    assert ran("conv_pool") == ran("conv") == joins
+
+
+@needs_compiler
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [1, 8, 21])
 def test_cross_entropy(gpu, dtype, n):
@@ -120,6 +133,10 @@ def test_cross_entropy(gpu, dtype, n):
     expected.backward()
     close(loss.get(), expected.numpy())
     close(grad.get(), leaf.grad.numpy())
+    there = md.Tensor(gpu(x))
+    there.requires_grad = True
+    (md.ops.cross_entropy(there, md.Tensor(gpu(labels))) * 3.0).backward()
+    close(there.grad.numpy(), 3 * leaf.grad.numpy())
     assert ran("cross_entropy")
     labels[-1] = 5
     assert np.isnan(kernels.cross_entropy(gpu(x), gpu(labels))[0].get())

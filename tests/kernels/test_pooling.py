@@ -139,6 +139,23 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
 
 
 @pytest.mark.host
+def test_in_one_wants_windows_of_at_most_256_neighbours():
+    x, w = np.zeros((1, 1, 34, 34), np.float32), np.zeros((1, 1, 1, 1), np.float32)
+    window = kernels.window("conv2d", (34, 34), 1)
+    for size, dilation, joins in (
+        *((2, 1, True), (16, 1, True)),
+        *((17, 1, False), (2, 2, False)),
+    ):
+        pool = kernels.window("max_pool2d", (34, 34), size, size, 0, dilation)
+        both = kernels.conv_pool(x, w, None, window, 1, pool)
+        assert (both is not None) == joins
+        index = np.zeros((1, 1, *pool.out), np.uint8)
+        g = np.ones((1, 1, *pool.out), np.float32)
+        dw = kernels.conv_pool_weight_grad(x + 2, g, index, window, 1, pool)
+        assert dw.item() == 2 * g.size
+
+
+@pytest.mark.host
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_in_one_passes_nan_and_infinity_like_the_two_in_turn(bad):
     window = kernels.window("conv2d", (6, 6), 3, 1, "same")
