@@ -66,6 +66,7 @@ TARGETS = {
     "minidl/nn/init.py": ["tests/nn"],
 }
 TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_layers.py")
+TARGETS["minidl/ops/window.py"].insert(1, "tests/nn/test_sequential.py")
 SLOW = [f"tests/{name}/test_torch.py" for name in ("ops", "nn")] + [CUDA]  # to start
 
 
