@@ -59,7 +59,7 @@ for device in ("cpu", "cuda"):
         def after_update(self, trainer, step): self.waits = len(standin.counter.waited)
     md.manual_seed(0)
     model = md.models.article_cnn(size=8, classes=3)
-    monitor, count = md.health.GradientMonitor(model), Count()
+    monitor, count = md.health.GradientMonitor(model, sample=64), Count()
     trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.01), clip=0.1,
                          monitors=[monitor, count], device=device, seed=0)
     trainer.fit(data, epochs=1, batch_size=8, progress=False)
