@@ -71,6 +71,14 @@ def test_passes_add_up_and_leave_the_first_gradient_alone():
     assert x.grad.item() == 72.0
 
 
+def test_a_graph_serves_one_pass_unless_it_is_kept():
+    y = (leaf(2.0) ** 2.0).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(GradientError, match=r"freed by an earlier backward pass"):
+        y.backward()
+
+
 def test_gradients_lie_only_on_leaves():
     x, constant = leaf(3.0), md.tensor([1.0])
     middle = x * 2.0

@@ -180,7 +180,7 @@ def conv_pool(
     What lies between the two is never written: a pooled g reaches one pixel of each window.
     """
     options = dict(convolution)
-    groups = options.pop("groups", 1)
+    groups = options.pop("groups")
     x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
     window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
     pool = _pooling("max_pool2d", window.out, **pooling)

@@ -139,14 +139,25 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
 
 
 @pytest.mark.host
+def test_in_one_the_bias_is_added_once(tile):
+    window, pool = kernels.window("conv2d", (4, 4), 1), kernels.window("max_pool2d", (4, 4), 2, 2)
+    x, w, b = np.ones((1, 1, 4, 4)), np.full((2, 1, 1, 1), 3.0), np.array([5.0, -7.0])
+    y, _ = kernels.conv_pool(x, w, b, window, 1, pool)
+    assert y.tolist() == [[[[8.0, 8.0]] * 2, [[-4.0, -4.0]] * 2]]
+    y, _ = kernels.conv_pool(x, w, None, window, 1, pool)
+    assert y.tolist() == [[[[3.0, 3.0]] * 2] * 2]
+
+
+@pytest.mark.host
 def test_in_one_wants_windows_of_at_most_256_neighbours():
     x, w = np.zeros((1, 1, 34, 34), np.float32), np.zeros((1, 1, 1, 1), np.float32)
     window = kernels.window("conv2d", (34, 34), 1)
     for size, dilation, joins in (
         *((2, 1, True), (16, 1, True)),
-        *((17, 1, False), (2, 2, False)),
+        *((17, 1, False), (2, 2, False), ((1, 17), 1, True), ((17, 1), 1, True)),
     ):
         pool = kernels.window("max_pool2d", (34, 34), size, size, 0, dilation)
+        assert pool.stride == pool.size
         both = kernels.conv_pool(x, w, None, window, 1, pool)
         assert (both is not None) == joins
         index = np.zeros((1, 1, *pool.out), np.uint8)

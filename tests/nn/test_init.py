@@ -90,6 +90,7 @@ def test_distributions_with_parameters():
     assert -2 <= u.min() < -1.99 and 0.99 < u.max() <= 1
     assert u.mean() == pytest.approx(-0.5, abs=0.02)
     u = init.uniform((100, 100))
+    assert u.min() < 0.01 and 0.99 < u.max() < 1
     assert u.min() >= 0 and u.max() <= 1
     assert (init.constant((2, 3), 0.5) == 0.5).all()
     assert (init.constant((2, 3)) == 0).all() and (init.zeros((2, 3)) == 0).all()

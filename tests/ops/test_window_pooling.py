@@ -100,3 +100,16 @@ def test_the_third_derivative_along_a_line(pool):
     slope = (pool(x + 1e-6 * v, 2).numpy() - pool(x - 1e-6 * v, 2).numpy()) / 2e-6
     expected = (24 * pool(x, 2).numpy() * slope**3).sum()
     assert third.item() == pytest.approx(expected, rel=1e-7)
+
+
+def test_the_third_derivative_of_max_pooling_stays_with_the_maxima():
+    x = np.random.default_rng(0).permutation(16.0 + np.arange(16)).reshape(1, 1, 4, 4)
+    u, v = np.random.default_rng(1).normal(size=(2, 1, 1, 4, 4))
+
+    def f(x):
+        return (ops.max_pool2d(x, 2) ** 4.0).sum()
+
+    found = md.grad(lambda x: (md.hvp(f, x, v) * u).sum())(x).numpy()
+    blocks = x.reshape(1, 1, 2, 2, 2, 2)
+    chosen = (blocks == blocks.max((3, 5), keepdims=True)).reshape(x.shape)
+    np.testing.assert_allclose(found, np.where(chosen, 24 * x * u * v, 0), rtol=1e-10)
