@@ -139,6 +139,17 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
 
 
 @pytest.mark.host
+@pytest.mark.parametrize(("width", "joins"), [(256, True), (257, False)])
+def test_in_one_takes_an_index_of_one_byte(width, joins):
+    window = kernels.window("conv2d", (1, width), 1)
+    pool = kernels.window("max_pool2d", (1, width), (1, width))
+    x = np.arange(width, dtype=np.float32).reshape(1, 1, 1, width)
+    both = kernels.conv_pool(x, np.ones((1, 1, 1, 1), np.float32), None, window, 1, pool)
+    assert (both is not None) == joins
+    assert both is None or (both[0].item(), both[1].item()) == (255, 255)
+
+
+@pytest.mark.host
 def test_in_one_the_bias_is_added_once(tile):
     window, pool = kernels.window("conv2d", (4, 4), 1), kernels.window("max_pool2d", (4, 4), 2, 2)
     x, w, b = np.ones((1, 1, 4, 4)), np.full((2, 1, 1, 1), 3.0), np.array([5.0, -7.0])

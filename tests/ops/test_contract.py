@@ -38,6 +38,15 @@ def test_the_gradient_of_a_transposed_weight_lies_in_memory_as_the_weight_does()
     np.testing.assert_array_equal(w.grad.numpy(), np.tile(x.sum(0), (4, 1)))
 
 
+def test_a_vector_is_a_row_on_the_left_and_a_column_on_the_right():
+    rows, columns = np.random.default_rng(0).normal(size=(2, 3)), np.ones((4, 3, 2))
+    v = np.array([1.0, 2.0, 3.0])
+    for a, b in ((v, columns), (rows, v), (columns.swapaxes(1, 2), v), (v, v)):
+        y = md.as_tensor(a) @ md.as_tensor(b)
+        assert y.shape == (a @ b).shape
+        np.testing.assert_allclose(y.numpy(), a @ b)
+
+
 def test_operators_are_the_operations():
     a, b = md.tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
     assert (a @ b).numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]
