@@ -142,7 +142,7 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
 @pytest.mark.parametrize(("width", "joins"), [(256, True), (257, False)])
 def test_in_one_takes_an_index_of_one_byte(width, joins):
     window = kernels.window("conv2d", (1, width), 1)
-    pool = kernels.window("max_pool2d", (1, width), (1, width))
+    pool = kernels.window("max_pool2d", (1, width), (1, width), (1, width))
     x = np.arange(width, dtype=np.float32).reshape(1, 1, 1, width)
     both = kernels.conv_pool(x, np.ones((1, 1, 1, 1), np.float32), None, window, 1, pool)
     assert (both is not None) == joins
