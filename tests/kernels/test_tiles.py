@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import batch_norm, cpu_columns, cpu_conv_pool, cpu_pool
+from minidl.kernels import batch_norm, cpu_columns, cpu_conv_pool, cpu_pool, reference
 
 pytestmark = pytest.mark.host
 
@@ -16,6 +16,21 @@ def test_rows_of_columns(monkeypatch):
         monkeypatch.setattr(cpu_columns, "TILE", tile)
         found = list(cpu_columns._row_tiles(9, window, 2, 4))
         assert found == [slice(r, min(r + rows, 7)) for r in range(0, 7, rows)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+def test_a_last_tile_that_is_smaller(monkeypatch, rows):
+    window = kernels.window("conv2d", (7, 5), 3, 1, "same")
+    random = np.random.default_rng(0)
+    x, w, g = (random.integers(-2, 3, s).astype(float) for s in ((2, 1, 7, 5), (3, 1, 3, 3), 70))
+    g = np.stack([g.reshape(2, 7, 5)] * 3, 1)
+    monkeypatch.setattr(cpu_columns, "TILE", rows * 9 * 5 * 2 * 8)
+    y = cpu_columns.conv_forward(x, w, None, window)
+    np.testing.assert_array_equal(y, reference.conv_forward(x, w, None, window, 1))
+    dw = cpu_columns.conv_weight_grad(x, g, window)
+    np.testing.assert_array_equal(dw, reference.conv_weight_grad(x, g, window, 1))
+    dx = cpu_columns.conv_input_grad(g, w, window)
+    np.testing.assert_array_equal(dx, reference.conv_input_grad(g, w, window, 1))
 
 
 def test_rows_and_channels_of_a_pooling(monkeypatch):

@@ -25,6 +25,10 @@ def test_valid_is_no_padding():
     assert window("conv2d", (5, 6), 3, 2, (1, 2)).pads == (1, 1, 2, 2)
 
 
+def test_an_image_without_rows_may_be_padded():
+    assert window("max_pool2d", (0, 4), 2, 1, 1).out == (1, 5)
+
+
 def test_same_uses_no_more_zeros_than_needed():
     assert window("conv2d", (5, 6), 3, 2, "same").pads == (1, 1, 0, 1)
     assert window("conv2d", (4, 4), 1, 3, "same").pads == (0, 0, 0, 0)

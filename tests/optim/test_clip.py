@@ -45,6 +45,12 @@ def test_norm(dtype):
     assert all(p.grad.data is a and a.dtype == dtype for p, a in zip(ps, arrays, strict=True))
 
 
+def test_norms_far_below_any_float32():
+    p = Parameter(np.ones(4), np.float64)
+    p.grad = md.tensor(np.full(4, 3e-200), dtype="float64")
+    assert optim.clip_grad_norm([p], 1.0) == pytest.approx(6e-200)
+
+
 def test_a_norm_that_is_known_is_not_measured_again():
     ps = params()
     ps[1].grad = None
