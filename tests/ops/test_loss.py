@@ -116,3 +116,9 @@ def test_labels_of_one_byte_and_more_classes_than_it_holds():
     labels = np.array([0, 255], np.uint8)
     right = ops.cross_entropy(x, labels.astype(np.int64)).item()
     assert ops.cross_entropy(x, labels).item() == right
+
+
+def test_huber_is_a_parabola_up_to_delta_and_delta_belongs_to_it():
+    slope = md.grad(md.grad(lambda x: md.ops.huber_loss(x, np.zeros(()), 2.0)))
+    for x, curvature in ((1.9, 1.0), (2.0, 1.0), (-2.0, 1.0), (2.1, 0.0)):
+        assert slope(np.array(x)).item() == curvature
