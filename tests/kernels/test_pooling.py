@@ -151,8 +151,9 @@ def test_in_one_takes_an_index_of_one_byte(width, joins):
 
 @pytest.mark.host
 def test_in_one_the_bias_is_added_once(tile):
-    window, pool = kernels.window("conv2d", (4, 4), 1), kernels.window("max_pool2d", (4, 4), 2, 2)
-    x, w, b = np.ones((1, 1, 4, 4)), np.full((2, 1, 1, 1), 3.0), np.array([5.0, -7.0])
+    window = kernels.window("conv2d", (6, 4), (3, 1))
+    pool = kernels.window("max_pool2d", (4, 4), 2, 2)
+    x, w, b = np.ones((1, 1, 6, 4)), np.full((2, 1, 3, 1), 1.0), np.array([5.0, -7.0])
     y, _ = kernels.conv_pool(x, w, b, window, 1, pool)
     assert y.tolist() == [[[[8.0, 8.0]] * 2, [[-4.0, -4.0]] * 2]]
     y, _ = kernels.conv_pool(x, w, None, window, 1, pool)

@@ -113,3 +113,5 @@ def test_the_third_derivative_of_max_pooling_stays_with_the_maxima():
     blocks = x.reshape(1, 1, 2, 2, 2, 2)
     chosen = (blocks == blocks.max((3, 5), keepdims=True)).reshape(x.shape)
     np.testing.assert_allclose(found, np.where(chosen, 24 * x * u * v, 0), rtol=1e-10)
+    found = md.grad(lambda v: (md.hvp(f, x, v) * u).sum())(v).numpy()
+    np.testing.assert_allclose(found, np.where(chosen, 12 * x**2 * u, 0), rtol=1e-10)
