@@ -173,7 +173,7 @@ def report(found):
         "a source file; it is killed when a test fails (or hangs). It is equivalent where no test",
         "could tell it from the original: `tools/equivalent_mutants.toml` says why.",
         "",
-        "| file | mutants | tried | killed | equivalent | survived |",
+        "| file | mutants | judged | killed | equivalent | survived |",
         "|---|---|---|---|---|---|",
     ]
     total, left, named = Counter(), [], set()
@@ -182,26 +182,26 @@ def report(found):
         for mutant in mutants(path):
             place = (path, mutant.function, mutant.new)
             named.add(place)
-            row = found.get(mutant.key)
+            row, reason = found.get(mutant.key), equal.get(place)
             count["mutants"] += 1
-            count["tried"] += row is not None
-            if row and row["verdict"] == "survived":
-                count["equivalent" if place in equal else "survived"] += 1
-                left.append(f"- {mutant.name}" + (f": {equal[place]}" if place in equal else ""))
-        count["killed"] = count["tried"] - count["equivalent"] - count["survived"]
+            count["judged"] += bool(row or reason)
+            if row["verdict"] == "survived" if row else reason:
+                count["equivalent" if reason else "survived"] += 1
+                left.append(f"- {mutant.name}" + (f": {reason}" if reason else ""))
+        count["killed"] = count["judged"] - count["equivalent"] - count["survived"]
         total += count
         lines.append(_row(f"`{path}`", count))
     if unknown := set(equal) - named:
         sys.exit(f"{EQUIVALENT.name} names mutants that do not exist: {sorted(unknown)}")
     lines.append(_row("**all**", total))
-    share = total["killed"] / max(total["tried"], 1)
-    lines += ["", f"Killed as it comes: {share:.1%} of those tried.", "", "## What survived", ""]
+    share = total["killed"] / max(total["judged"], 1)
+    lines += ["", f"Killed as it comes: {share:.1%} of those judged.", "", "## What survived", ""]
     (ROOT / "docs" / "mutation.md").write_text("\n".join([*lines, *left]) + "\n", encoding="utf-8")
     return share
 
 
 def _row(name, count):
-    columns = ("mutants", "tried", "killed", "equivalent", "survived")
+    columns = ("mutants", "judged", "killed", "equivalent", "survived")
     return f"| {name} | " + " | ".join(str(count[k]) for k in columns) + " |"
 
 
