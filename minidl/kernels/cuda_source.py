@@ -181,10 +181,11 @@ extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* 
     for (Int r = threadIdx.x; r < rows; r += blockDim.x) {
         const T* x = logits + r * classes;
         T* d = grad + r * classes;
-        T largest = x[0], sum = 0;
+        T largest = x[0], sum = 0, others = 0;
         for (Int k = 1; k < classes; ++k) if (x[k] > largest || x[k] != x[k]) largest = x[k];
         for (Int k = 0; k < classes; ++k) sum += d[k] = exp(x[k] - largest);
-        for (Int k = 0; k < classes; ++k) d[k] = (d[k] / sum - (T)(k == labels[r])) / rows;
+        for (Int k = 0; k < classes; ++k) if (k != labels[r]) others += d[k];
+        for (Int k = 0; k < classes; ++k) d[k] = (k == labels[r] ? -others : d[k]) / sum / rows;
         bool known = labels[r] >= 0 && labels[r] < classes;
         own += known ? log(sum) - (x[labels[r]] - largest) : infinity() - infinity();
     }

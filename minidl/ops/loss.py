@@ -11,14 +11,15 @@ from .activation import softplus
 from .elementwise import abs, where
 from .inputs import floating, same_device, same_shape
 from .normalize import softmax
-from .reduce import mean
+from .reduce import mean, sum
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     """L = -1/N Σ ln softmax(logits)[label]; dL/dlogits = (softmax - onehot)/N.
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
-    Numerics: through log-softmax, finite for any finite logits.
+    Numerics: through log-softmax, finite for any finite logits. At the label the gradient is taken
+    as -Σ of the other classes' softmax, which keeps its digits where the label's own is near 1.
     Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
     would wait for the device, L is NaN instead).
     """
@@ -50,7 +51,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
             return Tensor(fused[1]) * g
         onehot = xp.zeros_like(logits.data)
         onehot[xp.arange(n), known(targets.data)] = 1
-        return (softmax(logits) - Tensor(onehot)) * (g * (1 / n))
+        others = softmax(logits) * Tensor(1 - onehot)
+        return (others - Tensor(onehot) * sum(others, 1, keepdims=True)) * (g * (1 / n))
 
     fused = kernels.cross_entropy(logits.data, targets.data)
     if fused is not None:

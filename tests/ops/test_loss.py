@@ -122,3 +122,14 @@ def test_huber_is_a_parabola_up_to_delta_and_delta_belongs_to_it():
     slope = md.grad(md.grad(lambda x: md.ops.huber_loss(x, np.zeros(()), 2.0)))
     for x, curvature in ((1.9, 1.0), (2.0, 1.0), (-2.0, 1.0), (2.1, 0.0)):
         assert slope(np.array(x)).item() == curvature
+
+
+def test_the_gradient_of_a_sure_network_keeps_its_digits():
+    logits = np.array([[12.0, 1.0, -2.0], [-3.0, 0.5, 14.0]])
+    labels = np.array([0, 2])
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    p[[0, 1], labels] = [-(p[0, 1] + p[0, 2]), -(p[1, 0] + p[1, 1])]
+    x = md.tensor(logits, requires_grad=True)
+    ops.cross_entropy(x, labels).backward()
+    assert x.grad.dtype == np.float32
+    np.testing.assert_allclose(x.grad.numpy(), p / 2, rtol=1e-5)
