@@ -4,7 +4,8 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -67,6 +68,8 @@ def to_device(array: Array, device: str) -> Array:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     if device == device_of(array):
         return array
+    if _capturing:
+        raise DeviceError("to_device: a CUDA graph cannot record a copy to or from the host")
     return cupy().asarray(array) if device == "cuda" else array.get()
 
 
@@ -77,10 +80,43 @@ def to_host(array: Array) -> np.ndarray:
 
 def read(values: Sequence[Any]) -> list[float]:
     """Scalars as Python floats: from a GPU in one transfer, for which the host waits once."""
-    if all(isinstance(value, float) or is_host(value) for value in values):
-        return [float(value) for value in values]
-    xp = cupy()
-    return xp.stack([xp.asarray(value, dtype=np.float64) for value in values]).get().tolist()
+    return to_host(gather(values)).tolist()
+
+
+def gather(values: Sequence[Any]) -> Array:
+    """Scalars side by side in one float64 array, on the GPU if one of them is there."""
+    there = [value for value in values if not (isinstance(value, float) or is_host(value))]
+    if not there:
+        return np.array([float(value) for value in values])
+    return array_module(there[0]).stack([number(value, there[0], np.float64) for value in values])
+
+
+def number(value: Any, like: Array, dtype: Any) -> Array:
+    """A number, or an array of one, as an array of shape () where `like` is."""
+    if not is_host(value) and hasattr(value, "dtype"):
+        return value.astype(dtype, copy=False)
+    xp = array_module(like)
+    # On a GPU a launch writes it: nothing is copied from the host.
+    return xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)
+
+
+_capturing = False
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """Context in which a CUDA graph is recorded, or work is done in the way that one can be."""
+    global _capturing
+    _capturing = True
+    try:
+        yield
+    finally:
+        _capturing = False
+
+
+def is_capturing() -> bool:
+    """Whether a CUDA graph is being recorded."""
+    return _capturing
 
 
 def erf(x: Array) -> Array:

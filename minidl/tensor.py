@@ -191,7 +191,7 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
     if like is not None and isinstance(x, bool | int | float):
         whole = like.dtype.kind in "iub" and isinstance(x, int)
         dtype = like.dtype if like.dtype.kind in "fc" else None if whole else FLOAT
-        return Tensor(like._module.asarray(x, dtype=dtype))
+        return Tensor(backend.number(x, like.data, dtype))
     if not hasattr(x, "dtype"):
         x = _from_python("as_tensor", x)
         x = x.astype(FLOAT) if x.dtype.kind == "f" else x

@@ -4,9 +4,11 @@ HYPOTHESIS_PROFILE=quick|everyday|fresh|thorough: few examples while developing;
 for every pull request; a hundred new ones each time; thousands of new ones for a release.
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -46,3 +48,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("host"):
                 item.add_marker(pytest.mark.skip(reason=HOST))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in for CuPy, with kernels that the CPU runs in small blocks; puts arrays there."""
+    from minidl.kernels import cuda
+    from tests import standin
+
+    for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
+        monkeypatch.setitem(sys.modules, name, None)
+    standin.install()
+    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
+    monkeypatch.setattr(cuda, "THREADS", 8)
+    monkeypatch.setattr(cuda, "TEAM", 2)
+    monkeypatch.setattr(cuda, "_module", _compiled)
+    cuda._kernel.cache_clear()
+    return standin.module.asarray
+
+
+@functools.cache
+def _compiled(dtype: str) -> Any:
+    from minidl.kernels import cuda
+    from tests import standin
+
+    return standin.RawModule(code=cuda.SOURCE, options=cuda._options(dtype))

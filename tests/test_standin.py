@@ -1,10 +1,15 @@
 """The stand-in for CuPy catches each of the traps that it is there for."""
 
+import inspect
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 from tests.standin import counter
 from tests.standin import module as cp
+from tests.standin.array import VERSIONS
+from tests.standin.graph import Graph
 
 HOST = np.ones(3)
 
@@ -112,6 +117,56 @@ def test_launches_are_counted_and_views_are_none(x):
     assert counter.waited == []
     cp.concatenate([x, y])
     assert len(counter.launched) == 9
+
+
+def test_graphs_have_the_names_and_arguments_of_every_cupy():
+    for names in VERSIONS.values():
+        for path, arguments in names["graphs"].items():
+            kind, _, method = path.partition(".")
+            f = getattr(cp.cuda, kind) if kind != "Graph" else Graph
+            f = getattr(f, method) if method else f
+            assert [a for a in inspect.signature(f).parameters if a != "self"] == arguments
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_only_a_current_stream_that_does_not_block_captures(blocking):
+    stream = cp.cuda.Stream(non_blocking=not blocking)
+    with pytest.raises(RuntimeError, match="non-blocking"), stream if blocking else nullcontext():
+        stream.begin_capture()
+
+
+BREAKING = {
+    "waiting": (lambda x: x.sum().item(), RuntimeError),
+    "reading": (lambda x: x.get(), RuntimeError),
+    "copying": (lambda x: cp.asarray(HOST), RuntimeError),
+    "writing": (lambda x: x.set(HOST), RuntimeError),
+    "cuBLAS": (lambda x: x @ x, NotImplementedError),
+}
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_what_breaks_a_capture(name, x):
+    breaking, error = BREAKING[name]
+    with cp.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        with pytest.raises(error, match="captur"):
+            breaking(x)
+        with pytest.raises(RuntimeError, match="Invalidated"):
+            stream.end_capture()
+
+
+def test_a_capture_computes_nothing_until_it_is_launched(x):
+    with cp.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        y = x + 1.0
+        x *= 2.0
+        z = x.reshape(3, 1)[1:].sum(0)
+        graph = stream.end_capture()
+    assert np.isnan([*y.get(), *z.get()]).all() and x.get().tolist() == [1, 2, 3]
+    for _ in range(2):
+        graph.launch()
+    assert (y.get().tolist(), x.get().tolist()) == ([3, 5, 7], [4, 8, 12])
+    assert z.get().tolist() == [20]
 
 
 def test_the_generator_lacks_what_cupys_lacks():

@@ -51,6 +51,16 @@ def main(path: Path) -> None:
         "ufuncs": sorted(n for n in dir(cupy) if isinstance(getattr(cupy, n), cupy.ufunc)),
         "array": names(cupy.ndarray, np.ndarray),
         "generator": names(cupy.random.Generator, np.random.Generator),
+        "graphs": {
+            name: [a for a in arguments(f) if a != "self"]
+            for name, f in {
+                "Stream.begin_capture": cupy.cuda.Stream.begin_capture,
+                "Stream.end_capture": cupy.cuda.Stream.end_capture,
+                "Graph.launch": cupy.cuda.Graph.launch,
+                "MemoryPool.malloc": cupy.cuda.MemoryPool.malloc,
+                "using_allocator": cupy.cuda.using_allocator,
+            }.items()
+        },
         "special": sorted(n for n in dir(cupy.ndarray) if re.fullmatch(r"__\w+__", n)),
     }
     versions = sorted(known.items())

@@ -1,6 +1,8 @@
 """Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
 from . import batch_norm
+from .cuda import product
+from .cuda_graph import Graph
 from .dispatch import (
     avg_pool,
     avg_unpool,
@@ -20,6 +22,7 @@ from .dispatch import (
 from .window import Window, pair, window
 
 __all__ = [
+    "Graph",
     "Window",
     "avg_pool",
     "avg_unpool",
@@ -36,6 +39,7 @@ __all__ = [
     "max_take",
     "max_unpool",
     "pair",
+    "product",
     "update",
     "window",
 ]

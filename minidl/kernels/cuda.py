@@ -19,16 +19,24 @@ The arrays are contiguous (N, C, H, W). GEOMETRY is the window (see `window.py`)
 from __future__ import annotations
 
 import functools
+import math
 import os
 import warnings
 from typing import Any
 
-from ..backend import Array, array_module, cupy, is_host
+import numpy as np
+
+from ..backend import Array, array_module, cupy, is_capturing, is_host
 from .cuda_source import SOURCE
 from .window import Window
 
 THREADS = 256  # in a block; a multiple of the warp's 32
+TEAM = 16  # a block that multiplies has TEAM·TEAM threads, and makes (4·TEAM)² elements
 FEW = 64  # taps·channels up to which a direct sum beats building columns for cuBLAS
+
+
+def _options(dtype: str) -> tuple[str, ...]:
+    return f"-DREAL={dtype}", f"-DTEAM={TEAM}", "-std=c++14"
 
 
 @functools.cache
@@ -37,7 +45,7 @@ def _module(dtype: str) -> Any:
     if os.environ.get("MINIDL_CUDA_KERNELS", "1") == "0":
         return None
     try:
-        module = cupy().RawModule(code=SOURCE, options=(f"-DREAL={dtype}", "-std=c++14"))
+        module = cupy().RawModule(code=SOURCE, options=_options(dtype))
         module.get_function("im2col")
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -90,10 +98,33 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
         )
         return y
     kernel = w.reshape(groups, n_out // groups, taps)
-    y = xp.matmul(kernel, im2col(x, window, groups)).reshape(n, n_out, *window.out)
+    y = product(kernel, im2col(x, window, groups)).reshape(n, n_out, *window.out)
     if b is not None:
         y += b.reshape(-1, 1, 1)
     return y
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a @ b in one launch, (..., m, k) @ (..., k, n), where a graph cannot record cuBLAS's."""
+    xp = array_module(a)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    c = xp.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    outer, inner = math.prod(batch[:-1]), math.prod(batch[-1:])
+    # Where a matrix is repeated, its stride is 0.
+    a, b = (xp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+    a, b = (x.reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
+    strides = [step // x.itemsize for x in (a, b) for step in x.strides]
+    (m, n), side = c.shape[-2:], 4 * TEAM
+    blocks = outer * inner * -(-m // side) * -(-n // side)
+    _kernel(_c_name(a), "matmul")(
+        (blocks,), (TEAM * TEAM,), (a, b, c, m, n, a.shape[-1], inner, *strides)
+    )
+    return c
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b by cuBLAS, in a CUDA graph by `matmul`."""
+    return matmul(a, b) if is_capturing() and usable(a, b) else array_module(a).matmul(a, b)
 
 
 def im2col(x: Array, window: Window, groups: int) -> Array:
@@ -110,7 +141,7 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
     """Wᵀ·g gives the gradient of every column; each pixel then gathers those it is in."""
     xp, n, channels = array_module(g), len(g), w.shape[1] * groups
     kernel = w.reshape(groups, len(w) // groups, -1)
-    columns = xp.matmul(kernel.swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
+    columns = product(kernel.swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
     dx = xp.empty((n, channels, *window.image), g.dtype)
     _launch("col2im", g, dx.size, _dense(columns), dx, dx.size, *_geometry(window))
     return dx
@@ -127,7 +158,7 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
         return dw
     columns = im2col(x, window, groups)
     grads = g.reshape(n, groups, n_out // groups, -1)
-    return xp.matmul(grads, columns.swapaxes(2, 3)).sum(0).reshape(dw.shape)
+    return product(grads, columns.swapaxes(2, 3)).sum(0).reshape(dw.shape)
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """The source of the CUDA kernels; `cuda.py` says what each is for and how it is launched.
 
-REAL is float or double, by the compiler's option. Indices are 64 bits wide: a large batch of images
-passes 2³¹ elements easily.
+REAL is float or double, TEAM the side of a block that multiplies, by the compiler's options.
+Indices are 64 bits wide: a large batch of images passes 2³¹ elements easily.
 """
 
 GEOMETRY = (
@@ -191,6 +191,47 @@ extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* 
     }
     add_up(share, own);
     if (threadIdx.x == 0) *loss = share[0] / rows;
+}
+
+// c = a·b: a block of TEAM×TEAM threads makes a tile of SIDE×SIDE elements of one product of the
+// batch (INNER of them side by side in an outer batch), each thread 4×4 of them, TEAM apart. SLICE
+// columns of a and rows of b at a time come into shared memory, read once for all of the tile. The
+// strides say where the neighbours lie: a transposed or repeated matrix needs no copy.
+#define SIDE (4 * TEAM)
+#define SLICE 16
+extern "C" __global__ void matmul(const T* a, const T* b, T* c, Int M, Int N, Int K, Int INNER,
+                                  Int A_OUT, Int A_IN, Int A_M, Int A_K,
+                                  Int B_OUT, Int B_IN, Int B_K, Int B_N) {
+    __shared__ T left[SLICE][SIDE], right[SLICE][SIDE];
+    Int across = (N + SIDE - 1) / SIDE, tiles = (M + SIDE - 1) / SIDE * across;
+    Int product = blockIdx.x / tiles, tile = blockIdx.x % tiles;
+    Int top = tile / across * SIDE, first = tile % across * SIDE;
+    a += product / INNER * A_OUT + product % INNER * A_IN;
+    b += product / INNER * B_OUT + product % INNER * B_IN;
+    int i = threadIdx.x / TEAM, j = threadIdx.x % TEAM;
+    T sum[4][4] = {};
+    for (Int start = 0; start < K; start += SLICE) {
+        for (int e = threadIdx.x; e < SIDE * SLICE; e += TEAM * TEAM) {
+            // Neighbouring threads read along the axis that is dense in memory.
+            int k = A_K == 1 ? e % SLICE : e / SIDE, m = A_K == 1 ? e / SLICE : e % SIDE;
+            bool inside = top + m < M && start + k < K;
+            left[k][m] = inside ? a[(top + m) * A_M + (start + k) * A_K] : (T)0;
+            k = B_K == 1 ? e % SLICE : e / SIDE, m = B_K == 1 ? e / SLICE : e % SIDE;
+            inside = first + m < N && start + k < K;
+            right[k][m] = inside ? b[(start + k) * B_K + (first + m) * B_N] : (T)0;
+        }
+        __syncthreads();
+        for (int k = 0; k < SLICE; ++k)
+            for (int r = 0; r < 4; ++r)
+                for (int s = 0; s < 4; ++s)
+                    sum[r][s] += left[k][i + r * TEAM] * right[k][j + s * TEAM];
+        __syncthreads();
+    }
+    for (int r = 0; r < 4; ++r)
+        for (int s = 0; s < 4; ++s) {
+            Int row = top + i + r * TEAM, column = first + j + s * TEAM;
+            if (row < M && column < N) c[(product * M + row) * N + column] = sum[r][s];
+        }
 }
 
 // All parameters as one flat buffer: row p of the table holds the flat index at which parameter

@@ -62,7 +62,8 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         kept = backend.generator().random(x.shape, dtype=np.float32) >= self.p
-        return x * Tensor(x._module.asarray(kept.astype(x.dtype)) * (1 / (1 - self.p)))
+        mask = kept.astype(x.dtype) * (1 / (1 - self.p))
+        return x * Tensor(backend.to_device(mask, x.device))
 
 
 class BatchNorm2d(Module):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .. import kernels
 from ..errors import ShapeError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
@@ -42,7 +43,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
         return matmul(swapaxes(a, -1, -2), g)
 
     try:
-        value = a._module.matmul(a.data, b.data)
+        value = kernels.product(a.data, b.data)
     except ValueError:
         raise ShapeError(
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"

@@ -2,25 +2,26 @@
 
 import hashlib
 import math
-import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import backend
+from ..backend import Array
 from ..data import DataLoader, Dataset
 from ..errors import CheckpointError, GradientError
 from ..tensor import Tensor
 from . import memory, metrics
+from .capture import Captured
 from .checkpoint import Checkpoints, host_arrays, pack, put_into, save, unpack
 from .files import PathLike, append_text
 from .history import History
+from .interrupt import interrupted
 from .nonfinite import Culprit, backward_culprit, forward_culprit
 from .progress import Progress
 
@@ -63,6 +64,8 @@ class Loop:
         self._kept: int | None = None  # the step of the newest checkpoint
         self._whole = True  # False inside a step, where the state is half old and half new
         self._culprit: Culprit | None = None
+        capture = trainer.capture
+        self._work = Captured(trainer.model, self._gradients) if capture else self._gradients
         self._before = 0.0  # seconds of this epoch before the run was resumed
 
     def run(self, *, resume: bool) -> History:
@@ -86,7 +89,10 @@ class Loop:
         trainer.model.train()
         try:
             # Overflow shows in the loss, which is looked at in every step.
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _signal() as stop:
+            with (
+                np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+                interrupted() as stop,
+            ):
                 self._call("start")
                 while self.epoch < self.epochs:
                     self._one_epoch(stop)
@@ -128,15 +134,9 @@ class Loop:
         self._call("before_step", self.step)
         optimizer.zero_grad()
         randomness = backend.generator().bit_generator.state
-        logits = trainer.forward(images)
-        loss = trainer.loss(logits, Tensor(targets))
-        if backend.is_host(loss.data) and not math.isfinite(loss.item()):
-            self._culprit = forward_culprit(loss, trainer.model)
-        loss.backward()
-        squares = [metrics.gradient_square(p) for p in trainer.parameters]
-        value, share, *squares = backend.read(
-            [loss.data, metrics.accuracy(logits.data, targets), *squares]
-        )
+        value, share, *squares = backend.to_host(
+            self._work(trainer.place(images), targets)
+        ).tolist()
         total, layers = metrics.combine(self.names, squares)
         trainer.loss_value = value
         self.history.add_step(
@@ -150,6 +150,17 @@ class Loop:
             trainer.clip(trainer.parameters, total)
         optimizer.step()
         self.progress.step(self.epoch + 1, self.batch + 1, value, share, rate, total)
+
+    def _gradients(self, x: Tensor, targets: Array) -> Array:
+        """Forward and backward: loss, accuracy and each parameter's Σ g², still on the device."""
+        trainer = self.trainer
+        logits = trainer.model(x)
+        loss = trainer.loss(logits, Tensor(targets))
+        if backend.is_host(loss.data) and not math.isfinite(loss.item()):
+            self._culprit = forward_culprit(loss, trainer.model)
+        loss.backward()
+        squares = [metrics.gradient_square(p) for p in trainer.parameters]
+        return backend.gather([loss.data, metrics.accuracy(logits.data, targets), *squares])
 
     def _end_epoch(self) -> None:
         sizes = np.full(len(self.loader), self.loader.batch_size)
@@ -277,23 +288,3 @@ class Loop:
         self._before = state["elapsed"]
         self._kept = self.step
         save(self.out / "model.safetensors", trainer.model)
-
-
-@contextmanager
-def _signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that no step is cut in two; the second raises."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

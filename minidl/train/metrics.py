@@ -32,7 +32,7 @@ def squared_norm(array: Array) -> Any:
             if _LEAST < total < _MOST:
                 return total
         wide = flat.astype(np.float64)
-        return wide @ wide
+        return (wide * wide).sum()
 
 
 def layer_name(parameter: str) -> str:

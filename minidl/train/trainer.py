@@ -39,6 +39,9 @@ class Trainer:
     `trainer.loss_value` the loss of the step, `trainer.history` what was recorded before it.
     seed: decides the order of the data, augmentation and dropout; drawn from
     `md.manual_seed`'s generator if it is not given.
+    capture: on a GPU, record forward and backward pass once as a CUDA graph and start it with one
+    launch. Model and loss must do the same launches in every step; what cannot be recorded
+    (Dropout, which draws on the host, a GradientMonitor) goes on without, after a warning.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Trainer:
         monitors: Sequence[Any] = (),
         device: str | None = None,
         seed: int | None = None,
+        capture: bool = False,
     ) -> None:
         if clip is not None and not callable(clip) and not 0 < clip < float("inf"):
             raise ConfigError(
@@ -66,6 +70,7 @@ class Trainer:
         self.metrics = tuple(metrics)
         self.monitors = tuple(monitors)
         self.seed = seed
+        self.capture = capture
         self.history = History()
         self.batch: tuple[Array, Array] | None = None
         self.loss_value = float("nan")
@@ -163,7 +168,11 @@ class Trainer:
             return np.concatenate([softmax(logits, axis=1).numpy() for logits in parts])
 
     def forward(self, images: np.ndarray) -> Tensor:
-        """The model's logits for a batch, in its dtype and on its device."""
+        """The model's logits for a batch."""
+        return self.model(self.place(images))
+
+    def place(self, images: np.ndarray) -> Tensor:
+        """A batch in the model's dtype and on its device."""
         first = self.parameters[0]
         x = images.astype(first.dtype, copy=False)
         if x is not images and not np.isfinite(x).all():
@@ -171,7 +180,7 @@ class Trainer:
                 f"Trainer: expected images within {first.dtype}, the model's dtype, got values up "
                 f"to {np.abs(images).max():.3g}; scale or standardise them"
             )
-        return self.model(Tensor(backend.to_device(x, first.device)))
+        return Tensor(backend.to_device(x, first.device))
 
     def _logits(self, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         training = self.model.training

@@ -1,4 +1,4 @@
-"""Training steps on a GPU: minidl beside PyTorch, eager and under CUDA graphs.
+"""Training steps on a GPU: minidl beside PyTorch, both eager and under CUDA graphs.
 
     python tests/benchmarks/gpu.py docs/benchmarks-gpu.md
 
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import backend, nn
+from minidl import backend, kernels, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 ROUNDS, STEPS, WARM = 5, 100, 20
-ENGINES = ("minidl", "torch", "torch graphs")
+ENGINES = ("minidl", "minidl graphs", "torch", "torch graphs")
 # The models, and the ratios to reach: PyTorch's time / minidl's, eager and under graphs.
 WORKLOADS = {
     "article's CNN, batch 64": (md.models.article_cnn, (1, 28, 28), 64, 1.5, 0.8),
@@ -52,21 +52,30 @@ def seconds(step: Callable[[], Any], wait: Callable[[], Any], steps: int, warm: 
     return (time.perf_counter() - start) / steps
 
 
-def with_minidl(workload: str, steps: int = STEPS, warm: int = WARM) -> dict[str, float]:
-    """Seconds and bytes of a step."""
+def with_minidl(
+    workload: str, graphs: bool, steps: int = STEPS, warm: int = WARM
+) -> dict[str, float]:
+    """Seconds and bytes of a step; graphs: as `Trainer(capture=True)` does it."""
     cupy = backend.cupy()
     make, shape, n, *_ = WORKLOADS[workload]
     model = make().to("cuda")
     optimizer = md.optim.SGD(model.parameters(), 0.01)
     images, labels = (md.tensor(a, device="cuda") for a in batch(shape, n))
 
-    def step() -> None:
+    def gradients() -> None:
         optimizer.zero_grad()
         md.ops.cross_entropy(model(images), labels).backward()
+
+    gradients()
+    graph = kernels.Graph(gradients, like=images.data) if graphs else None
+
+    def step() -> None:
+        (graph.launch if graph else gradients)()
         optimizer.step()
 
     took = seconds(step, cupy.cuda.Device().synchronize, steps, warm)
-    return {"seconds": took, "memory": cupy.get_default_memory_pool().total_bytes()}
+    pools = [cupy.get_default_memory_pool(), *([graph.pool] if graph else [])]
+    return {"seconds": took, "memory": sum(pool.total_bytes() for pool in pools)}
 
 
 def with_torch(workload: str, graphs: bool, tf32: bool) -> dict[str, float]:
@@ -155,9 +164,10 @@ def one(engine: str, workload: str, tf32: str) -> dict[str, Any]:
     """The measurement that `alone` asks for."""
     if engine == "ceilings":
         return ceilings()
-    if engine == "minidl":
-        return with_minidl(workload)
-    return with_torch(workload, engine == "torch graphs", tf32 == "1")
+    graphs = engine.endswith(" graphs")
+    if engine.startswith("minidl"):
+        return with_minidl(workload, graphs)
+    return with_torch(workload, graphs, tf32 == "1")
 
 
 def table(tf32: bool) -> list[str]:
@@ -166,7 +176,8 @@ def table(tf32: bool) -> list[str]:
     lines = [
         f"## TF32 {'on' if tf32 else 'off'}",
         f"Ceilings: {top['bytes'] / 1e9:.0f} GB/s copied, {top['flops'] / 1e12:.1f} TFLOP/s. "
-        "Ratio: PyTorch's time ÷ minidl's. Rate, bandwidth: shares of the ceilings.\n",
+        "Ratio: PyTorch's time ÷ minidl's, under graphs both. Rate, bandwidth: shares of "
+        "the ceilings.\n",
         "| step | engine | ms (least to most) | ratio | target | MiB | rate | bandwidth |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -177,9 +188,9 @@ def table(tf32: bool) -> list[str]:
                 found[engine].append(alone(engine, workload, tf32=tf32))
         flops, moved = work(workload)
         times = {e: sorted(r["seconds"] for r in rows) for e, rows in found.items()}
-        ours = statistics.median(times["minidl"])
-        for engine, target in zip(ENGINES, (None, eager, graphs), strict=True):
+        for engine, target in zip(ENGINES, (None, None, eager, graphs), strict=True):
             middle = statistics.median(times[engine])
+            ours = statistics.median(times[engine.replace("torch", "minidl")])
             memory = max(r["memory"] for r in found[engine]) / 2**20
             lines.append(
                 f"| {workload} | {engine} | {1e3 * middle:.3f} ({1e3 * times[engine][0]:.3f} to "

@@ -1,12 +1,15 @@
 """The GPU's benchmark: its own side runs on the stand-in, and without a GPU it writes nothing."""
 
+import functools
 import sys
 
 import pytest
 
+import minidl as md
 from minidl.errors import DeviceError
 from tests import standin
-from tests.benchmarks import gpu
+from tests.benchmarks import gpu as benchmark
+from tests.standin.kernels import COMPILER
 
 pytestmark = pytest.mark.host
 
@@ -14,21 +17,23 @@ pytestmark = pytest.mark.host
 def test_without_a_gpu_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match="needs CuPy"):
-        gpu.main(tmp_path / "page.md")
+        benchmark.main(tmp_path / "page.md")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_work_of_the_articles_cnn():
-    flops, moved = gpu.work("article's CNN, batch 64")
+    flops, moved = benchmark.work("article's CNN, batch 64")
     conv, dense = 32 * 9 * 784, 6272 * 10
     assert flops == 64 * 6 * (conv + dense)
     assert moved == 64 * 4 * 4 * (2 * 32 * 784 + 2 * 6272 + 10)
 
 
-def test_a_step_runs(monkeypatch):
-    for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
-        monkeypatch.setitem(sys.modules, name, None)
-    standin.install()
-    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "0")
-    found = gpu.with_minidl("article's CNN, batch 64", steps=1, warm=1)
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
+def test_a_step_runs(gpu, monkeypatch, graphs):
+    small = functools.partial(md.models.article_cnn, size=8), (1, 8, 8), 4, None, None
+    monkeypatch.setitem(benchmark.WORKLOADS, "small", small)
+    standin.counter.clear()
+    found = benchmark.with_minidl("small", graphs, steps=2, warm=1)
     assert found["seconds"] > 0
+    assert standin.counter.launched[-2:] == ["graph", "sgd"] or not graphs

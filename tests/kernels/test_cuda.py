@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,27 +21,6 @@ from .cases import cases, close
 pytestmark = pytest.mark.host
 examples = settings(max_examples=20)  # a thread of the system for each of the GPU's costs time
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """The stand-in for CuPy, with kernels that run on the CPU in blocks of eight threads."""
-    for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
-        monkeypatch.setitem(sys.modules, name, None)
-    standin.install()
-    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
-    monkeypatch.setattr(cuda, "THREADS", 8)
-    monkeypatch.setattr(cuda, "_module", _compiled)
-    return standin.module.asarray
-
-
-_modules: dict[str, standin.RawModule] = {}
-
-
-def _compiled(dtype: str) -> standin.RawModule:
-    if dtype not in _modules:
-        _modules[dtype] = standin.RawModule(code=SOURCE, options=(f"-DREAL={dtype}",))
-    return _modules[dtype]
 
 
 def ran(name: str) -> bool:
@@ -230,7 +208,7 @@ def test_the_source_compiles_for_every_gpu(dtype, capability):
         pytest.skip("the wheel nvidia-cuda-nvrtc-cu12 is not installed")
     folder = Path(next(iter(spec.submodule_search_locations)))
     nvrtc = ctypes.CDLL(str(next(folder.glob("lib/libnvrtc.so*"))))
-    program, options = ctypes.c_void_p(), [f"-DREAL={dtype}", "-std=c++14"]
+    program, options = ctypes.c_void_p(), list(cuda._options(dtype))
     options.append(f"--gpu-architecture=compute_{capability}")
     pointer = ctypes.byref(program)
     assert nvrtc.nvrtcCreateProgram(pointer, SOURCE.encode(), b"minidl.cu", 0, None, None) == 0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .array import MODULE, UFUNCS, check_arguments, compute, counter, ndarray, poisoned
+from .graph import MemoryPool, Stream, tape, using_allocator
 from .kernels import RawModule
 
 # Functions that may be given lists, arrays of the host, or no array at all.
@@ -63,7 +64,7 @@ def _function(name: str) -> Any:
         if name == "clip" and (len(args) < 3 or None in args[1:3]) and len(kwargs) < 2:
             raise TypeError("cupy.clip: expected both bounds")
         if name in WAITING:
-            counter.waited.append(name)
+            counter.wait(name)
         return compute(name, f, args, kwargs)
 
     function.__name__ = name
@@ -82,6 +83,7 @@ def _asarray(x: Any, dtype: Any = None, order: Any = None) -> ndarray:
         return compute("asarray", np.asarray, (x,), {"dtype": dtype, "order": order})
     if isinstance(x, list | tuple) and _has_device(x):
         raise TypeError("cupy.asarray: a list of device arrays: use stack")
+    tape.refuse("asarray")
     return ndarray(np.array(x, dtype=dtype, order=order))
 
 
@@ -133,11 +135,13 @@ def _build() -> types.ModuleType:
     module.__version__ = "13 and 14, by a stand-in"
     cuda: Any = types.ModuleType("cupy.cuda")
     cuda.is_available = lambda: True
+    Stream.count = counter.launched.append
+    cuda.Stream, cuda.MemoryPool, cuda.using_allocator = Stream, MemoryPool, using_allocator
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     module.cuda = cuda
     pool = types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
     module.get_default_memory_pool = lambda: pool
-    wait = functools.partial(counter.waited.append, "synchronize")
+    wait = functools.partial(counter.wait, "synchronize")
     cuda.Device = lambda: types.SimpleNamespace(synchronize=wait)
     return module
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .graph import tape
+
 VERSIONS = json.loads(Path(__file__).with_name("names.json").read_text())
 
 
@@ -36,6 +38,11 @@ class Counter:
     def __init__(self) -> None:
         self.launched: list[str] = []
         self.waited: list[str] = []
+
+    def wait(self, why: str) -> None:
+        """The host waits; impossible while a stream captures."""
+        tape.refuse(why)
+        self.waited.append(why)
 
     def clear(self) -> None:
         """Count from 0."""
@@ -76,9 +83,12 @@ def compute(call: str, f: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """f on the arrays inside; a launch unless the result is a view."""
     inner = unwrap(list(args), call)
     options = {name: unwrap(value, call) for name, value in kwargs.items()}
-    with np.errstate(all="ignore"):
-        result = f(*inner, **options)
     out = kwargs.get("out")
+    with np.errstate(all="ignore"):
+        if tape.work is not None and call not in WITHOUT_LAUNCH:
+            result = tape.add(call, f, inner, options)
+            return out if out is not None else wrap(result)
+        result = f(*inner, **options)
     arrays = [a for a in inner if isinstance(a, np.ndarray)]
     view = isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in arrays)
     if out is not None or not (view or call in WITHOUT_LAUNCH):
@@ -101,7 +111,7 @@ def _method(name: str, allowed: set[str] | None) -> Any:
         if name in ("clip",) and None in (*args, *kwargs.values()):
             raise TypeError("cupy.ndarray.clip: expected both bounds")
         if name in ("nonzero",):
-            counter.waited.append(name)
+            counter.wait(name)
         return compute(name, getattr(np.ndarray, name), (self, *args), kwargs)
 
     return method
@@ -129,7 +139,7 @@ class ndarray:
         raise TypeError(f"numpy.{f.__name__} on a device array: ask its module for it")
 
     def _wait(self, why: str) -> np.ndarray:
-        counter.waited.append(why)
+        counter.wait(why)
         return self._array
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
@@ -165,7 +175,7 @@ class ndarray:
     def __getitem__(self, index: Any) -> "ndarray":
         items = index if isinstance(index, tuple) else (index,)
         if any(isinstance(i, ndarray) and i.dtype == bool for i in items):
-            counter.waited.append("reading by a mask")
+            counter.wait("reading by a mask")
         return compute("getitem", operator.getitem, (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -186,6 +196,7 @@ class ndarray:
         return ndarray(self._array if dtype is None else self._array.view(dtype))
 
     def set(self, array: np.ndarray) -> None:
+        tape.refuse("set")
         self._array[...] = array
 
     @property

@@ -1,0 +1,83 @@
+"""`Trainer(capture=True)`: forward and backward pass of a step as one CUDA graph."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from .. import backend, kernels
+from ..backend import Array
+from ..nn import Module
+from ..tensor import Tensor
+
+Work = Callable[[Tensor, Array], Array]
+
+
+class Captured:
+    """Does `work(x, targets)`, which leaves gradients in the parameters, for batch after batch.
+
+    The first batch of a shape is worked on as ever, which compiles what is needed; the second is
+    recorded, and from then on the recording is started. What cannot be recorded goes on as ever,
+    after a warning of one line that says why.
+    """
+
+    def __init__(self, model: Module, work: Work) -> None:
+        self._model, self._work = model, work
+        self._parameters = model.parameters()
+        self._recordings: dict[Any, _Recording | None] = {}
+        self._possible = True
+        if self._parameters[0].device == "cpu":
+            self._give_up("the model is on the CPU, where no launch costs anything")
+
+    def __call__(self, x: Tensor, targets: Array) -> Array:
+        """What work returns; a recording writes it anew each time, so it is to be read first."""
+        if not self._possible:
+            return self._work(x, targets)
+        places = (id(p.data) for p in self._parameters)  # elsewhere, other memory is meant
+        key = (x.shape, x.dtype, targets.shape, targets.dtype, *places)
+        if key not in self._recordings:
+            self._recordings[key] = None
+            return self._work(x, targets)
+        recording = self._recordings[key]
+        if recording is None:
+            randomness = backend.generator().bit_generator.state
+            try:
+                self._refuse_hooks()
+                recording = _Recording(self._work, x, targets, self._parameters)
+            except Exception as error:
+                self._give_up((str(error).splitlines() or [type(error).__name__])[0])
+                for p in self._parameters:
+                    p.grad = None
+                backend.generator().bit_generator.state = randomness
+                return self._work(x, targets)
+            self._recordings[key] = recording
+        return recording.start(x, targets)
+
+    def _refuse_hooks(self) -> None:
+        watched = [name for name, module in self._model.named_modules() if module.hooks]
+        if watched:
+            raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
+
+    def _give_up(self, why: str) -> None:
+        self._possible = False
+        warnings.warn(
+            f"Trainer(capture=True): launches are started one by one, not recorded: {why}",
+            stacklevel=2,
+        )
+
+
+class _Recording:
+    """A graph with the arrays that it reads, a batch, and those that it writes, the gradients."""
+
+    def __init__(self, work: Work, x: Tensor, targets: Array, parameters: list[Any]) -> None:
+        self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
+        self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
+        self._gradients = [p.grad for p in parameters]
+
+    def start(self, x: Tensor, targets: Array) -> Array:
+        """The same work on another batch."""
+        self._x.data[...] = x.data
+        self._targets[...] = targets
+        result = self._graph.launch()
+        for p, gradient in zip(self._parameters, self._gradients, strict=True):
+            p.grad = gradient
+        return result

@@ -1,0 +1,85 @@
+"""CUDA graphs, on the stand-in: what is recorded runs at each launch, on the same memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import backend, kernels
+from minidl.kernels import cuda
+from tests import standin
+from tests.standin.kernels import COMPILER
+
+from .cases import close
+
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with"),
+]
+SIZES = st.integers(1, 19)
+
+
+@settings(max_examples=30)
+@given(
+    *(SIZES, SIZES, st.integers(1, 40)),
+    st.sampled_from([((), ()), ((3,), ()), ((2, 3), (3,)), ((2, 1), (1, 3)), ((2, 2, 2), (2, 1))]),
+    st.lists(st.booleans(), min_size=2, max_size=2),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_products_of_every_shape_and_layout(gpu, m, n, k, batches, turned, dtype):
+    random = np.random.default_rng(m + 20 * n + 400 * k)
+    shapes = [(*batches[0], m, k), (*batches[1], k, n)]
+    a, b = (random.normal(size=s).astype(dtype) for s in shapes)
+    there = [
+        gpu(x.swapaxes(-1, -2).copy() if t else x) for x, t in zip((a, b), turned, strict=True)
+    ]
+    there = [x.swapaxes(-1, -2) if t else x for x, t in zip(there, turned, strict=True)]
+    standin.counter.clear()
+    c = cuda.matmul(*there)
+    close(c.get(), np.matmul(a, b))
+    assert standin.counter.launched[-1] == "matmul"
+
+
+def test_a_product_is_cublas_own_unless_a_graph_is_recorded(gpu):
+    a = gpu(np.ones((2, 3)))
+    standin.counter.clear()
+    kernels.product(a, a.T)
+    with backend.capturing():
+        kernels.product(a, a.T)
+        kernels.product(a, gpu(np.ones((3, 0))))  # none of our kernels takes what is empty
+    assert standin.counter.launched == ["matmul"] * 3
+
+
+def test_a_graph_repeats_its_work_on_what_lies_there(gpu):
+    x, total = gpu(np.array([1.0, 2.0])), gpu(np.zeros(2))
+
+    def work():
+        y = x * 3.0
+        total.__iadd__(y)
+        return kernels.product(y.reshape(1, 2), y.reshape(2, 1))
+
+    graph = kernels.Graph(work, like=x)
+    assert total.get().tolist() == [0, 0]  # recording computes nothing
+    standin.counter.clear()
+    assert graph.launch().get().tolist() == [[45.0]]
+    x[...] = gpu(np.array([0.0, 1.0]))
+    assert graph.launch().get().tolist() == [[9.0]]
+    assert total.get().tolist() == [3, 9]
+    assert standin.counter.launched == ["graph", "setitem", "graph"]
+
+
+REFUSED = {
+    "waiting": lambda x: float(x.sum()),
+    "reading": lambda x: backend.to_host(x),
+    "a copy from the host": lambda x: backend.to_device(np.ones(3), "cuda"),
+    "cuBLAS": lambda x: standin.module.einsum("i,i->", x, x),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recorded_raises_and_leaves_no_capture_behind(gpu, name):
+    x = gpu(np.ones(3))
+    with pytest.raises((RuntimeError, NotImplementedError), match=r"captur|record"):
+        kernels.Graph(lambda: REFUSED[name](x), like=x)
+    assert not backend.is_capturing()
+    assert float(x.sum()) == 3

@@ -1,0 +1,131 @@
+"""`Trainer(capture=True)` on the stand-in: the same training, with one launch a pass."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import minidl as md
+from tests import standin
+from tests.standin.kernels import COMPILER
+
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with"),
+]
+random = np.random.default_rng(0)
+DATA = random.random((44, 1, 8, 8), np.float32), random.integers(0, 3, 44)
+
+
+STEPS = 12  # in two epochs of 44 images, 8 at a time
+
+
+class Count:
+    """A monitor: what a step launched, and how often it waited."""
+
+    def __init__(self):
+        self.launched, self.waited = [], []
+
+    def before_step(self, trainer, step):
+        standin.counter.clear()
+
+    def after_update(self, trainer, step):
+        self.launched.append(list(standin.counter.launched))
+        self.waited.append(list(standin.counter.waited))
+
+
+def trained(model, *, device="cuda", monitors=(), **options):
+    md.manual_seed(0)
+    model = model()
+    watching = [m(model) if isinstance(m, type) else m for m in monitors]
+    optimizer = md.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+    options |= {"device": device, "monitors": watching, "seed": 0}
+    trainer = md.Trainer(model, optimizer=optimizer, **options)
+    history = trainer.fit(DATA, validation=DATA, epochs=2, batch_size=8, progress=False)
+    return history, {name: md.backend.to_host(t.data) for name, t in model._state().items()}
+
+
+def article():
+    return md.models.article_cnn(size=8, classes=3)
+
+
+def normalised():
+    layers = md.nn.Conv2d(1, 4, 3, padding=1), md.nn.BatchNorm2d(4), md.nn.ReLU()
+    residual = md.nn.Residual(md.nn.Conv2d(4, 4, 3, padding="same"))
+    end = md.nn.AvgPool2d(2), md.nn.Flatten(), md.nn.Dense(64, 8), md.nn.GELU(), md.nn.Dense(8, 3)
+    return md.nn.Sequential(*layers, residual, *end)
+
+
+@pytest.mark.parametrize("model", [article, normalised])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_it_trains_as_without_and_launches_one_graph(gpu, model, clip):
+    count = Count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        captured = trained(model, capture=True, clip=clip, monitors=[count])
+    plain, host = trained(model, clip=clip), trained(model, device="cpu", clip=clip)
+    for other in (plain, host):
+        for name in captured[0].step_names:
+            close(captured[0].column(name, STEPS), other[0].column(name, STEPS))
+        for name, value in captured[1].items():
+            close(value, other[1][name])
+    # Six steps an epoch, the last one smaller: both shapes are seen once, recorded, then started.
+    graphs = [step.count("graph") for step in count.launched]
+    assert graphs == [0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+    assert all(waited == ["get"] for waited in count.waited[2:5])
+    assert set(count.launched[3]) <= {"graph", "setitem", "sgd", "__imul__"}
+    assert len(count.launched[3]) <= (4 if clip is None else 4 + len(captured[1]))
+
+
+def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+class Scale(md.nn.Module):
+    def forward(self, x):
+        return x * float(abs(x.data).max())
+
+
+REASONS = {
+    "Dropout": (lambda: md.nn.Sequential(*article(), md.nn.Dropout(0.5)), {}, "from the host"),
+    "a monitor": (article, {"monitors": [md.health.GradientMonitor]}, "hooks look at .*conv|hooks"),
+    "the CPU": (article, {"device": "cpu"}, "on the CPU"),
+    "a layer that reads": (lambda: md.nn.Sequential(Scale(), *article()), {}, "capturing"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_what_cannot_be_recorded_goes_on_after_one_line(gpu, name):
+    model, options, why = REASONS[name]
+    with pytest.warns(UserWarning, match=rf"^Trainer\(capture=True\): .*({why})") as told:
+        captured = trained(model, capture=True, **options)
+    assert len(told) == 1
+    plain = trained(model, **options)
+    for step_name in plain[0].step_names:
+        np.testing.assert_array_equal(
+            captured[0].column(step_name, STEPS), plain[0].column(step_name, STEPS)
+        )
+    for name, value in plain[1].items():
+        np.testing.assert_array_equal(captured[1][name], value)
+
+
+def test_without_kernels_cublas_is_named(gpu, monkeypatch):
+    monkeypatch.setattr(md.kernels.cuda, "_module", lambda dtype: None)
+    with pytest.warns(UserWarning, match="cuBLAS"):
+        trained(article, capture=True)
+
+
+def test_other_arrays_in_the_parameters_are_recorded_anew(gpu):
+    class Swap(Count):
+        def after_update(self, trainer, step):
+            super().after_update(trainer, step)
+            if step == 2:
+                for p in trainer.parameters:
+                    p.data = p.data.copy()
+
+    count = Swap()
+    captured = trained(article, capture=True, monitors=[count])
+    assert [step.count("graph") for step in count.launched[:6]] == [0, 1, 1, 0, 1, 0]
+    plain = trained(article)
+    for name in captured[0].step_names:
+        close(captured[0].column(name, STEPS), plain[0].column(name, STEPS))
