@@ -2,7 +2,7 @@
 
 import csv
 import os
-from math import sqrt
+from math import hypot, sqrt
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,15 @@ FIELDS = (
 )
 
 
+_silent = np.errstate(over="ignore", invalid="ignore")
+
+
 class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
-    Columns: activation and gradient, root mean squares at the layer's output (of images, of as
-    many values as `sample` images have); weight, weight_gradient (before clipping), update: L2
+    Columns: activation and gradient, root mean squares at the layer's output (of images, at
+    `sample` rows of each; at `sample` whole images where convolution and pooling run as one, whose
+    pooled output is all that is kept); weight, weight_gradient (before clipping), update: L2
     norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
     share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
@@ -57,6 +61,7 @@ class GradientMonitor:
         for name, layer in self.layers.items():
             layer.hooks.remove(self._hooks[name])
 
+    @_silent
     def watch(self, name: str, y: Tensor, part: Array, share: float = 1.0) -> Tensor | None:
         """Note the scale of a layer's output, of which `part` is a sample, and of its gradient.
 
@@ -64,9 +69,11 @@ class GradientMonitor:
         """
         if not (self.layers[name].training and is_recording() and y.requires_grad):
             return None
-        highest = part.max((0, *range(2, part.ndim)))
+        kept = self.some(y.data)
+        highest = kept.max((0, *range(2, kept.ndim)))
         seen = self._seen[name] = {"activation": _rms(part), "dead": (highest <= 0).mean()}
 
+        @_silent
         def passing(g: Tensor, _: Tensor) -> Tensor:
             seen["gradient"] = _rms(self.some(g.data)) * share**0.5
             return g
@@ -74,19 +81,21 @@ class GradientMonitor:
         return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
 
     def some(self, y: Array) -> Array:
-        """A part of an output: all of it, but of images as many values as `sample` have."""
+        """A part of an output: all of it, but of images some rows, evenly spread."""
         if y.ndim != 4:
             return y
         # A row of all images is one piece of memory on the CPU, one image is scattered over all.
-        return y[:, :, :: max(len(y) // self.sample, 1)]
+        step = max(y.shape[2] // self.sample, 1)
+        return y[:, :, step // 2 :: step]
 
+    @_silent
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
         """Between `backward` and the optimizer's step: look at weights and gradients."""
         self.step = self.step if step is None else step
         for name, layer in self.layers.items():
             weights = _weights(layer)
             seen = self._seen.setdefault(name, {})
-            self._before[name] = [w.data.copy() for w in weights]
+            self._before[name] = [w.data.copy(order="K") for w in weights]
             gradients = [w.grad.data for w in weights if w.grad is not None]
             seen["weight"] = _norm([w.data for w in weights])
             seen["weight_gradient"] = _norm(gradients)
@@ -95,6 +104,7 @@ class GradientMonitor:
                 counted = [g for g in gradients if not (is_host(g) and _finite(seen))]
                 seen[what] = sum((getattr(array_module(g), found)(g).sum() for g in counted), 0.0)
 
+    @_silent
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
         """After the optimizer's step: look at what it did, and write a row per layer."""
         clipping = trainer is None or trainer.clip is not None
@@ -179,7 +189,8 @@ class _Look:
     def pooled(self, layer: Module, x: Any, y: Tensor) -> Tensor | None:
         """After a convolution that was pooled at once: a few of its own outputs are made again."""
         with no_grad():
-            part = layer.forward(as_tensor(x)[: self.monitor.sample]).data
+            images = as_tensor(x).data[:: max(len(y) // self.monitor.sample, 1)]
+            part = layer.forward(images[: self.monitor.sample]).data
         return self.monitor.watch(self.name, y, part, y.data[: len(part)].size / part.size)
 
 
@@ -204,8 +215,7 @@ def _quick(array: Array) -> Any:
     if not is_host(flat):
         wide = flat.astype(np.float64)
         return array_module(wide).sqrt(wide @ wide)
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(np.dot(flat, flat))
+    square = float(np.dot(flat, flat))
     if 1e-30 < square < float("inf"):
         return square**0.5
     return scale(array) * array.size**0.5
@@ -214,4 +224,4 @@ def _quick(array: Array) -> Any:
 def _norm(arrays: list[Array]) -> Any:
     if arrays and not is_host(arrays[0]):
         return array_module(arrays[0]).sqrt(sum(_quick(a) ** 2 for a in arrays))
-    return float(np.hypot.reduce([_quick(a) for a in arrays])) if arrays else 0.0
+    return hypot(*(_quick(a) for a in arrays))

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .layout import as_images, as_rows, padded_rows
 from .window import Window
@@ -72,9 +71,12 @@ def kernel_from_matrix(matrix: np.ndarray, channels: int, window: Window) -> np.
 
 def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
     """A view (OH, kh, kw, C, OW, N) of padded x: for each place, the pixels under the window."""
-    (sh, sw), (dh, dw) = window.stride, window.dilation
-    views = sliding_window_view(padded_rows(x, window), window.reach, axis=(0, 2))
-    return views[::sh, :, ::sw, :, ::dh, ::dw].transpose(0, 4, 5, 1, 2, 3)
+    rows, (sh, sw), (dh, dw) = padded_rows(x, window), window.stride, window.dilation
+    down, channel, across, image = rows.strides
+    shape = (window.out[0], *window.size, x.shape[1], window.out[1], len(x))
+    # NumPy checks that the strides stay within the buffer; its as_strided would not.
+    strides = (sh * down, dh * down, dw * across, channel, sw * across, image)
+    return np.ndarray(shape, x.dtype, rows, 0, strides)
 
 
 def _tiles(x: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarray]]:

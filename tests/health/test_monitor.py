@@ -179,12 +179,13 @@ def test_files(tmp_path):
     assert (tmp_path / "health.png").stat().st_size > 10_000
 
 
-def test_of_images_every_so_many_rows_are_looked_at():
+@pytest.mark.parametrize(("height", "seen"), [(4, [1, 3]), (10, [2, 7]), (1, [0])])
+def test_of_images_rows_that_are_evenly_spread_are_looked_at(height, seen):
     conv = md.nn.Conv2d(1, 1, 1, bias=False)
     conv.weight.data[...] = 1
     monitor = GradientMonitor(conv, sample=2)
-    x = np.zeros((5, 1, 4, 3))
-    x[:, :, ::2], x[:, :, 1::2] = 3, 100
+    x = np.full((5, 1, height, 3), 100.0)
+    x[:, :, seen] = 3
     conv(md.tensor(x)).sum().backward()
     monitor.before_update()
     monitor.after_update()
@@ -192,6 +193,20 @@ def test_of_images_every_so_many_rows_are_looked_at():
     assert row["activation"] == pytest.approx(3)
     assert row["gradient"] == pytest.approx(1)
     assert row["dead"] == 0
+
+
+def test_images_that_are_looked_at_whole_are_evenly_spread():
+    model = md.nn.Sequential(md.nn.Conv2d(1, 1, 1, bias=False), md.nn.MaxPool2d(2))
+    model[0].weight.data[...] = 1
+    monitor = GradientMonitor(model, sample=2)
+    x = np.full((5, 1, 2, 2), 100.0)
+    x[[0, 2]] = 3
+    model(md.tensor(x)).sum().backward()
+    monitor.before_update()
+    monitor.after_update()
+    (row,) = monitor.rows
+    assert row["activation"] == pytest.approx(3)
+    assert row["gradient"] == pytest.approx(0.5)
 
 
 def test_a_convolution_that_is_pooled_at_once_is_seen_as_if_it_were_not():
