@@ -85,16 +85,19 @@ def read(values: Sequence[Any]) -> list[float]:
 
 def gather(values: Sequence[Any]) -> Array:
     """Scalars side by side in one float64 array, on the GPU if one of them is there."""
-    there = [value for value in values if not (isinstance(value, float) or is_host(value))]
+    numbers = [float(v) if isinstance(v, float) or is_host(v) else v for v in values]
+    there = [v for v in numbers if not isinstance(v, float)]
     if not there:
-        return np.array([float(value) for value in values])
-    return array_module(there[0]).stack([number(value, there[0], np.float64) for value in values])
+        return np.array(numbers, dtype=np.float64)
+    # Not stacked: CuPy copies the addresses of many arrays from the host.
+    out = array_module(there[0]).empty(len(numbers), np.float64)
+    for i, value in enumerate(numbers):
+        out[i] = value
+    return out
 
 
-def number(value: Any, like: Array, dtype: Any) -> Array:
-    """A number, or an array of one, as an array of shape () where `like` is."""
-    if not is_host(value) and hasattr(value, "dtype"):
-        return value.astype(dtype, copy=False)
+def number(value: float, like: Array, dtype: Any) -> Array:
+    """A Python number as an array of shape () where `like` is."""
     xp = array_module(like)
     # On a GPU a launch writes it: nothing is copied from the host.
     return xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)

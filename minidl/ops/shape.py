@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
@@ -181,7 +182,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
     items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
-    index = tuple(x._module.asarray(i) if getattr(i, "ndim", 0) else i for i in items)
+    index = tuple(to_device(i, x.device) if is_host(i) and i.ndim else i for i in items)
     try:
         value = x.data[index]
     except IndexError as error:
