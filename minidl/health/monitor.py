@@ -2,14 +2,14 @@
 
 import csv
 import os
-from math import hypot, sqrt
+from math import hypot, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import kernels, nn
 from ..backend import Array, array_module, is_host, read
-from ..graph import is_recording, no_grad, record
+from ..graph import is_recording, record
 from ..nn import Module
 from ..tensor import Tensor, as_tensor
 from . import theory
@@ -62,8 +62,8 @@ class GradientMonitor:
             layer.hooks.remove(self._hooks[name])
 
     @_silent
-    def watch(self, name: str, y: Tensor, part: Array, share: float = 1.0) -> Tensor | None:
-        """Note the scale of a layer's output, of which `part` is a sample, and of its gradient.
+    def watch(self, name: str, y: Tensor, signal: Any, share: float = 1.0) -> Tensor | None:
+        """Note the scale of a layer's output, by `signal()`, and of its gradient.
 
         share: of the output's values that are in y, where y was pooled; the rest have gradient 0.
         """
@@ -71,7 +71,7 @@ class GradientMonitor:
             return None
         kept = self.some(y.data)
         highest = kept.max((0, *range(2, kept.ndim)))
-        seen = self._seen[name] = {"activation": _rms(part), "dead": (highest <= 0).mean()}
+        seen = self._seen[name] = {"activation": signal(), "dead": (highest <= 0).mean()}
 
         @_silent
         def passing(g: Tensor, _: Tensor) -> Tensor:
@@ -184,14 +184,23 @@ class _Look:
         self.monitor, self.name = monitor, name
 
     def __call__(self, layer: Module, y: Tensor) -> Tensor | None:
-        return self.monitor.watch(self.name, y, self.monitor.some(y.data))
+        return self.monitor.watch(self.name, y, lambda: _rms(self.monitor.some(y.data)))
 
-    def pooled(self, layer: Module, x: Any, y: Tensor) -> Tensor | None:
-        """After a convolution that was pooled at once: a few of its own outputs are made again."""
-        with no_grad():
-            images = as_tensor(x).data[:: max(len(y) // self.monitor.sample, 1)]
-            part = layer.forward(images[: self.monitor.sample]).data
-        return self.monitor.watch(self.name, y, part, y.data[: len(part)].size / part.size)
+    def pooled(self, layer: Any, x: Any, y: Tensor) -> Tensor | None:
+        """After a convolution that was pooled at once: the scale of what was never written."""
+        sample, x, w = self.monitor.sample, as_tensor(x).data, layer.weight.data
+        options = {name: getattr(layer, name) for name in layer.options}
+        groups, b = options.pop("groups"), None if layer.bias is None else layer.bias.data
+        window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
+
+        def signal() -> Any:
+            part = x[:: max(len(x) // sample, 1)][:sample].astype(y.dtype, copy=False)
+            found = kernels.conv_scale(part, w, b, window, groups)
+            return (
+                _rms(kernels.conv_forward(part, w, b, window, groups)) if found is None else found
+            )
+
+        return self.monitor.watch(self.name, y, signal, prod(y.shape[2:]) / prod(window.out))
 
 
 def _weights(layer: Module) -> list[Any]:

