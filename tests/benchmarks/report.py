@@ -62,7 +62,45 @@ def summary(results: dict[str, Any], cases: list[str]) -> list[str]:
                 lines.append(
                     f"| {name} | {variant}: added to the step | ≤ {most} % | {shown} | {reached} |"
                 )
-    return [*lines, ""]
+    return [*lines, "", *stops(results, cases)]
+
+
+def stops(results: dict[str, Any], cases: list[str]) -> list[str]:
+    """For each ratio that was not reached: what it asks for, and what of that the machine needs."""
+    lines = []
+    alone = results["products"][-1]["steps"] if results.get("products") else {}
+    for name in cases:
+        run = results[name][-1]
+        for rivals, aim in AIMS.get(name, []):
+            ratio, rival = _least(run, rivals)
+            least = min(_least(past, rivals)[0] or aim for past in results[name][-KEPT:])
+            if ratio is None or least >= aim:
+                continue
+            ours, (products, traffic) = _of(run, "minidl"), _at_the_limits(run)
+            asked = ratio * ours / aim
+            line = (
+                f"- `{name}`, {rival.partition(' (')[0]}: the aim is a step of {1e3 * asked:.3g} "
+                f"ms, minidl's takes {1e3 * ours:.3g}. At the machine's limits its products take "
+                f"{1e3 * products:.2g} ms and its memory {1e3 * traffic:.2g}, "
+                f"{100 * (products + traffic) / asked:.0f} % of what is aimed at"
+            )
+            if name in alone:
+                thin = sum(row["often"] * row["seconds"] for row in alone[name])
+                line += (
+                    f"; but at the rate that BLAS reaches for these shapes the products alone take "
+                    f"{1e3 * thin:.3g} ms, which leaves {1e3 * (asked - thin):.3g} for all the rest"
+                    f", where minidl takes {1e3 * (ours - thin):.3g}"
+                )
+            lines.append(line + ".")
+    return ["### What stops those that were not reached\n", *lines, ""] if lines else []
+
+
+def _at_the_limits(run: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of the step's products and of its memory traffic, at the rates of these rounds."""
+    return (
+        run["operations"] / run["limits"]["operations"],
+        run["bytes"] / run["limits"]["bytes"],
+    )
 
 
 def _aim(
@@ -107,7 +145,7 @@ def section(name: str, run: dict[str, Any]) -> list[str]:
             f"{found['memory'] / 2**20:.0f} | {found['process'] / 2**20:.0f} |"
         )
     limits, operations, moved = run["limits"], run["operations"], run["bytes"]
-    products, traffic = operations / limits["operations"], moved / limits["bytes"]
+    products, traffic = _at_the_limits(run)
     lines += [""]
     lines += [f"Missing: {engine} ({why}).\n" for engine, why in run["missing"].items()]
     return [

@@ -99,6 +99,9 @@ def test_the_page_says_what_was_reached(modules):
     assert "| jax **disagrees** | 1 | 100 |" in page
     assert "Missing: dezero (not there)." in page
     assert "70 % of minidl's time (50 % products, 20 % memory)" in page
+    assert "- `article-32`, torch: the aim is a step of 0.923 ms, minidl's takes 1." in page
+    assert "its products take 0.5 ms and its memory 0.2, 76 % of what is aimed at.\n" in page
+    assert "tinygrad: the aim" not in page
 
 
 def test_the_exponent_of_growth(modules):
@@ -132,3 +135,9 @@ def test_the_page_compares_a_step_with_its_products(modules):
     assert "| mlp-64 | 3 × (10, 10, 10) | 100 % | 50 % |" in page
     assert "0.003 ms for the products alone, at 50 % of the best rate" in page
     assert "minidl's step 1 ms, torch 2 ms." in page
+    assert "What stops" not in page
+    results["mlp-64"] = [result(minidl=0.001, torch=0.0005)]
+    told = (
+        "the products alone take 0.003 ms, which leaves 0.497 for all the rest, where minidl takes"
+    )
+    assert f"{told} 0.997." in modules[2].page(results)
