@@ -196,3 +196,12 @@ def test_no_scale_where_squares_leave_float32(size):
     x, w = np.full((1, 1, 2, 2), size, np.float32), np.ones((1, 1, 1, 1), np.float32)
     place = minidl.kernels.window("conv2d", (2, 2), (1, 1))
     assert minidl.kernels.conv_scale(x, w, None, place, 1) is None
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("channels", [dispatch.THIN - 1, dispatch.THIN])
+def test_few_channels_have_a_scale_at_once(channels):
+    x, w = np.ones((1, channels, 1, 1)), np.ones((1, channels, 1, 1))
+    place = minidl.kernels.window("conv2d", (1, 1), (1, 1))
+    found = minidl.kernels.conv_scale(x, w, None, place, 1)
+    assert found == (channels if channels < dispatch.THIN else None)
