@@ -16,6 +16,7 @@ from .errors import ConfigError, DeviceError
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
 
 FLOAT = np.dtype(np.float32)
+_HOST = np.ndarray, np.generic
 
 
 def cupy() -> ModuleType:
@@ -49,7 +50,7 @@ def _extra() -> str:
 
 def is_host(array: Any) -> bool:
     """Whether the array lies in the computer's own memory."""
-    return isinstance(array, np.ndarray | np.generic)
+    return isinstance(array, _HOST)
 
 
 def array_module(array: Array) -> Any:

@@ -6,12 +6,16 @@ written in Tensor operations, so with `create_graph` the sweep records itself, a
 of a derivative needs no further rule.
 """
 
+import functools
 import heapq
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .backend import Array
 from .errors import GradientError, ShapeError
@@ -62,17 +66,18 @@ def record(value: Array, *inputs: tuple["Tensor", Pullback], name: str | None = 
         needed = tuple(pair for pair in inputs if pair[0].requires_grad)
         if needed:
             out.requires_grad = True
-            out.node = Node(needed, name or _name(needed[0][1]))
+            out.node = Node(needed, name or _operation(needed[0][1].__qualname__))
     if _state.observer is not None:
         sources = [x.data for x, _ in inputs]
-        called = name or _name(inputs[0][1])
+        called = name or _operation(inputs[0][1].__qualname__)
         _state.observer("forward", called, _state.layer, out.data, sources)
     return out
 
 
-def _name(pullback: Pullback) -> str:
+@functools.cache
+def _operation(pullback: str) -> str:
     # A pullback is defined inside its operation: "relu.<locals>.<lambda>".
-    operation = pullback.__qualname__.rpartition(".<locals>.")[0] or pullback.__qualname__
+    operation = pullback.rpartition(".<locals>.")[0] or pullback
     return operation.rpartition(".")[2].lstrip("_")
 
 
@@ -160,7 +165,8 @@ def sweep(
 
 def _fit(g: "Tensor", x: "Tensor", name: str) -> "Tensor":
     """Undo what broadcasting and mixed precision did to x: g in its shape and dtype."""
-    if g.shape != x.shape:
+    here, wanted = g.data, x.data
+    if here.shape != wanted.shape:
         new = g.ndim - x.ndim  # axes that broadcasting put in front
         grown = (i for i in range(max(new, 0), g.ndim) if x.shape[i - new] == 1)
         fitted = g.sum((*range(new), *grown), keepdims=True)
@@ -170,7 +176,7 @@ def _fit(g: "Tensor", x: "Tensor", name: str) -> "Tensor":
                 f"{x.shape}; it must have that shape, or one that it broadcasts to"
             )
         g = fitted.reshape(x.shape)
-    return g if g.dtype == x.dtype else g.astype(x.dtype)
+    return g if here.dtype == wanted.dtype else g.astype(x.dtype)
 
 
 def backward(y: "Tensor", grad: Any, *, retain_graph: bool, create_graph: bool) -> None:
@@ -180,18 +186,42 @@ def backward(y: "Tensor", grad: Any, *, retain_graph: bool, create_graph: bool) 
             f"backward: expected a result that needs a gradient, got shape {y.shape}, dtype "
             f"{y.dtype}, computed from no tensor with requires_grad=True (or under no_grad)"
         )
-    g = cotangent_of("backward", y, grad)
+    g, free = cotangent_of("backward", y, grad), _holders_of_new()
     pairs = sweep([(y, g)], retain_graph=retain_graph or create_graph, create_graph=create_graph)
-    for leaf, g in pairs:
+    while pairs:
+        leaf, g = pairs.pop()
         if leaf.grad is not None:
             with _set("recording", create_graph):
                 leaf.grad = leaf.grad + g
-        elif create_graph:
+        elif create_graph or (g.data.strides == leaf.data.strides and _holders(g) in free):
             leaf.grad = g
         else:  # a copy, lying in memory as its value does: it is nobody else's array
             own = tensor_class(g._module.empty_like(leaf.data))
             own.data[...] = g.data
             leaf.grad = own
+
+
+def _holders(g: "Tensor") -> tuple[int, ...] | None:
+    """How many references there are to g, to its array and to the memory under that.
+
+    None where that memory is not NumPy's own, larger than the array, or not to be written.
+    """
+    array = g.data
+    if not isinstance(array, np.ndarray) or not array.flags.writeable:
+        return None
+    owner = array if array.base is None else array.base
+    if not isinstance(owner, np.ndarray) or owner.base is not None or owner.nbytes > array.nbytes:
+        return None
+    return int(owner is array), *map(sys.getrefcount, (g, array, owner))
+
+
+@functools.cache
+def _holders_of_new() -> set[tuple[int, ...] | None]:
+    """The same for tensors that only the caller holds: how Python counts differs by version."""
+    owner = tensor_class(np.empty(2))
+    counts = {_holders(owner)}
+    view = tensor_class(np.empty(2)[::-1])
+    return counts | {_holders(view)}
 
 
 def cotangent_of(call: str, y: "Tensor", grad: Any) -> "Tensor":

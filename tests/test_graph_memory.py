@@ -9,6 +9,7 @@ import pytest
 import minidl as md
 from minidl import graph
 from minidl.errors import GradientError
+from minidl.tensor import as_tensor
 from tests.ops.cases import CASES
 
 
@@ -117,3 +118,71 @@ def test_no_operation_makes_a_reference_cycle(name):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def through(x, pullback):
+    """x² as an operation with a pullback of the test's own, which gives 2x in one way or other."""
+    return graph.record(x.data**2, (x, pullback)).sum()
+
+
+@pytest.mark.host
+def test_a_gradient_made_for_one_leaf_alone_is_not_copied():
+    x, made = leaf(1.0, 2.0, 3.0), []
+
+    def whole(g, y):
+        array = 2 * x.data
+        made.append(array.__array_interface__["data"][0])
+        return md.Tensor(array)
+
+    def view(g, y):
+        array = (2 * x.data)[None].T
+        made.append(array.__array_interface__["data"][0])
+        return md.Tensor(array[:, 0])
+
+    for pullback in (whole, view):
+        x.grad = None
+        through(x, pullback).backward()
+        assert x.grad.data.__array_interface__["data"][0] == made.pop()
+        np.testing.assert_array_equal(x.grad.numpy(), [2, 4, 6])
+
+
+@pytest.mark.host
+def test_a_gradient_that_somebody_else_holds_is_copied():
+    x = leaf(1.0, 2.0, 3.0)
+    large = np.stack([x.data, 2 * x.data])
+    fixed = 2 * x.data
+    fixed.flags.writeable = False
+    held = {
+        "an array": 2 * x.data,
+        "a view": (2 * x.data)[:],
+        "a tensor": md.Tensor(2 * x.data),
+        "rows of a larger one": large[1],
+        "what must not be written": fixed,
+        "bytes": np.frombuffer(bytearray((2 * x.data).tobytes())),
+    }
+    for name, kept in held.items():
+        x.grad = None
+        through(x, lambda g, y, kept=kept: as_tensor(kept)).backward()
+        np.testing.assert_array_equal(x.grad.numpy(), [2, 4, 6], err_msg=name)
+        array = as_tensor(kept).data
+        assert not np.shares_memory(x.grad.data, array), name
+        assert x.grad.data.flags.writeable, name
+    x.grad = None
+    through(x, lambda g, y: md.Tensor(np.stack([2 * x.data, x.data])[0])).backward()
+    assert x.grad.data.base is None  # not a part that keeps the whole alive
+
+
+def test_leaves_and_callers_share_no_gradient():
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    given = md.Tensor(a._module.ones(2))
+    for cotangent in (given, given.data):
+        a.grad = b.grad = None
+        (a + b).backward(cotangent)
+        for grad in (a.grad, b.grad):
+            grad.data *= 3.0
+        assert a.grad.numpy().tolist() == b.grad.numpy().tolist() == [3, 3]
+        assert given.numpy().tolist() == [1, 1]
+        a.grad = None
+        a.backward(cotangent)
+        a.grad.data *= 3.0
+        assert given.numpy().tolist() == [1, 1]

@@ -1,6 +1,7 @@
 """Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
 from . import batch_norm
+from .blas import add_multiple
 from .cuda import product
 from .cuda_graph import Graph
 from .dispatch import (
@@ -25,6 +26,7 @@ from .window import Window, pair, window
 __all__ = [
     "Graph",
     "Window",
+    "add_multiple",
     "avg_pool",
     "avg_unpool",
     "batch_norm",

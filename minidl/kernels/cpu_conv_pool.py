@@ -20,7 +20,7 @@ import numpy as np
 from .cpu_columns import kernel_from_matrix, kernel_matrix, pixels_seen
 from .window import Window
 
-TILE = 512 * 1024  # bytes of the convolution's output at a time
+TILE = 4096 * 1024  # bytes of the convolution's output at a time: half of a common last cache
 
 
 def conv_pool(

@@ -61,6 +61,8 @@ def _kernel(dtype: str, name: str) -> Any:
 
 def usable(*arrays: Array) -> bool:
     """Whether the kernels take these arrays: on the GPU, of one float type, none empty."""
+    if is_host(arrays[0]):
+        return False
     dtype = arrays[0].dtype
     ours = all(not is_host(a) and a.dtype == dtype and a.size for a in arrays)
     return ours and dtype.char in "fd" and _module(_c_name(arrays[0])) is not None

@@ -152,10 +152,15 @@ def _both(x: Array, other: Array, window: Window, groups: int, pool: Window) -> 
     return cpu_conv_pool if few else None
 
 
-def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array] | None:
-    """On a GPU, in one launch: the mean loss and its gradient, (softmax - onehot)/N; else None."""
-    fits = cuda.usable(logits) and logits.size <= 1 << 16  # one block: beyond that, array code
-    return cuda.cross_entropy(logits, labels) if fits else None
+@_silent
+def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """The mean loss and its gradient by the logits, (softmax - onehot)/N; in one launch on a GPU.
+
+    On a GPU, where nobody could look at the labels, one outside 0..K-1 makes the loss NaN.
+    """
+    if cuda.usable(logits) and logits.size <= 1 << 16:  # one block: beyond that, array code
+        return cuda.cross_entropy(logits, labels)
+    return portable.cross_entropy(logits, labels)
 
 
 def keep_positive(g: Array, y: Array) -> Array | None:

@@ -1,6 +1,6 @@
-"""Convolution and pooling in the functions that NumPy and CuPy share.
+"""Convolution, pooling and the loss in the functions that NumPy and CuPy share.
 
-Every kernel loops over the taps (i, j) of the window and treats all its places at once: the pixels
+Every kernel with a window loops over its taps (i, j) and treats all places at once: the pixels
 under one tap are a strided view of the padded image, `padded[:, :, rows, columns]`. A convolution
 is then one matrix product for each tap, its input gradient adds into the same views, and pooling
 is a maximum or a sum of them. No column matrix is built.
@@ -8,7 +8,9 @@ is a maximum or a sum of them. No column matrix is built.
 
 from __future__ import annotations
 
-from ..backend import Array, array_module
+import numpy as np
+
+from ..backend import Array, array_module, is_host
 from .window import Window
 
 
@@ -129,3 +131,25 @@ def _by_group(w: Array, groups: int) -> Array:
 def _common(*arrays: Array | None) -> type:
     dtypes = [array.dtype for array in arrays if array is not None]
     return array_module(arrays[0]).result_type(*dtypes)
+
+
+def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """The mean of -ln softmax at the labels, and its gradient by the logits (N, K).
+
+    At the label the gradient, softmax - 1, is taken as -Σ of the other classes' softmax: where the
+    label's own is near 1, the difference would lose its digits.
+    """
+    xp, n = array_module(logits), len(logits)
+    index = xp.clip(labels.astype(np.int64), 0, logits.shape[1] - 1)  # never outside the row
+    at = xp.arange(n), index
+    powers = logits - logits.max(1, keepdims=True)
+    picked = powers[at]
+    powers = xp.exp(powers)
+    total = powers.sum(1, keepdims=True)
+    losses = xp.log(total[:, 0]) - picked
+    if not is_host(losses):
+        losses[index != labels] = float("nan")
+    gradient = powers / (total * n)
+    gradient[at] = 0
+    gradient[at] = -gradient.sum(1)
+    return losses.mean(), gradient

@@ -131,6 +131,8 @@ def _same(image: int, size: int, stride: int, dilation: int) -> Pair:
 
 def pair(call: str, name: str, value: int | tuple[int, ...], least: int) -> Pair:
     """An argument of `call` given as an int or a pair of ints, none below `least`."""
+    if type(value) is int and value >= least:
+        return value, value
     items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     try:
         first, second = (operator.index(item) for item in items)

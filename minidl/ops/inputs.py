@@ -39,7 +39,7 @@ def operands(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor, Any
 
 def integers_follow(x: Tensor, other: Tensor) -> Tensor:
     """x in other's dtype where x holds integers and other does not: they never promote it."""
-    mixed = x.dtype.kind in "iub" and other.dtype.kind in "fc"
+    mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
     return Tensor(x.data.astype(other.dtype)) if mixed else x
 
 
@@ -63,14 +63,16 @@ def same_shape(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
 
 def axes_of(call: str, x: Tensor, axis: Any) -> tuple[int, ...]:
     """axis (None: all, an int or a tuple of ints) as distinct non-negative ints, in order."""
-    given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    ndim = x.data.ndim
+    if axis is None:
+        return tuple(range(ndim))
     axes = []
-    for i in given:
-        if isinstance(i, bool) or not isinstance(i, int | np.integer):
+    for i in axis if isinstance(axis, tuple | list) else (axis,):
+        if type(i) is not int and not isinstance(i, np.integer):  # a bool is an int too
             raise DTypeError(f"{call}: expected an axis that is an int, got {i!r}")
-        if not -x.ndim <= i < x.ndim:
-            raise ShapeError(f"{call}: axis {i} is outside the {x.ndim} axes of shape {x.shape}")
-        axes.append(int(i) % x.ndim)
+        if not -ndim <= i < ndim:
+            raise ShapeError(f"{call}: axis {i} is outside the {ndim} axes of shape {x.shape}")
+        axes.append(int(i) % ndim)
     if len(set(axes)) != len(axes):
         raise ShapeError(f"{call}: an axis is named twice in {axis}")
     return tuple(axes)

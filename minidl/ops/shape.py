@@ -1,5 +1,6 @@
 """Operations that move the same values to other places: each pullback moves them back."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def reshape(x: ArrayLike, *shape: Any) -> Tensor:
 def flatten(x: ArrayLike, start: int = 0) -> Tensor:
     """The axes from `start` on made one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
     x = as_tensor(x)
-    length = int(np.prod(x.shape[start:]))
+    length = math.prod(x.shape[start:])
     return reshape(x, (*x.shape[:start], length))
 
 

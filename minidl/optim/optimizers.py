@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..backend import Array, array_module, device_of, to_device
+from ..backend import Array, array_module, device_of, is_host, to_device
 from ..errors import ConfigError, GradientError
 from ..nn.module import check, same_shapes
 from ..tensor import Tensor, tensor
@@ -64,7 +64,7 @@ class Optimizer:
             if p.grad is None:
                 continue
             theta, g = p.data, p.grad.data
-            if g.shape != theta.shape or p.grad.device != p.device:
+            if g.shape != theta.shape or is_host(g) != is_host(theta):
                 raise GradientError(
                     f"{type(self).__name__}: expected a gradient {p.shape} on {p.device} for "
                     f"parameter {i}, got {g.shape} on {p.grad.device}"
@@ -139,7 +139,7 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = xp.add(g, xp.multiply(v, self.momentum, out=free), out=free) if self.nesterov else v
-        theta -= xp.multiply(g, lr, out=free)
+        _descend(theta, lr, g, free)
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         return lr, self.momentum, self.weight_decay, float(self.nesterov)
@@ -161,7 +161,7 @@ class RMSProp(Optimizer):
         _average(s, self.alpha, xp.square(g, out=free), free)
         xp.sqrt(s, out=free)
         free += self.eps
-        theta -= xp.multiply(xp.divide(g, free, out=free), lr, out=free)
+        _descend(theta, lr, xp.divide(g, free, out=free), free)
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         return lr, self.alpha, self.eps, self.weight_decay
@@ -188,7 +188,7 @@ class Adam(Optimizer):
         xp.sqrt(v, out=free)
         free /= math.sqrt(1 - b2**t)
         free += self.eps
-        theta -= xp.multiply(xp.divide(m, free, out=free), lr / (1 - b1**t), out=free)
+        _descend(theta, lr / (1 - b1**t), xp.divide(m, free, out=free), free)
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         (b1, b2), decay = self.betas, self.weight_decay
@@ -205,6 +205,14 @@ class AdamW(Adam):
 
     weight_decay: float = 1e-2
     decoupled = True
+
+
+def _descend(theta: Array, lr: float, along: Array, free: Array) -> None:
+    """θ ← θ − lr·along; on the CPU by BLAS, in one pass over memory."""
+    if is_host(theta):
+        kernels.add_multiple(theta, -lr, along)
+    else:
+        theta -= array_module(theta).multiply(along, lr, out=free)
 
 
 def _average(mean: Array, beta: float, x: Array, free: Array) -> None:
