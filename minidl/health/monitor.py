@@ -2,7 +2,7 @@
 
 import csv
 import os
-from math import hypot, prod, sqrt
+from math import hypot, isfinite, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,8 @@ class GradientMonitor:
             return None
         kept = self.some(y.data)
         highest = kept.max((0, *range(2, kept.ndim)))
-        seen = self._seen[name] = {"activation": signal(), "dead": (highest <= 0).mean()}
+        dead = (highest <= 0).sum() / highest.size
+        seen = self._seen[name] = {"activation": signal(), "dead": dead}
 
         @_silent
         def passing(g: Tensor, _: Tensor) -> Tensor:
@@ -208,7 +209,7 @@ def _weights(layer: Module) -> list[Any]:
 
 
 def _finite(seen: dict[str, Any]) -> bool:
-    return bool(np.isfinite(seen["weight_gradient"]))
+    return isfinite(seen["weight_gradient"])
 
 
 def _rms(array: Array) -> Any:

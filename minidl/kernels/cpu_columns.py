@@ -64,7 +64,8 @@ def mean_square(
     So Σ y² over the places is w·(Σ c·cᵀ)·w, and Σ c·cᵀ of few taps is a small matrix.
     """
     kernel = kernel_matrix(w, b)
-    products = sum(np.matmul(c, c.swapaxes(1, 2)).sum(0) for _, c in _tiles(x, window))
+    side_by_side = (c.swapaxes(0, 1).reshape(c.shape[1], -1) for _, c in _tiles(x, window))
+    products = sum(c @ c.T for c in side_by_side)
     places = len(w) * window.out[0] * window.out[1] * len(x)
     return ((kernel @ products) * kernel).sum() / places
 
