@@ -86,13 +86,12 @@ def read(values: Sequence[Any]) -> list[float]:
 
 def gather(values: Sequence[Any]) -> Array:
     """Scalars side by side in one float64 array, on the GPU if one of them is there."""
-    numbers = [float(v) if isinstance(v, float) or is_host(v) else v for v in values]
-    there = [v for v in numbers if not isinstance(v, float)]
+    there = [v for v in values if not (isinstance(v, float) or is_host(v))]
     if not there:
-        return np.array(numbers, dtype=np.float64)
+        return np.array(values, dtype=np.float64)
     # Not stacked: CuPy copies the addresses of many arrays from the host.
-    out = array_module(there[0]).empty(len(numbers), np.float64)
-    for i, value in enumerate(numbers):
+    out = array_module(there[0]).empty(len(values), np.float64)
+    for i, value in enumerate(values):
         out[i] = value
     return out
 

@@ -207,10 +207,9 @@ def _holders(g: "Tensor") -> tuple[int, ...] | None:
     None where that memory is not NumPy's own, larger than the array, or not to be written.
     """
     array = g.data
-    if not isinstance(array, np.ndarray) or not array.flags.writeable:
-        return None
-    owner = array if array.base is None else array.base
-    if not isinstance(owner, np.ndarray) or owner.base is not None or owner.nbytes > array.nbytes:
+    owner = array if getattr(array, "base", None) is None else array.base
+    own = isinstance(array, np.ndarray) and isinstance(owner, np.ndarray) and owner.base is None
+    if not own or owner.nbytes > array.nbytes or not array.flags.writeable:
         return None
     return int(owner is array), *map(sys.getrefcount, (g, array, owner))
 

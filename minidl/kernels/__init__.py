@@ -1,10 +1,10 @@
 """Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
 from . import batch_norm
-from .blas import add_multiple
 from .cuda import product
 from .cuda_graph import Graph
 from .dispatch import (
+    add_multiple,
     avg_pool,
     avg_unpool,
     conv_forward,

@@ -18,8 +18,8 @@ from types import ModuleType
 
 import numpy as np
 
-from ..backend import Array
-from . import cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
+from ..backend import Array, is_host
+from . import blas, cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
 from .window import Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -166,6 +166,14 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
 def keep_positive(g: Array, y: Array) -> Array | None:
     """On a GPU, in one launch: g where y > 0, else 0; else None."""
     return cuda.keep_positive(g, y) if g.shape == y.shape and cuda.usable(g, y) else None
+
+
+def add_multiple(out: Array, factor: float, a: Array) -> None:
+    """out += factor·a; on the CPU in one pass over memory."""
+    if is_host(out):
+        blas.add_multiple(out, factor, a)
+    else:
+        out += a * factor
 
 
 def in_one_launch(*arrays: Array) -> bool:

@@ -37,8 +37,7 @@ class Dense(Module):
                 f"Dense: expected x with {self.in_features} features on its last axis, got "
                 f"{x.shape}; put Flatten() before it if x are images, or change in_features"
             )
-        y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        return ops.linear(x, self.weight, self.bias)
 
 
 class Conv2d(Module):

@@ -180,10 +180,7 @@ def check(call: str, expected: str, **options: Any) -> None:
 
 def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Raise CheckpointError naming all in `state` that is missing, unknown or of another shape."""
-    found = {
-        name: tuple(value.shape if hasattr(value, "shape") else np.shape(value))
-        for name, value in state.items()
-    }
+    found = {n: tuple(v.shape if hasattr(v, "shape") else np.shape(v)) for n, v in state.items()}
     differ = [
         f"{name}: expected {shapes.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
         for name in {**shapes, **found}

@@ -14,7 +14,7 @@ from . import activation, contract, elementwise, loss, normalize, reduce, shape,
 from .activation import (
     elu, gelu, leaky_relu, log_sigmoid, logaddexp, relu, selu, sigmoid, silu, softplus,
 )
-from .contract import einsum, matmul, outer, tensordot
+from .contract import einsum, linear, matmul, outer, tensordot
 from .elementwise import (
     abs, add, arccos, arcsin, arctan, clip, cos, cosh, divide, erf, exp, expm1, log, log1p,
     maximum, minimum, multiply, negative, power, reciprocal, sin, sinh, sqrt, square, subtract,
@@ -48,14 +48,8 @@ def _attach() -> None:
     ):
         setattr(Tensor, name, globals()[name])
 
-    forward: dict[str, Any] = {
-        "add": add,
-        "sub": subtract,
-        "mul": multiply,
-        "truediv": divide,
-        "pow": power,
-        "matmul": matmul,
-    }
+    forward: dict[str, Any] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide}
+    forward |= {"pow": power, "matmul": matmul}
     for name, op in forward.items():
         setattr(Tensor, f"__{name}__", op)
         setattr(Tensor, f"__r{name}__", lambda self, other, op=op: op(other, self))

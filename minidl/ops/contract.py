@@ -1,5 +1,6 @@
 """Operations that sum products: matrices and their generalisations."""
 
+import math
 from typing import Any
 
 from .. import kernels
@@ -7,6 +8,7 @@ from ..errors import ShapeError
 from ..graph import record
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .inputs import axes_of, integers_follow, same_device
+from .reduce import sum
 from .shape import broadcast_to, reshape, swapaxes, transpose
 
 
@@ -30,25 +32,55 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
         y = matmul(a, reshape(b, -1, 1))
         return reshape(y, y.shape[:-1])
 
-    # A gradient is computed so that it lies in memory as its matrix does: flattened images are
-    # columns, and so are weights that were transposed.
-    def by_left(g: Tensor, y: Tensor) -> Tensor:
-        if a.ndim == 2 and b.ndim == 2 and a.data.flags.f_contiguous:
-            return transpose(matmul(b, transpose(g)))
-        return matmul(g, swapaxes(b, -1, -2))
-
-    def by_right(g: Tensor, y: Tensor) -> Tensor:
-        if a.ndim == 2 and b.ndim == 2 and b.data.flags.f_contiguous:
-            return transpose(matmul(transpose(g), a))
-        return matmul(swapaxes(a, -1, -2), g)
-
     try:
         value = kernels.product(a.data, b.data)
     except ValueError:
         raise ShapeError(
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
         ) from None
-    return record(value, (a, by_left), (b, by_right))
+    return record(
+        value,
+        (a, lambda g, y: _lying_as(a, g, swapaxes(b, -1, -2))),
+        (b, lambda g, y: _lying_as(b, swapaxes(a, -1, -2), g)),
+    )
+
+
+def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
+    """y = x @ wᵀ + b, a layer of units; dL/dx = g @ w, dL/dw = gᵀ @ x, dL/db = Σ g.
+
+    Shapes: x (..., in), w (out, in), b (out,) -> (..., out).
+    """
+    x, w, bias = as_tensor(x), as_tensor(w), () if b is None else (as_tensor(b),)
+    same_device("linear", x, w, *bias)
+    fits = x.ndim > 0 and w.ndim == 2 and w.shape[1] == x.shape[-1]
+    if not fits or any(b.shape != w.shape[:1] for b in bias):
+        raise ShapeError(
+            "linear: expected x (..., in), w (out, in), b (out,), got "
+            f"{', '.join(str(t.shape) for t in (x, w, *bias))}"
+        )
+    if x.ndim != 2:
+        rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+        return reshape(linear(rows, w, b), *x.shape[:-1], len(w))
+    x, w = integers_follow(x, w), integers_follow(w, x)
+    value = kernels.product(x.data, w.data.T)
+    for b in bias:
+        value = x._module.add(value, b.data, out=value if b.dtype == value.dtype else None)
+    return record(
+        value,
+        (x, lambda g, y: _lying_as(x, g, w)),
+        (w, lambda g, y: matmul(transpose(g), x)),
+        *((b, lambda g, y: sum(g, 0)) for b in bias),
+    )
+
+
+def _lying_as(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, a gradient by x, computed so that it lies in memory as the matrix x does.
+
+    Flattened images are columns, and so are weights that were transposed.
+    """
+    if x.ndim == a.ndim == b.ndim == 2 and x.data.flags.f_contiguous:
+        return transpose(matmul(transpose(b), transpose(a)))
+    return matmul(a, b)
 
 
 def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:

@@ -34,10 +34,7 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     value = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
     if x.size:
         value = value - xp.log(xp.exp(value).sum(axis, keepdims=True))
-    return record(
-        value,
-        (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)),
-    )
+    return record(value, (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
 
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:

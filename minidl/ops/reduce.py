@@ -3,6 +3,7 @@
 Shapes: the input's without the named axes, or with 1 in their place where keepdims is True.
 """
 
+import math
 from typing import Any
 
 from ..errors import ShapeError
@@ -24,10 +25,7 @@ def _rest(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
 
 
 def _count(x: Tensor, axes: tuple[int, ...]) -> int:
-    count = 1
-    for i in axes:
-        count *= x.shape[i]
-    return count
+    return math.prod(x.shape[i] for i in axes)
 
 
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -35,10 +33,8 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = as_tensor(x)
     axes = axes_of("sum", x, axis)
     kept = _kept(x, axes)
-    return record(
-        x.data.sum(axes, keepdims=keepdims),
-        (x, lambda g, y: broadcast_to(reshape(g, kept), x.shape)),
-    )
+    value = x.data.sum(axes, keepdims=keepdims)
+    return record(value, (x, lambda g, y: broadcast_to(reshape(g, kept), x.shape)))
 
 
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:

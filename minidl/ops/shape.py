@@ -43,12 +43,13 @@ def flatten(x: ArrayLike, start: int = 0) -> Tensor:
 def transpose(x: ArrayLike, *axes: Any) -> Tensor:
     """The axes in another order, reversed by default."""
     x = as_tensor(x)
-    order = axes_of("transpose", x, ints(axes) if axes and axes[0] is not None else None)
     if not axes or axes[0] is None:
-        order = order[::-1]
-    if len(order) != x.ndim:
-        raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
-    back = tuple(sorted(range(x.ndim), key=order.__getitem__))
+        order = back = tuple(range(x.data.ndim))[::-1]
+    else:
+        order = axes_of("transpose", x, ints(axes))
+        if len(order) != x.ndim:
+            raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
+        back = tuple(sorted(range(x.ndim), key=order.__getitem__))
     return record(x.data.transpose(order), (x, lambda g, y: transpose(g, back)))
 
 

@@ -58,6 +58,7 @@ class Optimizer:
         """Change every parameter by its gradient."""
         check(type(self).__name__, ">= 0", lr=self.lr)
         lr = float(self.lr)  # a NumPy float64 would promote float32 arrays
+        kept = "step", *self.slots
         together: list[tuple[Array, ...]] = []  # on a GPU: what one launch updates
         numbers: list[tuple[float, ...]] = []
         for i, p in enumerate(self.params):
@@ -71,9 +72,9 @@ class Optimizer:
                 )
             if f"{i}.step" not in self.state:
                 self.state |= self._begin(i)
-            for name in self.slots:  # the model may have moved since
+            for name in kept[1:]:  # the model may have moved since
                 self.state[f"{i}.{name}"] = to_device(self.state[f"{i}.{name}"], p.device)
-            t, *slots = (self.state[f"{i}.{name}"] for name in ("step", *self.slots))
+            t, *slots = (self.state[f"{i}.{name}"] for name in kept)
             t += 1
             if self.rule and kernels.in_one_launch(theta, g, *slots):
                 together.append((theta, g, *(slots or (theta,))))
@@ -139,7 +140,7 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = xp.add(g, xp.multiply(v, self.momentum, out=free), out=free) if self.nesterov else v
-        _descend(theta, lr, g, free)
+        kernels.add_multiple(theta, -lr, g)
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         return lr, self.momentum, self.weight_decay, float(self.nesterov)
@@ -158,10 +159,10 @@ class RMSProp(Optimizer):
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
         xp, (s,) = array_module(theta), slots
-        _average(s, self.alpha, xp.square(g, out=free), free)
+        _average(s, self.alpha, xp.square(g, out=free))
         xp.sqrt(s, out=free)
         free += self.eps
-        _descend(theta, lr, xp.divide(g, free, out=free), free)
+        kernels.add_multiple(theta, -lr, xp.divide(g, free, out=free))
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         return lr, self.alpha, self.eps, self.weight_decay
@@ -183,12 +184,12 @@ class Adam(Optimizer):
 
     def update(self, theta: Array, g: Array, lr: float, t: int, free: Array, *slots: Array) -> None:
         xp, (m, v), (b1, b2) = array_module(theta), slots, self.betas
-        _average(m, b1, g, free)
-        _average(v, b2, xp.square(g, out=free), free)
+        _average(m, b1, g)
+        _average(v, b2, xp.square(g, out=free))
         xp.sqrt(v, out=free)
         free /= math.sqrt(1 - b2**t)
         free += self.eps
-        _descend(theta, lr / (1 - b1**t), xp.divide(m, free, out=free), free)
+        kernels.add_multiple(theta, -lr / (1 - b1**t), xp.divide(m, free, out=free))
 
     def numbers(self, lr: float, t: int) -> tuple[float, ...]:
         (b1, b2), decay = self.betas, self.weight_decay
@@ -207,15 +208,7 @@ class AdamW(Adam):
     decoupled = True
 
 
-def _descend(theta: Array, lr: float, along: Array, free: Array) -> None:
-    """θ ← θ − lr·along; on the CPU by BLAS, in one pass over memory."""
-    if is_host(theta):
-        kernels.add_multiple(theta, -lr, along)
-    else:
-        theta -= array_module(theta).multiply(along, lr, out=free)
-
-
-def _average(mean: Array, beta: float, x: Array, free: Array) -> None:
+def _average(mean: Array, beta: float, x: Array) -> None:
     """mean ← β·mean + (1 − β)·x."""
     mean *= beta
-    mean += array_module(x).multiply(x, 1 - beta, out=free)
+    kernels.add_multiple(mean, 1 - beta, x)

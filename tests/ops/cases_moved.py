@@ -93,6 +93,14 @@ def factors(rng: Rng) -> Call:
     return [np.asfortranarray(a) if d.chance(rng) else a, b], {}
 
 
+def layer(rng: Rng) -> Call:
+    """Operands of linear: examples on any number of axes, with a bias or without."""
+    n_in, n_out = (int(i) for i in rng.integers(1, 4, 2))
+    x = normal(rng, pick(rng, ((n_in,), (2, n_in), (3, n_in), (2, 1, n_in), (2, 3, n_in))))
+    bias = [normal(rng, (n_out,))] if d.chance(rng) else []
+    return [np.asfortranarray(x) if d.chance(rng) else x, normal(rng, (n_out, n_in)), *bias], {}
+
+
 EINSUMS = (
     *("ij,jk->ik", "ij,jk", "ij->ji", "ij->", "ij->i", "i,i->", "i,j->ij", "ij,ij->ij", "ijk->kij"),
     *("bij,bjk->bik", "ij,j,i->", "ij,kj,kl->il", "ij, jk -> ki", "i,j->i", "ba", "ij,k->jk"),
@@ -256,6 +264,15 @@ CASES: dict[str, Case] = {
             ([filled((1,)), filled((1,))], {}),
             ([filled((0, 2)), filled((2, 3))], {}),
             ([filled((2, 0)), filled((0, 3))], {}),
+        ),
+    ),
+    "linear": Case(
+        layer,
+        lambda x, w, b=0.0: r.matmul(x, w.T) + b,
+        given(
+            ([filled((1,)), filled((1, 1)), filled((1,))], {}),
+            ([filled((0, 2)), filled((3, 2))], {}),
+            ([filled((2, 0)), filled((3, 0)), filled((3,))], {}),
         ),
     ),
     "einsum": Case(

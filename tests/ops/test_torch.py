@@ -79,6 +79,7 @@ SECOND_OPINIONS = {
     "huber_loss": F.huber_loss,
     "binary_cross_entropy": F.binary_cross_entropy_with_logits,
     "cross_entropy": F.cross_entropy,
+    "linear": F.linear,
     "matmul": torch.matmul,
     "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "tensordot": lambda a, b, axes=2: torch.tensordot(a, b, axes),

@@ -95,7 +95,7 @@ for f in (lambda: on + off, lambda: md.ops.matmul(off, on), lambda: md.nn.Dense(
         print(error)
 """)
     lines = printed.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["add", "matmul", "matmul"]
+    assert [line.split(":")[0] for line in lines] == ["add", "matmul", "linear"]
     for line in lines:
         assert "cpu and cuda" in line or "cuda and cpu" in line
         assert "move them with .to(device)" in line
