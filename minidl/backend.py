@@ -88,7 +88,7 @@ def gather(values: Sequence[Any]) -> Array:
     """Scalars side by side in one float64 array, on the GPU if one of them is there."""
     there = [v for v in values if not (isinstance(v, float) or is_host(v))]
     if not there:
-        return np.array(values, dtype=np.float64)
+        return np.fromiter(values, np.float64, len(values))
     # Not stacked: CuPy copies the addresses of many arrays from the host.
     out = array_module(there[0]).empty(len(values), np.float64)
     for i, value in enumerate(values):

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from math import hypot, isfinite, prod, sqrt
+from array import array
+from math import hypot, inf, isfinite, nan, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from .. import kernels, nn
 from ..backend import Array, array_module, is_host, read
 from ..graph import is_recording, record
 from ..nn import Module
+from ..ops.elementwise import keep_where
 from ..tensor import Tensor, as_tensor
 from . import theory
 from .probe import scale
@@ -20,6 +22,12 @@ FIELDS = (
     *("dead", "clipped", "nan", "inf"),
 )
 
+# What a step takes of a layer, with the value where there was nothing to take.
+_UNKNOWN = -1.0
+_TAKEN = (
+    *(("activation", 0.0), ("gradient", nan), ("weight", 0.0), ("weight_gradient", 0.0)),
+    *(("update", nan), ("dead", 0.0), ("nan", 0.0), ("inf", 0.0), ("left", _UNKNOWN)),
+)
 
 _silent = np.errstate(over="ignore", invalid="ignore")
 
@@ -38,7 +46,7 @@ class GradientMonitor:
     """
 
     def __init__(self, model: Module, *, sample: int = 4) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self._table = array("d")  # the rows without their layers' names
         self.sample = sample
         self.step = 0
         self.layers = {
@@ -51,7 +59,7 @@ class GradientMonitor:
             for layer in self.layers.values()
         ]
         self._seen: dict[str, dict[str, Any]] = {}
-        self._before: dict[str, Array] = {}
+        self._before: dict[str, list[tuple[Any, Array]]] = {}
         self._hooks = {name: _Look(self, name) for name in self.layers}
         for name, layer in self.layers.items():
             layer.hooks.append(self._hooks[name])
@@ -62,10 +70,13 @@ class GradientMonitor:
             layer.hooks.remove(self._hooks[name])
 
     @_silent
-    def watch(self, name: str, y: Tensor, signal: Any, share: float = 1.0) -> Tensor | None:
+    def watch(
+        self, name: str, y: Tensor, signal: Any, share: float = 1.0, rectified: bool = False
+    ) -> Tensor | None:
         """Note the scale of a layer's output, by `signal()`, and of its gradient.
 
-        share: of the output's values that are in y, where y was pooled; the rest have gradient 0.
+        share: of the output's values that are in y, where y was pooled; the rest have gradient 0,
+        and where y was rectified, those at which it is 0.
         """
         if not (self.layers[name].training and is_recording() and y.requires_grad):
             return None
@@ -74,9 +85,12 @@ class GradientMonitor:
         dead = (highest <= 0).sum() / highest.size
         seen = self._seen[name] = {"activation": signal(), "dead": dead}
 
-        @_silent
-        def passing(g: Tensor, _: Tensor) -> Tensor:
-            seen["gradient"] = _rms(self.some(g.data)) * share**0.5
+        def passing(g: Tensor, y: Tensor) -> Tensor:
+            part = Tensor(self.some(g.data))
+            if rectified:
+                part = keep_where(part, self.some(y.data) > 0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                seen["gradient"] = _rms(part.data) * share**0.5
             return g
 
         return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
@@ -94,28 +108,30 @@ class GradientMonitor:
         """Between `backward` and the optimizer's step: look at weights and gradients."""
         self.step = self.step if step is None else step
         for name, layer in self.layers.items():
-            weights = _weights(layer)
+            weights = [p for n, p in vars(layer).items() if n.startswith("weight")]
             seen = self._seen.setdefault(name, {})
-            self._before[name] = [w.data.copy(order="K") for w in weights]
+            self._before[name] = [(w, w.data.copy(order="K")) for w in weights]
             gradients = [w.grad.data for w in weights if w.grad is not None]
             seen["weight"] = _norm([w.data for w in weights])
-            seen["weight_gradient"] = _norm(gradients)
-            for what, found in (("nan", "isnan"), ("inf", "isinf")):
-                # On a GPU, asking whether the norm is finite would wait for it.
-                counted = [g for g in gradients if not (is_host(g) and _finite(seen))]
-                seen[what] = sum((getattr(array_module(g), found)(g).sum() for g in counted), 0.0)
+            seen["weight_gradient"] = norm = _norm(gradients)
+            # On a GPU, asking whether the norm is finite would wait for it.
+            sound = not gradients or (is_host(gradients[0]) and isfinite(norm))
+            for what in ("nan", "inf"):
+                counts = (getattr(array_module(g), f"is{what}")(g).sum() for g in gradients)
+                seen[what] = 0.0 if sound else sum(counts)
 
     @_silent
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
         """After the optimizer's step: look at what it did, and write a row per layer."""
         clipping = trainer is None or trainer.clip is not None
-        for name, old in self._before.items():
-            weights, seen = _weights(self.layers[name]), self._seen[name]
-            for w, v in zip(weights, old, strict=True):
-                v -= w.data
-            seen["update"] = _norm(old)
+        for name, before in self._before.items():
+            seen = self._seen[name]
+            for w, old in before:
+                old -= w.data
+            seen["update"] = _norm([change for _, change in before])
+            seen["left"] = seen["weight_gradient"]
             if clipping:
-                seen["left"] = _norm([w.grad.data for w in weights if w.grad is not None])
+                seen["left"] = _norm([w.grad.data for w, _ in before if w.grad is not None])
         self._write()
 
     def finish(self, trainer: Any = None) -> None:
@@ -124,27 +140,32 @@ class GradientMonitor:
             self._write()
 
     def _write(self) -> None:
-        unknown = dict.fromkeys(("gradient", "update", "ratio", "clipped"), float("nan"))
-        measured = {name: self._seen.get(name, {}) for name in self.layers}
-        values = iter(read([value for seen in measured.values() for value in seen.values()]))
-        for name, on_device in measured.items():
-            seen = {key: next(values) for key in on_device}
-            updated, left = "update" in seen, seen.pop("left", None)
-            row: dict[str, Any] = dict.fromkeys(FIELDS, 0.0) | unknown | seen
-            row |= {"step": self.step, "layer": name}
-            if updated:
-                update, weight, raw = row["update"], row["weight"], row["weight_gradient"]
-                row["ratio"] = update / weight if weight else float("inf") if update else 0.0
-                left = raw if left is None else left
-                row["clipped"] = max(0.0, 1 - left / raw) if 0 < raw < float("inf") else 0.0
-            self.rows.append(row)
+        seen = (self._seen.get(name, {}) for name in self.layers)
+        values = iter(read([found.get(*what) for found in seen for what in _TAKEN]))
+        for *scales, weight, raw, update, dead, nans, infs, left in zip(
+            *[values] * len(_TAKEN), strict=True
+        ):
+            ratio = update / weight if weight else update * inf if update else 0.0
+            clipped = max(0.0, 1 - left / raw) if 0 < raw < inf else 0.0
+            clipped = clipped if left != _UNKNOWN else nan
+            row = weight, raw, update, ratio, dead, clipped, nans, infs
+            self._table.extend((self.step, *scales, *row))
         self._before, self._seen = {}, {}
         self.step += 1
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A dictionary per step and layer, by the names of the columns."""
+        steps, names = np.array(self._table).reshape(-1, len(FIELDS) - 1), list(self.layers)
+        return [
+            dict(zip(FIELDS, (int(step), names[i % len(names)], *row), strict=True))
+            for i, (step, *row) in enumerate(steps.tolist())
+        ]
+
     def column(self, name: str) -> np.ndarray:
         """One column as an array of shape (layers, steps)."""
-        values = np.array([row[name] for row in self.rows], dtype=float)
-        return values.reshape(-1, len(self.layers)).T
+        table = np.array(self._table).reshape(-1, max(len(self.layers), 1), len(FIELDS) - 1)
+        return table[..., [field for field in FIELDS if field != "layer"].index(name)].T
 
     def growth(self) -> tuple[np.ndarray, np.ndarray]:
         """(measured, predicted) growth of the activation from layer to layer, at the first step.
@@ -187,29 +208,23 @@ class _Look:
     def __call__(self, layer: Module, y: Tensor) -> Tensor | None:
         return self.monitor.watch(self.name, y, lambda: _rms(self.monitor.some(y.data)))
 
-    def pooled(self, layer: Any, x: Any, y: Tensor) -> Tensor | None:
+    def pooled(self, layer: Any, x: Any, y: Tensor, rectified: bool) -> Tensor | None:
         """After a convolution that was pooled at once: the scale of what was never written."""
-        sample, x, w = self.monitor.sample, as_tensor(x).data, layer.weight.data
+        x, w = as_tensor(x).data, layer.weight.data
         options = {name: getattr(layer, name) for name in layer.options}
         groups, b = options.pop("groups"), None if layer.bias is None else layer.bias.data
         window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
 
         def signal() -> Any:
+            sample = self.monitor.sample
             part = x[:: max(len(x) // sample, 1)][:sample].astype(y.dtype, copy=False)
             found = kernels.conv_scale(part, w, b, window, groups)
             return (
                 _rms(kernels.conv_forward(part, w, b, window, groups)) if found is None else found
             )
 
-        return self.monitor.watch(self.name, y, signal, prod(y.shape[2:]) / prod(window.out))
-
-
-def _weights(layer: Module) -> list[Any]:
-    return [p for n, p in vars(layer).items() if n.startswith("weight")]
-
-
-def _finite(seen: dict[str, Any]) -> bool:
-    return isfinite(seen["weight_gradient"])
+        share = prod(y.shape[2:]) / prod(window.out)
+        return self.monitor.watch(self.name, y, signal, share, rectified)
 
 
 def _rms(array: Array) -> Any:
@@ -226,7 +241,7 @@ def _quick(array: Array) -> Any:
         wide = flat.astype(np.float64)
         return array_module(wide).sqrt(wide @ wide)
     square = float(np.dot(flat, flat))
-    if 1e-30 < square < float("inf"):
+    if 1e-30 < square < inf:
         return square**0.5
     return scale(array) * array.size**0.5
 

@@ -10,7 +10,7 @@ from .dispatch import (
     conv_forward,
     conv_input_grad,
     conv_pool,
-    conv_pool_weight_grad,
+    conv_pool_grads,
     conv_scale,
     conv_weight_grad,
     cross_entropy,
@@ -21,10 +21,11 @@ from .dispatch import (
     max_unpool,
     update,
 )
-from .window import Window, pair, window
+from .window import NO_TAP, Window, pair, window
 
 __all__ = [
     "Graph",
+    "NO_TAP",
     "Window",
     "add_multiple",
     "avg_pool",
@@ -33,7 +34,7 @@ __all__ = [
     "conv_forward",
     "conv_input_grad",
     "conv_pool",
-    "conv_pool_weight_grad",
+    "conv_pool_grads",
     "conv_scale",
     "conv_weight_grad",
     "cross_entropy",

@@ -1,14 +1,15 @@
-"""Convolution of few channels and max-pooling in one: the image between them never exists.
+"""Convolution of few channels, max-pooling and relu in one: no image between them ever exists.
 
 The columns of `cpu_columns` may stand in any order. Here they are sorted by where their place lies
 in its pooling window: first all upper left ones, then all upper right ones, and so on. Tile by
 tile, the product with w then gives one dense block for each tap of the pooling window, and the
-largest of a window is the elementwise maximum of kh·kw blocks. In the backward pass each block
-gets its share of g, and dw = g @ columnsᵀ takes the blocks as they are.
+largest of a window is the elementwise maximum of kh·kw blocks; for relu the search begins at 0. In
+the backward pass each block gets its share of g, and dw = g @ columnsᵀ takes the blocks as they
+are.
 
 Why it is fast: between the two layers lie 4 times as many numbers as behind them, and reading and
 writing them takes longer than computing them. They live in one tile, in the cache, and every
-pass over it is one long run. The bias needs no pass of its own: Σ over its pixels is Σ g.
+pass over it is one long run. The bias needs no pass of its own: the columns have a line of ones.
 """
 
 from __future__ import annotations
@@ -24,28 +25,36 @@ TILE = 4096 * 1024  # bytes of the convolution's output at a time: half of a com
 
 
 def conv_pool(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window, rectify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """max_pool(conv_forward(x, w, b)) and its index, both (N, O, OH, OW)."""
+    """max_pool(conv_forward(x, w, b)), or relu of it, and its index, both (N, O, OH, OW).
+
+    The index of a place that relu set to 0 is NO_TAP.
+    """
     kernel = kernel_matrix(w, b)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
     index = np.empty(y.shape, np.uint8)
     for rows, columns in _tiles(x, len(w), window, pool):
-        taps = np.matmul(kernel, columns)  # (ph·pw, O, places·N)
-        best, first = taps[0], np.zeros(taps[0].shape, np.uint8)
-        for k, seen in enumerate(taps[1:], 1):
+        best, first = y[:, rows], index[:, rows]
+        taps = np.matmul(kernel, columns).reshape(-1, *best.shape)  # the places of each tap
+        if rectify:
+            np.clip(taps[0], 0, np.inf, out=best)
+            np.greater(taps[0], 0, out=first.view(bool))
+        else:
+            best[...], first[...] = taps[0], 1
+        for k, seen in enumerate(taps[1:], 2):
             gain = np.greater(seen, best).view(np.uint8)
             gain *= k
             np.maximum(first, gain, out=first)
             np.maximum(best, seen, out=best)
-        y[:, rows], index[:, rows] = best.reshape(y[:, rows].shape), first.reshape(y[:, rows].shape)
+    index -= 1  # from 1, 2, ... to 0, 1, ..., and from 0 to NO_TAP
     return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
 
 
-def conv_pool_weight_grad(
+def conv_pool_grads(
     x: np.ndarray, g: np.ndarray, index: np.ndarray, window: Window, pool: Window
-) -> np.ndarray:
-    """conv_weight_grad(x, max_unpool(g, index))."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """conv_weight_grad(x, max_unpool(g, index)), and the bias's gradient, Σ of that g."""
     n_out = g.shape[1]
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
     dw = np.zeros((n_out, x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
@@ -55,7 +64,7 @@ def conv_pool_weight_grad(
         for k, tap in enumerate(taps):
             np.multiply(grad, winner == k, out=tap)
         dw += np.matmul(taps, columns.swapaxes(1, 2)).sum(0)
-    return kernel_from_matrix(dw, x.shape[1], window)
+    return kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]
 
 
 def _tiles(

@@ -181,25 +181,28 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 
 
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, pool: Window
+    x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool
 ) -> tuple[Array, Array]:
-    """Convolution, bias and max-pooling in one: what lies between them is never written."""
+    """Convolution, bias, max-pooling and relu in one: what lies between them is never written."""
     xp = array_module(x)
     y = xp.empty((len(x), len(w), *pool.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
-    sizes = (y.size, x.shape[1], len(w), int(b is not None), *pool.out, *pool.size)
+    sizes = (y.size, x.shape[1], len(w), int(b is not None), int(rectify), *pool.out, *pool.size)
     args = (_dense(x), _dense(w), _dense(x if b is None else b), y, index)
     _launch("conv_pool", x, y.size, *args, *sizes, *_geometry(window))
     return y, index
 
 
-def conv_pool_weight_grad(x: Array, g: Array, index: Array, window: Window, pool: Window) -> Array:
-    """A block for each weight sums over the pooled places; the index says which pixel won."""
-    dw = array_module(x).empty((g.shape[1], x.shape[1], *window.size), x.dtype)
-    sizes = (len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
-    args = (_dense(x), _dense(g), _dense(index), dw, *sizes, *_geometry(window))
-    _launch("conv_pool_weight", x, dw.size, *args, block=True)
-    return dw
+def conv_pool_grads(
+    x: Array, g: Array, index: Array, window: Window, pool: Window
+) -> tuple[Array, Array]:
+    """A block for each weight and bias sums over the pooled places; the index says who won."""
+    shape = (g.shape[1], x.shape[1], *window.size)
+    grads, weights = array_module(x).empty(math.prod(shape) + g.shape[1], x.dtype), math.prod(shape)
+    sizes = (weights, len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
+    args = (_dense(x), _dense(g), _dense(index), grads, *sizes, *_geometry(window))
+    _launch("conv_pool_grads", x, grads.size, *args, block=True)
+    return grads[:weights].reshape(shape), grads[weights:]
 
 
 def keep_positive(g: Array, y: Array) -> Array:

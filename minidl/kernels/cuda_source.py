@@ -131,10 +131,12 @@ extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n
     x[e] = sum;
 }
 
+#define NO_TAP 255
+
 // Pooling windows PKH×PKW side by side over a convolution that exists in registers alone.
 extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, Byte* index, Int n,
-                                     Int channels, Int outputs, Int biased, Int POH, Int POW,
-                                     Int PKH, Int PKW, @GEOMETRY@) {
+                                     Int channels, Int outputs, Int biased, Int rectify, Int POH,
+                                     Int POW, Int PKH, Int PKW, @GEOMETRY@) {
     ELEMENT(e, n);
     Int column = e % POW, row = e / POW % POH, o = e / (POW * POH) % outputs, first = -1;
     const T* image = x + e / (POW * POH * outputs) * channels * H * W;
@@ -146,25 +148,31 @@ extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, B
                                H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT);
             TAKE(value, i * PKW + j)
         }
-    y[e] = best + (biased ? b[o] : (T)0), index[e] = (Byte)first;
+    if (biased) best += b[o];
+    bool off = rectify && !(best > 0);
+    y[e] = off && best == best ? (T)0 : best, index[e] = (Byte)(off ? NO_TAP : first);
 }
 
-extern "C" __global__ void conv_pool_weight(const T* x, const T* g, const Byte* index, T* dw,
-                                            Int images, Int channels, Int outputs, Int POH, Int POW,
-                                            Int PKH, Int PKW, @GEOMETRY@) {
+// A block for each weight, then one for each bias, which is the weight of a pixel of 1.
+extern "C" __global__ void conv_pool_grads(const T* x, const T* g, const Byte* index, T* grads,
+                                           Int weights, Int images, Int channels, Int outputs,
+                                           Int POH, Int POW, Int PKH, Int PKW, @GEOMETRY@) {
     __shared__ T share[1024];
-    Int e = blockIdx.x, j = e % KW, i = e / KW % KH;
+    bool bias = blockIdx.x >= weights;
+    Int e = bias ? (blockIdx.x - weights) * channels * KH * KW : blockIdx.x;
+    Int j = e % KW, i = e / KW % KH;
     Int c = e / (KW * KH) % channels, o = e / (KW * KH * channels);
     T sum = 0;
     for (Int p = threadIdx.x; p < images * POH * POW; p += blockDim.x) {
         Int column = p % POW, row = p / POW % POH, n = p / (POW * POH);
         Int place = ((n * outputs + o) * POH + row) * POW + column, tap = index[place];
+        if (tap == NO_TAP) continue;
         const T* image = x + (n * channels + c) * H * W;
-        sum += g[place] * PIXEL(image, (row * PKH + tap / PKW) * SH + i * DH - TOP,
-                                (column * PKW + tap % PKW) * SW + j * DW - LEFT);
+        sum += g[place] * (bias ? (T)1 : PIXEL(image, (row * PKH + tap / PKW) * SH + i * DH - TOP,
+                                               (column * PKW + tap % PKW) * SW + j * DW - LEFT));
     }
     add_up(share, sum);
-    if (threadIdx.x == 0) dw[e] = share[0];
+    if (threadIdx.x == 0) grads[blockIdx.x] = share[0];
 }
 
 // g where y > 0, else 0, whatever g is there: relu's gradient.

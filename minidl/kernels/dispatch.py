@@ -20,7 +20,7 @@ import numpy as np
 
 from ..backend import Array, is_host
 from . import blas, cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
-from .window import Window
+from .window import NO_TAP, Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
 
@@ -116,34 +116,38 @@ def avg_unpool(g: Array, window: Window) -> Array:
 
 @_silent
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window, rectify: bool
 ) -> tuple[Array, Array] | None:
-    """max_pool(conv_forward(x, w, b, window, groups), pool); None where no kernel does both."""
+    """max_pool(conv_forward(x, w, b, window, groups), pool), and relu of that if told to rectify.
+
+    The index of a place that relu set to 0 is NO_TAP. None where no kernel does it all.
+    """
     engine = _both(x, w, window, groups, pool)
     if engine is None or (b is not None and _both(x, b, window, groups, pool) is None):
         return None
-    y, index = engine.conv_pool(x, w, b, window, pool)
+    y, index = engine.conv_pool(x, w, b, window, pool, rectify)
     seen = engine is cuda or not math.isnan(y.max())  # comparisons cannot find the place of a NaN
     return (y, index) if seen else None
 
 
 @_silent
-def conv_pool_weight_grad(
+def conv_pool_grads(
     x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
-) -> Array:
-    """conv_weight_grad(x, max_unpool(g, index, pool), window, groups)."""
+) -> tuple[Array, Array]:
+    """The gradients by w and b: conv_weight_grad and the sums of max_unpool(g, index, pool)."""
     engine = _both(x, g, window, groups, pool)
     if engine is not None and index.dtype == np.uint8:
-        dw = engine.conv_pool_weight_grad(x, g, index, window, pool)
-        if engine is cuda or math.isfinite(dw.sum()):  # 0·∞ must not make a NaN
-            return dw
-    return conv_weight_grad(x, max_unpool(g, index, pool), window, groups)
+        dw, db = engine.conv_pool_grads(x, g, index, window, pool)
+        if engine is cuda or math.isfinite(dw.sum() + db.sum()):  # 0·∞ must not make a NaN
+            return dw, db
+    wide = max_unpool(g, index, pool)
+    return conv_weight_grad(x, wide, window, groups), wide.sum((0, 2, 3))
 
 
 def _both(x: Array, other: Array, window: Window, groups: int, pool: Window) -> ModuleType | None:
     """What runs a convolution of few channels and a pooling, windows side by side, as one."""
     side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
-    small = pool.size[0] * pool.size[1] <= 256 and pool.dilation == (1, 1)  # one byte of index
+    small = pool.size[0] * pool.size[1] <= NO_TAP and pool.dilation == (1, 1)
     if groups > 1 or not side_by_side or not small:
         return None
     if cuda.usable(x, other):

@@ -11,6 +11,8 @@ from ..errors import ShapeError
 
 Pair = tuple[int, int]
 
+NO_TAP = 255  # a pooling's index of one byte where no pixel of the window was taken
+
 
 @dataclass(frozen=True)
 class Window:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -154,20 +154,18 @@ class Sequential(Module):
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def forward(self, x: ArrayLike) -> Any:
-        layers = list(self.layers)
+        layers: list[Any] = list(self.layers)
         # relu rises, so max(relu(x)) = relu(max(x)): pool first, and fewer pixels are rectified.
         for i, (first, then) in enumerate(pairwise(layers)):
             if _untouched(first, ReLU) and _untouched(then, MaxPool2d):
                 layers[i : i + 2] = then, first
-        done = False  # by the convolution before it
-        for layer, then in zip_longest(layers, layers[1:]):
-            if done:
-                done = False
-                continue
-            if isinstance(layer, Conv2d) and _joins(layer, then):
-                y = layer.pooled(x, then)
-                done = y is not None
-            x = y if done else layer(x)
+        while layers:
+            (layer, *layers), y = layers, None
+            if layers and _joins(layer, layers[0]):
+                rectify = len(layers) > 1 and _untouched(layers[1], ReLU)
+                y = layer.pooled(x, layers[0], rectify)
+                layers = layers if y is None else layers[1 + rectify :]
+            x = layer(x) if y is None else y
         return x
 
 
@@ -175,8 +173,8 @@ def _untouched(layer: Module, kind: type) -> bool:
     return type(layer) is kind and not layer.hooks and "forward" not in vars(layer)
 
 
-def _joins(layer: Conv2d, then: Module) -> bool:
-    """Whether a convolution and its pooling may run as one: nobody looks in between."""
+def _joins(layer: Any, then: Module) -> bool:
+    """Whether they are a convolution and a pooling that may run as one: nobody looks in between."""
     plain = type(layer).forward is Conv2d.forward and not layer.transposed
     blind = "forward" not in vars(layer) and all(hasattr(hook, "pooled") for hook in layer.hooks)
     return plain and blind and _untouched(then, MaxPool2d)

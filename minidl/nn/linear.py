@@ -85,16 +85,16 @@ class Conv2d(Module):
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.options}
 
-    def pooled(self, x: ArrayLike, pool: Any) -> Tensor | None:
-        """pool(self(x)) of a MaxPool2d by one kernel, None where there is none.
+    def pooled(self, x: ArrayLike, pool: Any, rectify: bool) -> Tensor | None:
+        """pool(self(x)) of a MaxPool2d, and relu of it, by one kernel; None where there is none.
 
-        A hook sees only what its own `pooled(module, x, output)` is given: no output of self.
+        A hook sees only what its own `pooled(module, x, output, rectify)` is given.
         """
         sizes = {"size": pool.size, "stride": pool.stride, "padding": pool.padding}
         with graph.running(self):
-            y = ops.window.conv_pool(x, self.weight, self.bias, self._options(), sizes)
+            y = ops.window.conv_pool(x, self.weight, self.bias, self._options(), sizes, rectify)
         for hook in self.hooks if y is not None else ():
-            changed = hook.pooled(self, x, y)  # type: ignore[attr-defined]
+            changed = hook.pooled(self, x, y, rectify)  # type: ignore[attr-defined]
             y = y if changed is None else changed
         return y
 

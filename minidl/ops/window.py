@@ -15,9 +15,10 @@ from typing import Any
 
 from .. import kernels
 from ..errors import ShapeError
-from ..graph import record
-from ..kernels import Window
+from ..graph import is_recording, record
+from ..kernels import NO_TAP, Window
 from ..tensor import ArrayLike, Tensor
+from .elementwise import keep_where
 from .inputs import floating, same_device
 from .reduce import mean, sum
 
@@ -173,36 +174,40 @@ def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
 
 
 def conv_pool(
-    x: ArrayLike, w: ArrayLike, b: Any, convolution: dict[str, Any], pooling: dict[str, Any]
+    x: ArrayLike, w: ArrayLike, b: Any, convolution: Any, pooling: Any, rectify: bool
 ) -> Tensor | None:
-    """max_pool2d(conv2d(x, w, b, **convolution), **pooling) by one kernel; None without one.
+    """max_pool2d(conv2d(x, w, b, **convolution), **pooling), and its relu, by one kernel, or None.
 
-    What lies between the two is never written: a pooled g reaches one pixel of each window.
+    What lies between is never written: one pixel of each window gets its g, none where relu is 0.
     """
-    options = dict(convolution)
-    groups = options.pop("groups")
+    groups, *geometry = (convolution[name] for name in ("groups", "stride", "padding", "dilation"))
     x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
-    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
-    pool = _pooling("max_pool2d", window.out, **pooling)
-    both = kernels.conv_pool(x.data, w.data, None if b is None else b.data, window, groups, pool)
+    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], *geometry)
+    pool, bias = _pooling("max_pool2d", window.out, **pooling), None if b is None else b.data
+    both = kernels.conv_pool(x.data, w.data, bias, window, groups, pool, rectify)
     if both is None:
         return None
-    value, index = both
-    between = _Convolution(window, groups)
+    (value, index), between = both, _Convolution(window, groups)
+    sums: list[Any] = []  # db, found on the way to dw
 
     def by_kernel(x: Tensor, g: Tensor) -> Tensor:
+        dw, *sums[:] = kernels.conv_pool_grads(x.data, g.data, index, window, groups, pool)
         return record(
-            kernels.conv_pool_weight_grad(x.data, g.data, index, window, groups, pool),
+            dw,
             (x, lambda h, y: between.by_input(_unpool(g, index, pool), h)),
             (g, lambda h, y: _take(between.forward(x, h), index, pool)),
             name="conv2d",
         )
 
+    def by_bias(g: Tensor, y: Tensor) -> Tensor:
+        known = sums and not is_recording()
+        return Tensor(sums.pop()) if known else sum(keep_where(g, index != NO_TAP), (0, 2, 3))
+
     return record(
         value,
         (x, lambda g, y: between.by_input(_unpool(g, index, pool), w)),
         (w, lambda g, y: by_kernel(x, g)),
-        *(() if b is None else ((b, lambda g, y: sum(g, (0, 2, 3))),)),
+        *(() if b is None else ((b, by_bias),)),
         name="conv2d",
     )
 
@@ -234,8 +239,7 @@ def _average(x: Tensor, window: Window) -> Tensor:
 
 
 def _spread(g: Tensor, window: Window) -> Tensor:
-    value = kernels.avg_unpool(g.data, window)
-    return record(value, (g, lambda h, y: _average(h, window)))
+    return record(kernels.avg_unpool(g.data, window), (g, lambda h, y: _average(h, window)))
 
 
 def _pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:

@@ -58,7 +58,7 @@ class Optimizer:
         """Change every parameter by its gradient."""
         check(type(self).__name__, ">= 0", lr=self.lr)
         lr = float(self.lr)  # a NumPy float64 would promote float32 arrays
-        kept = "step", *self.slots
+        names = self.slots
         together: list[tuple[Array, ...]] = []  # on a GPU: what one launch updates
         numbers: list[tuple[float, ...]] = []
         for i, p in enumerate(self.params):
@@ -72,11 +72,11 @@ class Optimizer:
                 )
             if f"{i}.step" not in self.state:
                 self.state |= self._begin(i)
-            for name in kept[1:]:  # the model may have moved since
+            for name in names:  # the model may have moved since
                 self.state[f"{i}.{name}"] = to_device(self.state[f"{i}.{name}"], p.device)
-            t, *slots = (self.state[f"{i}.{name}"] for name in kept)
+            t, slots = self.state[f"{i}.step"], [self.state[f"{i}.{name}"] for name in names]
             t += 1
-            if self.rule and kernels.in_one_launch(theta, g, *slots):
+            if self.rule and not is_host(theta) and kernels.in_one_launch(theta, g, *slots):
                 together.append((theta, g, *(slots or (theta,))))
                 numbers.append(self.numbers(lr, int(t)))
                 continue

@@ -64,8 +64,8 @@ def test_pooling(gpu, case):
 
 @needs_compiler
 @examples
-@given(cases(distinct=False), st.sampled_from([1, 2, (1, 2)]))
-def test_convolution_and_pooling_in_one(gpu, case, size):
+@given(cases(distinct=False), st.sampled_from([1, 2, (1, 2)]), st.booleans())
+def test_convolution_and_pooling_in_one(gpu, case, size, rectify):
     window, x, w, b, _, _, random = case
     try:
         pool = kernels.window("max_pool2d", window.out, size, size)
@@ -75,16 +75,19 @@ def test_convolution_and_pooling_in_one(gpu, case, size):
     if random.integers(4) == 0:
         x[tuple(random.integers(x.shape))] = random.choice([np.nan, np.inf])
     bias = None if b is None else gpu(b)
-    y, index = kernels.conv_pool(gpu(x), gpu(w), bias, window, 1, pool)
+    y, index = kernels.conv_pool(gpu(x), gpu(w), bias, window, 1, pool, rectify)
     with np.errstate(invalid="ignore"):  # 0·∞
         right, first = reference.max_pool(reference.conv_forward(x, w, b, window, 1), pool)
+    if rectify:
+        first[~(right > 0)], right = kernels.NO_TAP, np.maximum(right, 0)
     np.testing.assert_array_equal(y.get(), right)  # whole numbers: sums are exact
     np.testing.assert_array_equal(index.get(), first)
     x, g = np.nan_to_num(x, posinf=1), random.normal(size=y.shape).astype(x.dtype)
-    dw = kernels.conv_pool_weight_grad(gpu(x), gpu(g), index, window, 1, pool)
-    wide = reference.max_unpool(g, first, pool)
+    dw, db = kernels.conv_pool_grads(gpu(x), gpu(g), index, window, 1, pool)
+    wide = reference.max_unpool(g * (first != kernels.NO_TAP), first % kernels.NO_TAP, pool)
     close(dw.get(), reference.conv_weight_grad(x, wide, window, 1))
-    assert ran("conv_pool") and ran("conv_pool_weight")
+    close(db.get(), wide.sum((0, 2, 3)))
+    assert ran("conv_pool") and ran("conv_pool_grads")
 
 
 @needs_compiler
@@ -95,7 +98,7 @@ def test_few_taps_are_summed_directly(gpu, monkeypatch, few, joins):
     pool = kernels.window("max_pool2d", window.out, 1, 1)
     x, w = gpu(np.ones((1, 2, 4, 5))), gpu(np.ones((1, 2, 2, 3)))
     standin.counter.clear()
-    assert (kernels.conv_pool(x, w, None, window, 1, pool) is not None) == joins
+    assert (kernels.conv_pool(x, w, None, window, 1, pool, False) is not None) == joins
     assert kernels.conv_forward(x, w, None, window, 1).get().tolist() == [[[[12.0] * 3] * 3]]
     assert ran("conv_pool") == ran("conv") == joins
 

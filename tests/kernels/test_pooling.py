@@ -118,13 +118,15 @@ def tile(request, monkeypatch):
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
-@given(cases(max_groups=2, distinct=False), pairs, st.booleans())
-def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, apart):
+@given(cases(max_groups=2, distinct=False), pairs, st.booleans(), st.booleans())
+def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, apart, rectify):
     window, x, w, b, _, groups, random = case
     size = tuple(map(min, size, window.out))
     pool = kernels.window("max_pool2d", window.out, size, size if apart else 1)
     right, first = reference.max_pool(reference.conv_forward(x, w, b, window, groups), pool)
-    both = kernels.conv_pool(x, w, b, window, groups, pool)
+    if rectify:
+        first[right <= 0], right = kernels.NO_TAP, np.maximum(right, 0)
+    both = kernels.conv_pool(x, w, b, window, groups, pool, rectify)
     few = x.shape[1] * window.size[0] < kernels.dispatch.THIN
     if device.NAME == "cpu":
         assert (both is not None) == (pool.stride == pool.size and groups == 1 and few)
@@ -133,20 +135,21 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, case, size, ap
     np.testing.assert_array_equal(index, first)
     assert y.dtype == x.dtype
     g = random.integers(-2, 3, y.shape).astype(x.dtype)
-    dw = kernels.conv_pool_weight_grad(x, g, index, window, groups, pool)
-    wide = reference.max_unpool(g, first, pool)
+    dw, db = kernels.conv_pool_grads(x, g, index, window, groups, pool)
+    wide = reference.max_unpool(g * (first != kernels.NO_TAP), first % kernels.NO_TAP, pool)
     close(dw, reference.conv_weight_grad(x, wide, window, groups))
+    close(db, wide.sum((0, 2, 3)))
 
 
 @pytest.mark.host
-@pytest.mark.parametrize(("width", "joins"), [(256, True), (257, False)])
+@pytest.mark.parametrize(("width", "joins"), [(255, True), (256, False)])
 def test_in_one_takes_an_index_of_one_byte(width, joins):
     window = kernels.window("conv2d", (1, width), 1)
     pool = kernels.window("max_pool2d", (1, width), (1, width), (1, width))
     x = np.arange(width, dtype=np.float32).reshape(1, 1, 1, width)
-    both = kernels.conv_pool(x, np.ones((1, 1, 1, 1), np.float32), None, window, 1, pool)
+    both = kernels.conv_pool(x, np.ones((1, 1, 1, 1), np.float32), None, window, 1, pool, False)
     assert (both is not None) == joins
-    assert both is None or (both[0].item(), both[1].item()) == (255, 255)
+    assert both is None or (both[0].item(), both[1].item()) == (254, 254)
 
 
 @pytest.mark.host
@@ -154,27 +157,27 @@ def test_in_one_the_bias_is_added_once(tile):
     window = kernels.window("conv2d", (6, 4), (3, 1))
     pool = kernels.window("max_pool2d", (4, 4), 2, 2)
     x, w, b = np.ones((1, 1, 6, 4)), np.full((2, 1, 3, 1), 1.0), np.array([5.0, -7.0])
-    y, _ = kernels.conv_pool(x, w, b, window, 1, pool)
+    y, _ = kernels.conv_pool(x, w, b, window, 1, pool, False)
     assert y.tolist() == [[[[8.0, 8.0]] * 2, [[-4.0, -4.0]] * 2]]
-    y, _ = kernels.conv_pool(x, w, None, window, 1, pool)
+    y, _ = kernels.conv_pool(x, w, None, window, 1, pool, False)
     assert y.tolist() == [[[[3.0, 3.0]] * 2] * 2]
 
 
 @pytest.mark.host
-def test_in_one_wants_windows_of_at_most_256_neighbours():
+def test_in_one_wants_windows_of_at_most_255_neighbours():
     x, w = np.zeros((1, 1, 34, 34), np.float32), np.zeros((1, 1, 1, 1), np.float32)
     window = kernels.window("conv2d", (34, 34), 1)
     for size, dilation, joins in (
-        *((2, 1, True), (16, 1, True)),
-        *((17, 1, False), (2, 2, False), ((1, 17), 1, True), ((17, 1), 1, True)),
+        *((2, 1, True), (15, 1, True)),
+        *((16, 1, False), (2, 2, False), ((1, 17), 1, True), ((17, 1), 1, True)),
     ):
         pool = kernels.window("max_pool2d", (34, 34), size, size, 0, dilation)
         assert pool.stride == pool.size
-        both = kernels.conv_pool(x, w, None, window, 1, pool)
+        both = kernels.conv_pool(x, w, None, window, 1, pool, False)
         assert (both is not None) == joins
         index = np.zeros((1, 1, *pool.out), np.uint8)
         g = np.ones((1, 1, *pool.out), np.float32)
-        dw = kernels.conv_pool_weight_grad(x + 2, g, index, window, 1, pool)
+        dw, _ = kernels.conv_pool_grads(x + 2, g, index, window, 1, pool)
         assert dw.item() == 2 * g.size
 
 
@@ -187,15 +190,15 @@ def test_in_one_passes_nan_and_infinity_like_the_two_in_turn(bad):
     x, w = random.normal(size=(2, 1, 6, 6)), random.normal(size=(3, 1, 3, 3))
     x[1, 0, 2, 3] = bad
     right, first = kernels.max_pool(kernels.conv_forward(x, w, None, window, 1), pool)
-    both = kernels.conv_pool(x, w, None, window, 1, pool)
+    both = kernels.conv_pool(x, w, None, window, 1, pool, False)
     assert (both is None) == bool(np.isnan(right).any())  # a NaN is left to the two in turn
     if both:
         np.testing.assert_allclose(both[0], right, atol=1e-12)
         np.testing.assert_array_equal(both[1], first)
     x[1, 0, 2, 3] = 0
-    y, index = kernels.conv_pool(x, w, None, window, 1, pool)
+    y, index = kernels.conv_pool(x, w, None, window, 1, pool, False)
     g = random.normal(size=y.shape)
     g[0, 1, 2, 1] = bad
-    dw = kernels.conv_pool_weight_grad(x, g, index, window, 1, pool)
+    dw, _ = kernels.conv_pool_grads(x, g, index, window, 1, pool)
     expected = kernels.conv_weight_grad(x, kernels.max_unpool(g, index, pool), window, 1)
     np.testing.assert_allclose(dw, expected, atol=1e-12)

@@ -94,8 +94,10 @@ def test_relu_is_taken_after_pooling_only_where_nobody_looks():
 def test_convolution_and_pooling_run_as_one_only_where_nobody_looks_in_between():
     x = md.tensor(normal(2, 1, 6, 6), requires_grad=True)
     net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-    in_turn, as_one = ["conv2d", "max_pool2d", "relu"], ["conv2d", "relu"]
-    assert order_of(net, x) == as_one
+    in_turn = ["conv2d", "max_pool2d", "relu"]
+    assert order_of(net, x) == ["conv2d"]
+    assert order_of(nn.Sequential(net[0], net[2], net[1], net[1]), x) == ["conv2d", "relu"]
+    assert order_of(nn.Sequential(net[0], net[2], nn.Tanh()), x) == ["conv2d", "tanh"]
     for layer in net:
         layer.hooks.append(lambda module, y: None)
         assert "max_pool2d" in order_of(net, x)
@@ -121,18 +123,20 @@ def test_convolution_and_pooling_run_as_one_only_where_nobody_looks_in_between()
     )
 
 
+@pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("bias", [True, False])
-def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias):
+def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias, rectify):
     conv, pool = nn.Conv2d(2, 3, 3, stride=(1, 2), padding=1, bias=bias), nn.MaxPool2d((2, 1))
     x, w = normal(2, 2, 4, 5), normal(3, 2, 3, 3, seed=1)
     values = (x, w, normal(3, seed=2)) if bias else (x, w)
 
     def f(x, w, b=None):
         conv.weight, conv.bias = w, b
-        return nn.Sequential(conv, pool)(x)
+        return nn.Sequential(conv, pool, *[nn.ReLU()] * rectify)(x)
 
     def in_turn(x, w, b=None):
-        return ops.max_pool2d(ops.conv2d(x, w, b, stride=(1, 2), padding=1), (2, 1))
+        y = ops.max_pool2d(ops.conv2d(x, w, b, stride=(1, 2), padding=1), (2, 1))
+        return ops.relu(y) if rectify else y
 
     assert f(*map(md.as_tensor, values)).node is None
     np.testing.assert_allclose(f(*values).numpy(), in_turn(*values).numpy(), rtol=1e-12)
@@ -140,6 +144,25 @@ def test_convolution_and_pooling_as_one_have_the_derivatives_of_the_two(bias):
     u = normal(2, 3, 2, 3, seed=3)
     for one, two in zip(md.vjp(f, *values)[1](u), md.vjp(in_turn, *values)[1](u), strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_the_bias_of_a_convolution_and_pooling_in_one_gets_its_own_gradient():
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    y = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2))(normal(3, 1, 4, 4).astype(np.float32))
+    for g in (np.ones(y.shape, np.float32), normal(*y.shape).astype(np.float32)):
+        g *= (y.numpy() > 0) + 1  # twice where relu passes it
+        expected = (g * (y.numpy() > 0)).sum((0, 2, 3))
+        for again in (False, True):  # the same array with new numbers in it
+            conv.zero_grad()
+            y.backward(g, retain_graph=True, create_graph=again)
+            np.testing.assert_allclose(conv.bias.grad.numpy(), expected, rtol=1e-5)
+            g *= 2
+            expected = 2 * expected
+    conv.weight.requires_grad = False
+    conv.bias.grad = None
+    y = nn.Sequential(conv, nn.MaxPool2d(2), nn.ReLU())(normal(3, 1, 4, 4).astype(np.float32))
+    y.sum().backward()
+    np.testing.assert_array_equal(conv.bias.grad.numpy(), (y.numpy() > 0).sum((0, 2, 3)))
 
 
 @pytest.mark.host
@@ -150,8 +173,8 @@ def test_a_hook_that_knows_pooling_is_given_the_pooled_output():
         def __call__(self, module, y):
             raise AssertionError("the convolution's own output is not made")
 
-        def pooled(self, module, x, y):
-            seen.append((module, x, y.shape))
+        def pooled(self, module, x, y, rectified):
+            seen.append((module, x, y.shape, rectified))
             return y * 2
 
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2))
@@ -159,4 +182,8 @@ def test_a_hook_that_knows_pooling_is_given_the_pooled_output():
     plain = net(x).numpy()
     net[0].hooks.append(Doubling())
     np.testing.assert_array_equal(net(x).numpy(), 2 * plain)
-    assert seen[0][0] is net[0] and seen[0][1] is x and seen[0][2] == (2, 3, 2, 2)
+    assert seen[0][0] is net[0] and seen[0][1] is x and seen[0][2:] == ((2, 3, 2, 2), False)
+    np.testing.assert_array_equal(
+        nn.Sequential(*net, nn.ReLU())(x).numpy(), 2 * np.maximum(plain, 0)
+    )
+    assert seen[-1][2:] == ((2, 3, 2, 2), True)
