@@ -108,8 +108,10 @@ class Loop:
         self.loader.epoch = self.epoch
         for images, labels in self.loader.iterate(self.batch):
             self._whole = False
-            with memory.explained(self.trainer, images, labels):
+            try:
                 self._one_step(images, labels)
+            except MemoryError as error:
+                raise memory.too_large(self.trainer, images, labels, error) from error
             self.step += 1
             self.batch += 1
             self._whole = True

@@ -1,8 +1,6 @@
 """A step that does not fit into memory, answered with the batch that would."""
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,24 +13,22 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
-@contextmanager
-def explained(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> Iterator[None]:
-    """Context of a training step: running out of memory raises a DeviceError that says what fits.
+def too_large(
+    trainer: "Trainer", images: np.ndarray, labels: np.ndarray, error: MemoryError
+) -> DeviceError:
+    """What to raise for a training step that ran out of memory: it says which batch fits.
 
     CuPy's error is a MemoryError too.
     """
-    try:
-        yield
-    except MemoryError as error:
-        traceback.clear_frames(error.__traceback__)  # they hold every array of the step
-        size = _fitting(trainer, images, labels)
-        advice = "not even one image fits: use a smaller model or smaller images"
-        if size:
-            advice = f"a batch of {size} fits: use batch_size={size} or less"
-        raise DeviceError(
-            f"fit: the memory of '{trainer.device}' does not hold a step with a batch of "
-            f"{len(images)}; {advice} ({error})"
-        ) from error
+    traceback.clear_frames(error.__traceback__)  # they hold every array of the step
+    size = _fitting(trainer, images, labels)
+    advice = "not even one image fits: use a smaller model or smaller images"
+    if size:
+        advice = f"a batch of {size} fits: use batch_size={size} or less"
+    return DeviceError(
+        f"fit: the memory of '{trainer.device}' does not hold a step with a batch of "
+        f"{len(images)}; {advice} ({error})"
+    )
 
 
 def _fitting(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """The numbers that are read at every step: accuracy, and gradient norms that cannot overflow."""
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ def squared_norm(array: Array) -> Any:
     return (wide * wide).sum()
 
 
+@functools.cache
 def layer_name(parameter: str) -> str:
     """'3.body.0.weight' belongs to the layer '3.body.0'."""
     return parameter.rpartition(".")[0] or parameter
