@@ -1,7 +1,7 @@
 """How much an update changes a network, and how much change it bears.
 
-The numbers were fitted to 1,276 random CNNs of 3 to 12 layers, each trained for 60 steps of plain
-gradient descent, and to 743 random residual, BatchNorm and tanh networks and MLPs under SGD,
+The numbers were fitted to 1,100 random CNNs of 3 to 12 layers, each trained for 60 steps of plain
+gradient descent, and to 1,043 random residual, BatchNorm and tanh networks and MLPs under SGD,
 momentum and Adam. `minidl.lab.doctor_study` draws new ones and counts how often they are right.
 """
 
@@ -15,14 +15,15 @@ from .probe import ACTIVATIONS
 if TYPE_CHECKING:
     from .doctor import Measurements
 
-DIVERGES = 0.9  # a wide ReLU network
-DYING_WIDTH = 14.0  # units at which the bound is twice that
+DIVERGES = 1.3  # a wide ReLU network
+DYING_WIDTH = 12.0  # units at which the bound is twice that
 DIVERGES_ALIVE = 1.2  # a network whose units cannot die
 DIVERGES_BOUNDED = 1.6  # one whose signal is bounded
 LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 6.5, 1.9  # of a tanh MLP, in multiples of the loss
 ADAPTIVE_REACH, ADAPTIVE_REACH_BOUNDED = 0.7, 0.05
-CHANGE_AMBER = 0.3
-CALM = 0.3  # of the bound
+CHANGE_AMBER = 0.5
+STAYS, CALM, DIED = 1.5, 0.3, 0.05  # of the bound, in trial steps
+TRAINED_LOGITS = 2.0  # the scale of logits that tell something
 
 
 def reach(m: "Measurements") -> float:
@@ -55,29 +56,27 @@ def total_change(m: "Measurements", ratios: dict[str, float] | None = None) -> f
 def expected_change(m: "Measurements") -> float:
     """What the total change will be once training is under way.
 
-    The gradient by a layer is as large as the signal that the other layers make of it. Logits
-    below 1 must grow before anything is learned, and the updates grow with them.
+    The gradient by a layer is as large as the signal that the other layers make of it. Small
+    logits must grow before anything is learned, and the updates grow with them.
     """
     return _grown(m, m.ratios, m.logit_scale)
 
 
-def calmed_down(m: "Measurements") -> bool:
-    """Whether the last trial step shows an expected change far below the largest.
+def trial_changes(m: "Measurements") -> list[float]:
+    """The expected change as each trial step shows it, in multiples of the largest.
 
-    Of Adam's later steps three say nothing: its averages have hardly begun.
+    None of Adam's: three steps say nothing, its averages have hardly begun.
     """
-    if not m.trial or m.adaptive:
-        return False
-    last = m.trial[-1]
-    return _grown(m, last.ratios, last.logit_scale) < CALM * largest_change(m)
+    changes = [] if m.adaptive else [_grown(m, t.ratios, t.logit_scale) for t in m.trial]
+    return [change / largest_change(m) for change in changes]
 
 
 def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:
     return total_change(m, ratios) * reach(m) * _growth_to_come(logit_scale)
 
 
-def _growth_to_come(logit_scale: float) -> float:
-    small = min(max(logit_scale, 1e-6), 1.0) if isfinite(logit_scale) else 1.0
+def _growth_to_come(logit_scale: float, enough: float = TRAINED_LOGITS) -> float:
+    small = min(max(logit_scale / enough, 1e-6), 1.0) if isfinite(logit_scale) else 1.0
     return small ** (-2 / 3)
 
 
@@ -108,10 +107,10 @@ def logits_run(m: "Measurements") -> float:
     """How far an update at full reach moves a logit, in multiples of the loss.
 
     The last layer's gradient is an error of about 1 times its input h, so a step at the rate α adds
-    α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam, RMSProp). h grows as the
-    logits will, up to tanh's 1.
+    α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam, RMSProp). h grows as
+    logits below 1 will, up to tanh's 1.
     """
     last = [p for p in m.passages if p.weighted][-1]
-    h = min(last.in_scale * _growth_to_come(m.logit_scale), 1.0)
+    h = min(last.in_scale * _growth_to_come(m.logit_scale, 1.0), 1.0)
     moved = (m.rate or 0.0) * last.in_shape[-1] * (h if m.adaptive else h * h * reach(m))
     return moved / max(m.loss, m.chance)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import CHANGE_AMBER, calmed_down, expected_change, largest_change, total_change
+from .change import (
+    CALM,
+    CHANGE_AMBER,
+    DIED,
+    STAYS,
+    expected_change,
+    largest_change,
+    total_change,
+    trial_changes,
+)
 from .probe import ACTIVATIONS, Passage
 from .report import Finding, Report
 
@@ -22,7 +31,7 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS = 5.0
+TRIAL_LOSS, TRIAL_LOSS_DYING = 5.0, 3.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -121,18 +130,22 @@ def _not_finite(m: "Measurements") -> list[Finding]:
 
 
 def _rate(m: "Measurements", change: float) -> list[Finding]:
-    largest = largest_change(m)
-    if m.rate is None or not change > min(largest, CHANGE_AMBER):
+    largest, later = largest_change(m), trial_changes(m)
+    stays = sum(not c <= STAYS for c in later) > 1  # in two trial steps or more
+    if m.rate is None or not (stays or change > min(largest, CHANGE_AMBER)):
         return []
     worst = max(m.ratios, key=lambda name: m.ratios[name])
-    red = change > largest and not calmed_down(m)
+    red = stays or (change > largest and not (later and later[-1] < CALM))
     return [
         Finding(
             *("update-ratio", worst, change, None, largest if red else CHANGE_AMBER),
             f"The updates will change the weights by this sum of ‖update‖/‖weight‖ over the layers "
             f"once training is under way (the first by {total_change(m):.2g}, most in this layer: "
             f"{m.ratios[worst]:.2g}). Random networks like this one diverged above "
-            f"{largest:.2g} and seldom below.",
+            f"{largest:.2g} and seldom below."
+            + (
+                f" Trial steps: {', '.join(f'{c:.2g}' for c in later)} times that." if later else ""
+            ),
             f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
             "norm, if the scale of the signal is right; else mend that first",
             "red" if red else "amber",
@@ -143,7 +156,9 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
-    bound = TRIAL_LOSS * max(m.loss, m.chance)
+    later = trial_changes(m)
+    died = bool(later) and later[-1] < DIED  # nothing is left that could bring the loss back
+    bound = (TRIAL_LOSS_DYING if died else TRIAL_LOSS) * max(m.loss, m.chance)
     # Adam's bounded steps often throw the loss far up at first and bring it back.
     if not worst > bound or m.adaptive:
         return []
