@@ -62,13 +62,16 @@ def expected_change(m: "Measurements") -> float:
     return _grown(m, m.ratios, m.logit_scale)
 
 
-def trial_changes(m: "Measurements") -> list[float]:
-    """The expected change as each trial step shows it, in multiples of the largest.
+def trial_says(m: "Measurements") -> tuple[bool, bool, bool]:
+    """Whether the changes in the trial steps stayed large, calmed down, or died.
 
-    None of Adam's: three steps say nothing, its averages have hardly begun.
+    Of Adam's three steps say nothing: its averages have hardly begun.
     """
-    changes = [] if m.adaptive else [_grown(m, t.ratios, t.logit_scale) for t in m.trial]
-    return [change / largest_change(m) for change in changes]
+    if not m.trial or m.adaptive:
+        return False, False, False
+    changes = [_grown(m, t.ratios, t.logit_scale) / largest_change(m) for t in m.trial]
+    stayed = sum(not change <= STAYS for change in changes) > 1
+    return stayed, changes[-1] < CALM, changes[-1] < DIED
 
 
 def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:

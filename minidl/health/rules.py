@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import (
-    CALM,
-    CHANGE_AMBER,
-    DIED,
-    STAYS,
-    expected_change,
-    largest_change,
-    total_change,
-    trial_changes,
-)
+from .change import CHANGE_AMBER, expected_change, largest_change, total_change, trial_says
 from .probe import ACTIVATIONS, Passage
 from .report import Finding, Report
 
@@ -130,22 +121,18 @@ def _not_finite(m: "Measurements") -> list[Finding]:
 
 
 def _rate(m: "Measurements", change: float) -> list[Finding]:
-    largest, later = largest_change(m), trial_changes(m)
-    stays = sum(not c <= STAYS for c in later) > 1  # in two trial steps or more
+    largest, (stays, calms, _) = largest_change(m), trial_says(m)
     if m.rate is None or not (stays or change > min(largest, CHANGE_AMBER)):
         return []
     worst = max(m.ratios, key=lambda name: m.ratios[name])
-    red = stays or (change > largest and not (later and later[-1] < CALM))
+    red = stays or (change > largest and not calms)
     return [
         Finding(
             *("update-ratio", worst, change, None, largest if red else CHANGE_AMBER),
             f"The updates will change the weights by this sum of ‖update‖/‖weight‖ over the layers "
             f"once training is under way (the first by {total_change(m):.2g}, most in this layer: "
             f"{m.ratios[worst]:.2g}). Random networks like this one diverged above "
-            f"{largest:.2g} and seldom below."
-            + (
-                f" Trial steps: {', '.join(f'{c:.2g}' for c in later)} times that." if later else ""
-            ),
+            f"{largest:.2g} and seldom below." + " In trial steps it stayed far above." * stays,
             f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
             "norm, if the scale of the signal is right; else mend that first",
             "red" if red else "amber",
@@ -156,8 +143,7 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
-    later = trial_changes(m)
-    died = bool(later) and later[-1] < DIED  # nothing is left that could bring the loss back
+    _, _, died = trial_says(m)  # nothing is left that could bring the loss back
     bound = (TRIAL_LOSS_DYING if died else TRIAL_LOSS) * max(m.loss, m.chance)
     # Adam's bounded steps often throw the loss far up at first and bring it back.
     if not worst > bound or m.adaptive:
