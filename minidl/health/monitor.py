@@ -29,14 +29,12 @@ _TAKEN = (
     *(("update", nan), ("dead", 0.0), ("nan", 0.0), ("inf", 0.0), ("left", _UNKNOWN)),
 )
 
-_silent = np.errstate(over="ignore", invalid="ignore")
-
 
 class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
     Columns: activation and gradient, root mean squares at the layer's output (of images, at
-    `sample` rows of each; at `sample` whole images where convolution and pooling run as one, whose
+    `sample` rows of each, and of `sample` images where convolution and pooling run as one, whose
     pooled output is all that is kept); weight, weight_gradient (before clipping), update: L2
     norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
     share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
@@ -69,7 +67,6 @@ class GradientMonitor:
         for name, layer in self.layers.items():
             layer.hooks.remove(self._hooks[name])
 
-    @_silent
     def watch(
         self, name: str, y: Tensor, signal: Any, share: float = 1.0, rectified: bool = False
     ) -> Tensor | None:
@@ -89,8 +86,7 @@ class GradientMonitor:
             part = Tensor(self.some(g.data))
             if rectified:
                 part = keep_where(part, self.some(y.data) > 0)
-            with np.errstate(over="ignore", invalid="ignore"):
-                seen["gradient"] = _rms(part.data) * share**0.5
+            seen["gradient"] = _rms(part.data) * share**0.5
             return g
 
         return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
@@ -100,10 +96,13 @@ class GradientMonitor:
         if y.ndim != 4:
             return y
         # A row of all images is one piece of memory on the CPU, one image is scattered over all.
-        step = max(y.shape[2] // self.sample, 1)
-        return y[:, :, step // 2 :: step]
+        return y[:, :, self.spread(y.shape[2])]
 
-    @_silent
+    def spread(self, count: int) -> slice:
+        """About `sample` places of count, evenly spread."""
+        step = max(count // self.sample, 1)
+        return slice(step // 2, None, step)
+
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
         """Between `backward` and the optimizer's step: look at weights and gradients."""
         self.step = self.step if step is None else step
@@ -120,7 +119,7 @@ class GradientMonitor:
                 counts = (getattr(array_module(g), f"is{what}")(g).sum() for g in gradients)
                 seen[what] = 0.0 if sound else sum(counts)
 
-    @_silent
+    @np.errstate(over="ignore", invalid="ignore")
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
         """After the optimizer's step: look at what it did, and write a row per layer."""
         clipping = trainer is None or trainer.clip is not None
@@ -216,12 +215,13 @@ class _Look:
         window = kernels.window("conv2d", x.shape[2:], w.shape[2:], **options)
 
         def signal() -> Any:
-            sample = self.monitor.sample
-            part = x[:: max(len(x) // sample, 1)][:sample].astype(y.dtype, copy=False)
-            found = kernels.conv_scale(part, w, b, window, groups)
-            return (
-                _rms(kernels.conv_forward(part, w, b, window, groups)) if found is None else found
-            )
+            look = self.monitor
+            part = x[look.spread(len(x))].astype(y.dtype, copy=False)
+            rows = look.spread(window.out[0])
+            found = kernels.conv_scale(part, w, b, window, groups, rows)
+            if found is None:
+                found = _rms(look.some(kernels.conv_forward(part, w, b, window, groups)))
+            return found
 
         share = prod(y.shape[2:]) / prod(window.out)
         return self.monitor.watch(self.name, y, signal, share, rectified)

@@ -13,6 +13,7 @@ the whole matrix never exists, and the backward pass builds the tiles anew rathe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,17 +58,16 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray
 
 
 def mean_square(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, rows: slice
 ) -> np.floating[Any]:
-    """The mean of y² over all of `conv_forward`, without y: each y is w·c for a column c.
+    """The mean of y² over some rows of `conv_forward`, without y: each y is w·c for a column c.
 
     So Σ y² over the places is w·(Σ c·cᵀ)·w, and Σ c·cᵀ of few taps is a small matrix.
     """
-    kernel = kernel_matrix(w, b)
-    side_by_side = (c.swapaxes(0, 1).reshape(c.shape[1], -1) for _, c in _tiles(x, window))
-    products = sum(c @ c.T for c in side_by_side)
-    places = len(w) * window.out[0] * window.out[1] * len(x)
-    return ((kernel @ products) * kernel).sum() / places
+    kernel, seen = kernel_matrix(w, b), pixels_seen(x, window)[rows].transpose(1, 2, 3, 0, 4, 5)
+    columns = np.ones((kernel.shape[1], math.prod(seen.shape[3:])), x.dtype)
+    columns[:-1].reshape(seen.shape)[...] = seen
+    return ((kernel @ (columns @ columns.T)) * kernel).sum() / (len(w) * columns.shape[1])
 
 
 def kernel_matrix(w: np.ndarray, b: np.ndarray | None) -> np.ndarray:

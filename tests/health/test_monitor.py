@@ -195,12 +195,12 @@ def test_of_images_rows_that_are_evenly_spread_are_looked_at(height, seen):
     assert row["dead"] == 0
 
 
-def test_images_that_are_looked_at_whole_are_evenly_spread():
+def test_of_a_pooled_convolution_images_and_rows_are_evenly_spread():
     model = md.nn.Sequential(md.nn.Conv2d(1, 1, 1, bias=False), md.nn.MaxPool2d(2))
     model[0].weight.data[...] = 1
     monitor = GradientMonitor(model, sample=2)
-    x = np.full((5, 1, 2, 2), 100.0)
-    x[[0, 2]] = 3
+    x = np.full((5, 1, 4, 2), 100.0)
+    x[np.ix_([1, 3], [0], [1, 3])] = 3
     model(md.tensor(x)).sum().backward()
     monitor.before_update()
     monitor.after_update()
