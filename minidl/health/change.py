@@ -1,7 +1,7 @@
 """How much an update changes a network, and how much change it bears.
 
 The numbers were fitted to 1,100 random CNNs of 3 to 12 layers, each trained for 60 steps of plain
-gradient descent, and to 1,043 random residual, BatchNorm and tanh networks and MLPs under SGD,
+gradient descent, and to 1,343 random residual, BatchNorm and tanh networks and MLPs under SGD,
 momentum and Adam. `minidl.lab.doctor_study` draws new ones and counts how often they are right.
 """
 
@@ -19,8 +19,8 @@ DIVERGES = 1.3  # a wide ReLU network
 DYING_WIDTH = 12.0  # units at which the bound is twice that
 DIVERGES_ALIVE = 1.2  # a network whose units cannot die
 DIVERGES_BOUNDED = 1.6  # one whose signal is bounded
+DIVERGES_ADAPTIVE, DIVERGES_ADAPTIVE_BOUNDED = 1.8, 5.0  # under Adam or RMSProp
 LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 6.5, 1.9  # of a tanh MLP, in multiples of the loss
-ADAPTIVE_REACH, ADAPTIVE_REACH_BOUNDED = 0.7, 0.05
 CHANGE_AMBER = 0.5
 STAYS, CALM, DIED = 1.5, 0.3, 0.05  # of the bound, in trial steps
 TRAINED_LOGITS = 2.0  # the scale of logits that tell something
@@ -30,13 +30,9 @@ def reach(m: "Measurements") -> float:
     """How far updates will go beyond the first one.
 
     Gradients that point the same way add up to 1/(1 - μ) under momentum μ, random ones to about
-    the root of that. Adam and RMSProp bound every weight's step by the rate; where tanh or a
-    normalisation bounds the signal too, nothing can run away.
+    the root of that.
     """
-    if not m.adaptive:
-        return (1 - m.momentum) ** -0.5
-    bounded = m.normalised or _activations(m) <= {nn.Tanh, nn.Sigmoid}
-    return ADAPTIVE_REACH_BOUNDED if bounded else ADAPTIVE_REACH
+    return (1 - m.momentum) ** -0.5
 
 
 def _activations(m: "Measurements") -> set[type]:
@@ -57,7 +53,8 @@ def expected_change(m: "Measurements") -> float:
     """What the total change will be once training is under way.
 
     The gradient by a layer is as large as the signal that the other layers make of it. Small
-    logits must grow before anything is learned, and the updates grow with them.
+    logits must grow before anything is learned, and the updates grow with them; not those of Adam
+    and RMSProp, which are as large as the rate, whatever the gradient.
     """
     return _grown(m, m.ratios, m.logit_scale)
 
@@ -75,7 +72,8 @@ def trial_says(m: "Measurements") -> tuple[bool, bool, bool]:
 
 
 def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:
-    return total_change(m, ratios) * reach(m) * _growth_to_come(logit_scale)
+    growth = 1.0 if m.adaptive else _growth_to_come(logit_scale)
+    return total_change(m, ratios) * reach(m) * growth
 
 
 def _growth_to_come(logit_scale: float, enough: float = TRAINED_LOGITS) -> float:
@@ -89,13 +87,18 @@ def largest_change(m: "Measurements") -> float:
     A narrow ReLU layer dies before it diverges: a large step leaves none of its few units above
     0, and a dead network is stuck. Nothing dies where a residual branch leads past, or where the
     activation has a slope below 0.
-    In a tanh MLP only the logits can run away, and the bound is what would make them.
+    In a tanh MLP only the logits can run away, and the bound is what would make them. Where tanh or
+    a normalisation bounds the signal, and Adam each weight's step, little else can.
     """
     kinds = _activations(m)
-    if kinds == {nn.Tanh} and not m.normalised and not m.residual:
-        if not any(isinstance(p.layer, nn.Conv2d) for p in m.passages):
-            run, bound = logits_run(m), LOGITS_RUN_ADAPTIVE if m.adaptive else LOGITS_RUN
-            return expected_change(m) * bound / run if run else DIVERGES_BOUNDED
+    tanh = kinds == {nn.Tanh} and not m.normalised and not m.residual
+    if tanh and not any(isinstance(p.layer, nn.Conv2d) for p in m.passages):
+        run, bound = logits_run(m), LOGITS_RUN_ADAPTIVE if m.adaptive else LOGITS_RUN
+        return expected_change(m) * bound / run if run else DIVERGES_BOUNDED
+    if m.adaptive:
+        bounded = m.normalised or kinds <= {nn.Tanh, nn.Sigmoid}
+        return DIVERGES_ADAPTIVE_BOUNDED if bounded else DIVERGES_ADAPTIVE
+    if tanh:
         return DIVERGES_BOUNDED
     layers = itertools.pairwise(
         p for p in m.passages if p.weighted or isinstance(p.layer, ACTIVATIONS)

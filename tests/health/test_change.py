@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl.health import doctor, rules
-from minidl.health.change import CHANGE_AMBER, largest_change
+from minidl.health.change import largest_change
 from minidl.health.doctor import Trial
 from minidl.lab import cnn, doctor_study
 
@@ -64,9 +64,9 @@ def test_a_layer_before_a_normalisation_does_not_count():
     [
         (lambda p: md.optim.SGD(p, 0.01), 1.0),
         (lambda p: md.optim.SGD(p, 0.01, momentum=0.75), 2.0),
-        (lambda p: md.optim.Adam(p, 0.01), 0.7),
-        (lambda p: md.optim.AdamW(p, 0.01), 0.7),
-        (lambda p: md.optim.RMSProp(p, 0.01), 0.7),
+        (lambda p: md.optim.Adam(p, 0.01), 1.0),
+        (lambda p: md.optim.AdamW(p, 0.01), 1.0),
+        (lambda p: md.optim.RMSProp(p, 0.01), 1.0),
     ],
 )
 def test_the_optimizer_decides_how_far_updates_go(make, reach):
@@ -75,24 +75,19 @@ def test_the_optimizer_decides_how_far_updates_go(make, reach):
 
 
 @pytest.mark.parametrize(
-    ("layers", "reach"),
+    ("layers", "bound"),
     [
-        (lambda: mlp(16, md.nn.Tanh), 0.05),
-        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 0.05),
-        (
-            lambda: (
-                md.nn.Dense(784, 16),
-                md.nn.ReLU(),
-                md.nn.Dense(16, 16),
-                *mlp(16, md.nn.Tanh)[1:],
-            ),
-            0.7,
-        ),
+        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 5.0),
+        (lambda: mlp(16, md.nn.Sigmoid), 5.0),
+        (lambda: mlp(16), 1.8),
+        (lambda: (*mlp(16, md.nn.Tanh)[:2], md.nn.Dense(16, 16), *mlp(16)[1:]), 1.8),
     ],
 )
-def test_a_bounded_step_on_a_bounded_signal(layers, reach):
-    found = numbers(layers(), lambda p: md.optim.Adam(p, 0.01), logits=2.0)
-    assert found["expected_change"] == pytest.approx(found["change"] * reach)
+def test_what_a_network_bears_of_steps_as_large_as_the_rate(layers, bound):
+    for make in (md.optim.Adam, md.optim.RMSProp):
+        found = numbers(layers(), lambda p, make=make: make(p, 0.01), logits=0.1)
+        assert found["expected_change"] == pytest.approx(found["change"])
+        assert found["largest_change"] == bound
 
 
 def test_small_logits_will_grow_and_the_updates_with_them():
@@ -148,11 +143,10 @@ def test_in_a_tanh_mlp_the_logits_run_away(make, moved, bound, logits):
     assert found["expected_change"] / found["largest_change"] == pytest.approx(part, rel=1e-3)
 
 
-def test_an_update_that_looks_small_is_found_too_large_for_a_tanh_mlp():
+def test_the_logits_of_a_tanh_mlp_are_found_to_run_away():
     md.manual_seed(0)
     model = md.models.mlp(784, [256, 256], 10, "xavier_normal", activation=md.nn.Tanh)
     report = doctor(model, cnn.first_batch(cnn.HEALTHY, 0), md.optim.Adam(model.parameters(), 0.1))
-    assert report.numbers["expected_change"] < CHANGE_AMBER
     assert report.verdict == "will diverge" and report.regime == "rate too high"
 
 
