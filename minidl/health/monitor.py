@@ -34,8 +34,8 @@ class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
     Columns: activation and gradient, root mean squares at the layer's output (of images, at
-    `sample` rows of each, and of `sample` images where convolution and pooling run as one, whose
-    pooled output is all that is kept); weight, weight_gradient (before clipping), update: L2
+    `sample` rows of each of the first 4·`sample`, and of `sample` images where convolution and
+    pooling run as one, whose pooled output is all that is kept); weight, weight_gradient (before clipping), update: L2
     norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
     share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
@@ -92,11 +92,11 @@ class GradientMonitor:
         return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
 
     def some(self, y: Array) -> Array:
-        """A part of an output: all of it, but of images some rows, evenly spread."""
+        """A part of an output: all of it, but of images some rows of the first ones."""
         if y.ndim != 4:
             return y
-        # A row of all images is one piece of memory on the CPU, one image is scattered over all.
-        return y[:, :, self.spread(y.shape[2])]
+        # A row's neighbours in memory are the other images, on the CPU: single ones cost as much.
+        return y[: 4 * self.sample, :, self.spread(y.shape[2])]
 
     def spread(self, count: int) -> slice:
         """About `sample` places of count, evenly spread."""
