@@ -34,10 +34,11 @@ class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
     Columns: activation and gradient, root mean squares at the layer's output (of images, at
-    `sample` rows of each of the first 4·`sample`, and of `sample` images where convolution and
-    pooling run as one, whose pooled output is all that is kept); weight, weight_gradient (before clipping), update: L2
-    norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in those values; clipped:
-    share of the gradient's norm that clipping took away; nan, inf: counts in the weights' gradient.
+    `sample` rows of each of the first 4·`sample`; where convolution and pooling run as one, whose
+    pooled output is all that is kept, of `sample` images); weight, weight_gradient (before
+    clipping), update: L2 norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in
+    those values; clipped: share of the gradient's norm that clipping took away; nan, inf: counts
+    in the weights' gradient.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
     after `backward()` and `after_update()` after `optimizer.step()`. `detach()` takes it off.
     Numerics: no norm overflows. The scales are of a sample, so that watching costs little.
