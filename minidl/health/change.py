@@ -22,7 +22,7 @@ DIVERGES_BOUNDED = 1.6  # one whose signal is bounded
 DIVERGES_ADAPTIVE, DIVERGES_ADAPTIVE_BOUNDED = 1.8, 5.0  # under Adam or RMSProp
 LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 6.5, 1.9  # of a tanh MLP, in multiples of the loss
 CHANGE_AMBER = 0.5
-STAYS, CALM, DIED = 1.5, 0.3, 0.05  # of the bound, in trial steps
+STAYS, CALM, DIED = 1.5, 0.3, 0.02  # of the bound, in trial steps
 TRAINED_LOGITS = 2.0  # the scale of logits that tell something
 
 

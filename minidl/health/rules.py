@@ -22,7 +22,7 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS, TRIAL_LOSS_DYING = 5.0, 3.0
+TRIAL_LOSS, TRIAL_LOSS_CALMED, TRIAL_LOSS_DEAD = 5.0, 10.0, 3.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -143,8 +143,9 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
-    _, _, died = trial_says(m)  # nothing is left that could bring the loss back
-    bound = (TRIAL_LOSS_DYING if died else TRIAL_LOSS) * max(m.loss, m.chance)
+    _, calms, died = trial_says(m)  # a dead network cannot bring the loss back, a calm one will
+    times = TRIAL_LOSS_DEAD if died else TRIAL_LOSS_CALMED if calms else TRIAL_LOSS
+    bound = times * max(m.loss, m.chance)
     # Adam's bounded steps often throw the loss far up at first and bring it back.
     if not worst > bound or m.adaptive:
         return []

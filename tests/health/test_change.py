@@ -164,10 +164,12 @@ def test_trial_steps_that_calm_down_clear_the_network():
         ((1.6, 1.4, 0.0), (1, 1, 1), []),
         ((1.4, 1.4, 1.4), (1, 1, 1), []),
         ((float("inf"), float("nan"), 0.0), (1, 1, 1), ["update-ratio"]),
-        ((0.1, 0.1, 0.04), (3.1, 1, 1), ["trial-loss"]),  # of the loss before
-        ((0.1, 0.1, 0.04), (2.9, 1, 1), []),
-        ((0.1, 0.1, 0.06), (4.9, 1, 1), []),
-        ((0.1, 0.1, 0.06), (1, 5.1, 1), ["trial-loss"]),
+        ((0.1, 0.1, 0.01), (3.1, 1, 1), ["trial-loss"]),  # of the loss before
+        ((0.1, 0.1, 0.01), (2.9, 1, 1), []),
+        ((0.1, 0.1, 0.03), (9.9, 1, 1), []),
+        ((0.1, 0.1, 0.29), (1, 10.1, 1), ["trial-loss"]),
+        ((0.1, 0.1, 0.31), (4.9, 1, 1), []),
+        ((0.1, 0.1, 0.31), (1, 5.1, 1), ["trial-loss"]),
     ],
 )
 def test_trial_steps_that_stay_large_or_kill_the_network_convict_it(
@@ -185,3 +187,13 @@ def test_trial_steps_that_stay_large_or_kill_the_network_convict_it(
         for part, loss in zip(parts, losses, strict=True)
     ]
     assert [f.code for f in rules.judge(m).findings if f.severity == "red"] == red
+
+
+@pytest.mark.parametrize("seed", [3, 8, 9])
+def test_trial_steps_of_the_articles_cnn_throw_the_loss_up_and_bring_it_back(seed):
+    md.manual_seed(seed)
+    model = md.models.article_cnn()
+    train, _ = md.data.digits().split(0.2, seed=0)
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    report = doctor(model, (train.images[:64], train.labels[:64]), optimizer, trial_steps=3)
+    assert report.verdict == "healthy"
