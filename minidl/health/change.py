@@ -66,9 +66,9 @@ def trial_says(m: "Measurements") -> tuple[bool, bool, bool]:
     """
     if not m.trial or m.adaptive:
         return False, False, False
-    changes = [_grown(m, t.ratios, t.logit_scale) / largest_change(m) for t in m.trial]
-    stayed = sum(not change <= STAYS for change in changes) > 1
-    return stayed, changes[-1] < CALM, changes[-1] < DIED
+    changes, bound = [_grown(m, t.ratios, t.logit_scale) for t in m.trial], largest_change(m)
+    stayed = sum(not change <= STAYS * bound for change in changes) > 1
+    return stayed, changes[-1] < CALM * bound, changes[-1] < DIED * bound
 
 
 def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:

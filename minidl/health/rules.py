@@ -272,8 +272,8 @@ def _architecture(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
 
 
 def _safe_rate(m: "Measurements", change: float) -> float:
-    """The rate at which updates would change the weights by 0.1 in all."""
-    return (m.rate or 0.0) * min(1.0, 0.1 / change) if isfinite(change) and change > 0 else 1e-3
+    """The rate at which updates would change the weights by 0.1 in all; at most half of now."""
+    return (m.rate or 0.0) * min(0.5, 0.1 / change) if isfinite(change) and change > 0 else 1e-3
 
 
 def _init(m: "Measurements") -> str:

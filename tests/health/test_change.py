@@ -197,3 +197,26 @@ def test_trial_steps_of_the_articles_cnn_throw_the_loss_up_and_bring_it_back(see
     optimizer = md.optim.SGD(model.parameters(), 0.1)
     report = doctor(model, (train.images[:64], train.labels[:64]), optimizer, trial_steps=3)
     assert report.verdict == "healthy"
+
+
+def test_trial_steps_of_a_tanh_mlp_whose_weights_are_frozen():
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *mlp(16, md.nn.Tanh))
+    for name, p in model.named_parameters():
+        p.requires_grad = name.endswith("bias")
+    biases = [p for p in model.parameters() if p.requires_grad]
+    batch = cnn.first_batch(cnn.HEALTHY, 0)
+    report = doctor(model, batch, md.optim.SGD(biases, 0.01), trial_steps=3)
+    assert report.verdict == "healthy"
+
+
+def test_a_rate_that_trial_steps_convict_is_at_least_halved():
+    """The first step changes this network by less than what is safe, the later ones do not."""
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *mlp(32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "judge", lambda m: m)
+        batch = cnn.first_batch(cnn.HEALTHY, 0)
+        m = doctor(model, batch, md.optim.SGD(model.parameters(), 0.001))
+    m.trial = [Trial(m.loss, 5.0, {"1": 2 * largest_change(m)})] * 2
+    assert rules.judge(m).remedy == {"lr": 0.0005}
