@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import CHANGE_AMBER, expected_change, largest_change, total_change, trial_says
+from .change import (
+    CHANGE_AMBER,
+    expected_change,
+    largest_change,
+    total_change,
+    trial_says,
+    trial_tells,
+)
 from .probe import ACTIVATIONS, Passage
 from .report import Finding, Report
 
@@ -22,7 +29,7 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS, TRIAL_LOSS_CALMED, TRIAL_LOSS_DEAD = 5.0, 10.0, 3.0
+TRIAL_LOSS, TRIAL_LOSS_CALMED = 3.0, 15.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -144,10 +151,8 @@ def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
     _, calms, died = trial_says(m)  # a dead network cannot bring the loss back, a calm one will
-    times = TRIAL_LOSS_DEAD if died else TRIAL_LOSS_CALMED if calms else TRIAL_LOSS
-    bound = times * max(m.loss, m.chance)
-    # Adam's bounded steps often throw the loss far up at first and bring it back.
-    if not worst > bound or m.adaptive:
+    bound = (TRIAL_LOSS_CALMED if calms and not died else TRIAL_LOSS) * max(m.loss, m.chance)
+    if not worst > bound or not trial_tells(m):
         return []
     return [
         Finding(

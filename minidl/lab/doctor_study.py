@@ -3,12 +3,15 @@
     python -m minidl.lab.doctor_study --runs 300 --seed 0
 
 Draws networks, asks the doctor before the first step (also with three trial steps), trains each
-for 60 steps and prints the confusion matrices. A run *diverged* when a NaN or Inf appeared, or its
+for 60 steps and prints the confusion matrices. Beside them stands the best that any judge can do
+who does not know the later batches: the same network, trained a second time from the same first
+batch with the others in another order. A run *diverged* when a NaN or Inf appeared, or its
 loss rose above 3 times the larger of its start and 2.3 while fewer than 0.2 of the test images
 are right at the end; it *learned* when at least half are.
 """
 
 import argparse
+import copy
 import os
 import sys
 from collections import Counter
@@ -25,6 +28,7 @@ import minidl as md
 STEPS, BATCH = 60, 64
 OUTCOMES = ("diverged", "learned", "neither")
 TRIALS = (0, 3)
+AGAIN = "a second training of the same networks"
 
 
 @lru_cache
@@ -84,7 +88,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def study(distribution: str, seed: int, number: int) -> dict[str, Any]:
-    """One random network: the doctor's verdicts by number of trial steps, and the outcome."""
+    """One random network: what each judge said, by its name, and the outcome."""
     rng = np.random.default_rng([seed, number, distribution == "various"])
     md.manual_seed(int(rng.integers(2**31)))
     layers, width = int(rng.choice([3, 5, 8, 12])), int(rng.choice([8, 16]))
@@ -100,17 +104,22 @@ def study(distribution: str, seed: int, number: int) -> dict[str, Any]:
     }[method]()
     train, test = _digits()
     images = inputs(kind, train.images, train.images)
-    loader = md.data.DataLoader(
-        md.data.Dataset(images, train.labels), BATCH, shuffle=True, seed=number, drop_last=True
-    )
-    batches = _endless(loader)
+    data = md.data.Dataset(images, train.labels)
+    batches, others = _endless(data, number), _endless(data, number + 10**6)
     first = next(batches)
-    said = {n: md.health.doctor(model, first, optimizer, trial_steps=n).verdict for n in TRIALS}
-    outcome = _train(model, optimizer, first, batches, inputs(kind, test.images, train.images))
+    said = {
+        f"{n} trial steps": md.health.doctor(model, first, optimizer, trial_steps=n).verdict
+        for n in TRIALS
+    }
+    seen, again = inputs(kind, test.images, train.images), copy.deepcopy((model, optimizer))
+    outcome = _train(model, optimizer, first, batches, seen)
+    second = _train(*again, first, others, seen)
+    said[AGAIN] = "will diverge" if second == "diverged" else "another verdict"
     return {"said": said, "outcome": outcome}
 
 
-def _endless(loader: md.data.DataLoader) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _endless(data: md.data.Dataset, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    loader = md.data.DataLoader(data, BATCH, shuffle=True, seed=seed, drop_last=True)
     while True:
         yield from loader
 
@@ -142,9 +151,9 @@ def _train(
     return "learned" if accuracy >= 0.5 else "neither"
 
 
-def matrix(rows: list[dict[str, Any]], trials: int) -> str:
+def matrix(rows: list[dict[str, Any]], judge: str) -> str:
     """The confusion matrix of "will diverge" as text, with recall and precision."""
-    count = Counter((r["outcome"], r["said"][trials] == "will diverge") for r in rows)
+    count = Counter((r["outcome"], r["said"][judge] == "will diverge") for r in rows)
     lines = [f"{'':10}  will diverge  another verdict"]
     lines += [f"{o:10}  {count[o, True]:12}  {count[o, False]:15}" for o in OUTCOMES]
     warned = sum(count[o, True] for o in OUTCOMES)
@@ -177,9 +186,9 @@ def main() -> None:
                 rows.append(row)
                 sys.stderr.write(f"\r{name}: {len(rows)} of {options.runs} ")
             sys.stderr.write("\n")
-            for trials in TRIALS:
-                print(f"\n{name}, {options.runs} networks, {trials} trial steps")
-                print(matrix(rows, trials), flush=True)
+            for judge in rows[0]["said"] if rows else ():
+                print(f"\n{name}, {options.runs} networks, {judge}")
+                print(matrix(rows, judge), flush=True)
 
 
 if __name__ == "__main__":
