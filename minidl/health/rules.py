@@ -29,7 +29,7 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS, TRIAL_LOSS_CALMED = 3.0, 15.0
+TRIAL_LOSS, TRIAL_LOSS_DEAD = 10.0, 3.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -150,8 +150,8 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 def _trial(m: "Measurements") -> list[Finding]:
     losses = [t.loss for t in m.trial]
     worst = max((v if v == v else inf for v in losses), default=0.0)
-    _, calms, died = trial_says(m)  # a dead network cannot bring the loss back, a calm one will
-    bound = (TRIAL_LOSS_CALMED if calms and not died else TRIAL_LOSS) * max(m.loss, m.chance)
+    _, _, died = trial_says(m)  # a dead network cannot bring the loss back
+    bound = (TRIAL_LOSS_DEAD if died else TRIAL_LOSS) * max(m.loss, m.chance)
     if not worst > bound or not trial_tells(m):
         return []
     return [

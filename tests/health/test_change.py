@@ -70,15 +70,15 @@ def test_a_layer_before_a_normalisation_does_not_count():
     ],
 )
 def test_the_optimizer_decides_how_far_updates_go(make, reach):
-    found = numbers(mlp(32), make, logits=2.0)
+    found = numbers(mlp(32), make, logits=4.0)
     assert found["expected_change"] == pytest.approx(found["change"] * reach)
 
 
 @pytest.mark.parametrize(
     ("layers", "bound"),
     [
-        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 5.0),
-        (lambda: mlp(16, md.nn.Sigmoid), 5.0),
+        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 10.0),
+        (lambda: mlp(16, md.nn.Sigmoid), 10.0),
         (lambda: mlp(16), 1.8),
         (lambda: (*mlp(16, md.nn.Tanh)[:2], md.nn.Dense(16, 16), *mlp(16)[1:]), 1.8),
     ],
@@ -91,7 +91,7 @@ def test_what_a_network_bears_of_steps_as_large_as_the_rate(layers, bound):
 
 
 def test_small_logits_will_grow_and_the_updates_with_them():
-    large, small = numbers(mlp(32), logits=3.0), numbers(mlp(32), logits=0.25)
+    large, small = numbers(mlp(32), logits=5.0), numbers(mlp(32), logits=0.25)
     assert large["expected_change"] == pytest.approx(large["change"])
     assert small["expected_change"] == pytest.approx(4 * small["change"], rel=1e-3)
 
@@ -99,15 +99,15 @@ def test_small_logits_will_grow_and_the_updates_with_them():
 @pytest.mark.parametrize(
     ("layers", "bound"),
     [
-        (lambda: mlp(12), 2.6),
-        (lambda: mlp(6), 6.5),
+        (lambda: mlp(12), 2.7),
+        (lambda: mlp(6), 4.5),
         (lambda: mlp(7, md.nn.Sigmoid), 1.2),
         (lambda: mlp(7, md.nn.LeakyReLU), 1.2),
         (lambda: (md.nn.Dense(784, 10),), 1.2),
         (lambda: (*mlp(14)[:2], md.nn.Residual(md.nn.Dense(14, 14)), md.nn.Dense(14, 10)), 1.2),
         (
             lambda: (md.nn.Dense(784, 50), md.nn.ReLU(), md.nn.Dense(50, 10), md.nn.Tanh()),
-            1.3 * 1.0576,
+            0.9 * 1.48,
         ),
     ],
 )
@@ -120,18 +120,18 @@ def test_a_network_of_tanh_and_convolutions_bears_more():
     layers = md.nn.Conv2d(1, 4, 3), md.nn.Tanh(), md.nn.Flatten(), md.nn.Dense(4 * 26**2, 10)
     model, batch = md.nn.Sequential(*layers), cnn.first_batch(cnn.HEALTHY, 0)
     report = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01))
-    assert report.numbers["largest_change"] == pytest.approx(1.6)
+    assert report.numbers["largest_change"] == pytest.approx(3.5)
 
 
 @pytest.mark.parametrize(
     ("make", "moved", "bound"),
     [
-        (lambda p: md.optim.SGD(p, 0.2), lambda h: 0.2 * 32 * h**2, 6.5),
-        (lambda p: md.optim.SGD(p, 0.2, momentum=0.75), lambda h: 0.2 * 32 * h**2 * 2, 6.5),
+        (lambda p: md.optim.SGD(p, 0.2), lambda h: 0.2 * 32 * h**2, 8.0),
+        (lambda p: md.optim.SGD(p, 0.2, momentum=0.75), lambda h: 0.2 * 32 * h**2 * 2, 8.0),
         (lambda p: md.optim.Adam(p, 0.2), lambda h: 0.2 * 32 * h, 1.9),
     ],
 )
-@pytest.mark.parametrize("logits", [4.0, 0.125])
+@pytest.mark.parametrize("logits", [4.0, 0.0625])
 def test_in_a_tanh_mlp_the_logits_run_away(make, moved, bound, logits):
     """Of its bound, the change is as large a part as the logits' way in losses is of theirs."""
     layers = mlp(32, md.nn.Tanh)
@@ -153,23 +153,22 @@ def test_the_logits_of_a_tanh_mlp_are_found_to_run_away():
 def test_trial_steps_that_calm_down_clear_the_network():
     """The first step is too large for this narrow network, and those after it are not."""
     found = doctor_study.study("plain", 8, 17)
-    assert found["said"] == {0: "will diverge", 3: "watch"}
+    assert found["said"]["0 trial steps"] == "will diverge"
+    assert found["said"]["3 trial steps"] == "watch"
     assert found["outcome"] != "diverged"
 
 
 @pytest.mark.parametrize(
     ("parts", "losses", "red"),
     [
-        ((1.6, 1.6, 0.0), (1, 1, 1), ["update-ratio"]),  # of the bound
-        ((1.6, 1.4, 0.0), (1, 1, 1), []),
-        ((1.4, 1.4, 1.4), (1, 1, 1), []),
+        ((1.1, 1.1, 0.0), (1, 1, 1), ["update-ratio"]),  # of the bound
+        ((1.1, 0.9, 0.0), (1, 1, 1), []),
+        ((0.9, 0.9, 0.9), (1, 1, 1), []),
         ((float("inf"), float("nan"), 0.0), (1, 1, 1), ["update-ratio"]),
-        ((0.1, 0.1, 0.01), (3.1, 1, 1), ["trial-loss"]),  # of the loss before
-        ((0.1, 0.1, 0.01), (2.9, 1, 1), []),
-        ((0.1, 0.1, 0.03), (9.9, 1, 1), []),
-        ((0.1, 0.1, 0.29), (1, 10.1, 1), ["trial-loss"]),
-        ((0.1, 0.1, 0.31), (4.9, 1, 1), []),
-        ((0.1, 0.1, 0.31), (1, 5.1, 1), ["trial-loss"]),
+        ((0.1, 0.1, 0.009), (3.1, 1, 1), ["trial-loss"]),  # of the loss before
+        ((0.1, 0.1, 0.009), (2.9, 1, 1), []),
+        ((0.1, 0.1, 0.011), (9.9, 1, 1), []),
+        ((0.1, 0.1, 0.16), (1, 10.1, 1), ["trial-loss"]),
     ],
 )
 def test_trial_steps_that_stay_large_or_kill_the_network_convict_it(
