@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DIVERGES = 0.9  # a wide ReLU network
 DYING_WIDTH = 24.0  # units at which the bound is twice that
 DIVERGES_ALIVE = 1.2  # a network whose units cannot die
-DIVERGES_BOUNDED = 3.5  # one whose signal is bounded
-DIVERGES_ADAPTIVE, DIVERGES_ADAPTIVE_BOUNDED = 1.8, 10.0  # under Adam or RMSProp
+DIVERGES_BOUNDED = 3.0  # one whose signal is bounded
+DIVERGES_ADAPTIVE, DIVERGES_ADAPTIVE_BOUNDED = 1.5, 7.0  # under Adam or RMSProp
 LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 8.0, 1.9  # of a tanh MLP, in multiples of the loss
 CHANGE_AMBER = 0.6
 CALM, DIED = 0.15, 0.01  # of the bound, in trial steps

@@ -77,10 +77,10 @@ def test_the_optimizer_decides_how_far_updates_go(make, reach):
 @pytest.mark.parametrize(
     ("layers", "bound"),
     [
-        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 10.0),
-        (lambda: mlp(16, md.nn.Sigmoid), 10.0),
-        (lambda: mlp(16), 1.8),
-        (lambda: (*mlp(16, md.nn.Tanh)[:2], md.nn.Dense(16, 16), *mlp(16)[1:]), 1.8),
+        (lambda: (md.nn.Dense(784, 16), md.nn.LayerNorm(16), *mlp(16)[1:]), 7.0),
+        (lambda: mlp(16, md.nn.Sigmoid), 7.0),
+        (lambda: mlp(16), 1.5),
+        (lambda: (*mlp(16, md.nn.Tanh)[:2], md.nn.Dense(16, 16), *mlp(16)[1:]), 1.5),
     ],
 )
 def test_what_a_network_bears_of_steps_as_large_as_the_rate(layers, bound):
@@ -120,7 +120,7 @@ def test_a_network_of_tanh_and_convolutions_bears_more():
     layers = md.nn.Conv2d(1, 4, 3), md.nn.Tanh(), md.nn.Flatten(), md.nn.Dense(4 * 26**2, 10)
     model, batch = md.nn.Sequential(*layers), cnn.first_batch(cnn.HEALTHY, 0)
     report = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01))
-    assert report.numbers["largest_change"] == pytest.approx(3.5)
+    assert report.numbers["largest_change"] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(
