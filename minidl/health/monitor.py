@@ -34,7 +34,7 @@ class GradientMonitor:
     """Records, per weighted layer and step, how large signal, gradient and update are.
 
     Columns: activation and gradient, root mean squares at the layer's output (of images, at
-    `sample` rows of each of the first 4·`sample`; where convolution and pooling run as one, whose
+    `sample` rows of each of the first 8·`sample`; where convolution and pooling run as one, whose
     pooled output is all that is kept, of `sample` images); weight, weight_gradient (before
     clipping), update: L2 norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in
     those values; clipped: share of the gradient's norm that clipping took away; nan, inf: counts
@@ -45,7 +45,7 @@ class GradientMonitor:
     """
 
     def __init__(self, model: Module, *, sample: int = 4) -> None:
-        self._table = array("d")  # the rows without their layers' names
+        self._steps, self._taken = array("q"), array("d")
         self.sample = sample
         self.step = 0
         self.layers = {
@@ -96,12 +96,12 @@ class GradientMonitor:
         """A part of an output: all of it, but of images some rows of the first ones."""
         if y.ndim != 4:
             return y
-        # A row's neighbours in memory are the other images, on the CPU: single ones cost as much.
-        return y[: 4 * self.sample, :, self.spread(y.shape[2])]
+        # A row's neighbours in memory are the other images, on the CPU: many cost as few do.
+        return y[: 8 * self.sample, :, self.spread(y.shape[2])]
 
     def spread(self, count: int) -> slice:
-        """About `sample` places of count, evenly spread."""
-        step = max(count // self.sample, 1)
+        """At most `sample` places of count, evenly spread."""
+        step = max(-(-count // self.sample), 1)
         return slice(step // 2, None, step)
 
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
@@ -141,31 +141,36 @@ class GradientMonitor:
 
     def _write(self) -> None:
         seen = (self._seen.get(name, {}) for name in self.layers)
-        values = iter(read([found.get(*what) for found in seen for what in _TAKEN]))
-        for *scales, weight, raw, update, dead, nans, infs, left in zip(
-            *[values] * len(_TAKEN), strict=True
-        ):
-            ratio = update / weight if weight else update * inf if update else 0.0
-            clipped = max(0.0, 1 - left / raw) if 0 < raw < inf else 0.0
-            clipped = clipped if left != _UNKNOWN else nan
-            row = weight, raw, update, ratio, dead, clipped, nans, infs
-            self._table.extend((self.step, *scales, *row))
+        self._steps.append(self.step)
+        self._taken.extend(read([found.get(*what) for found in seen for what in _TAKEN]))
         self._before, self._seen = {}, {}
         self.step += 1
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Every column but the layers' names, as arrays of shape (steps, layers)."""
+        steps, layers = len(self._steps), len(self.layers)
+        taken = np.array(self._taken).reshape(steps, layers, len(_TAKEN))
+        found = {name: taken[..., i] for i, (name, _) in enumerate(_TAKEN)}
+        found["step"] = np.repeat(np.array(self._steps)[:, None], layers, axis=1)
+        weight, update = found["weight"], found["update"]
+        raw, left = found["weight_gradient"], found.pop("left")
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found["ratio"] = np.where(update == 0, 0.0, update / weight)
+            clipped = np.where((raw > 0) & (raw < inf), np.maximum(0, 1 - left / raw), 0.0)
+        found["clipped"] = np.where(left == _UNKNOWN, nan, clipped)
+        return found
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """A dictionary per step and layer, by the names of the columns."""
-        steps, names = np.array(self._table).reshape(-1, len(FIELDS) - 1), list(self.layers)
-        return [
-            dict(zip(FIELDS, (int(step), names[i % len(names)], *row), strict=True))
-            for i, (step, *row) in enumerate(steps.tolist())
-        ]
+        columns = self._columns()
+        names = list(self.layers) * len(self._steps)
+        values = (names if f == "layer" else columns[f].ravel().tolist() for f in FIELDS)
+        return [dict(zip(FIELDS, row, strict=True)) for row in zip(*values, strict=True)]
 
     def column(self, name: str) -> np.ndarray:
         """One column as an array of shape (layers, steps)."""
-        table = np.array(self._table).reshape(-1, max(len(self.layers), 1), len(FIELDS) - 1)
-        return table[..., [field for field in FIELDS if field != "layer"].index(name)].T
+        return self._columns()[name].T
 
     def growth(self) -> tuple[np.ndarray, np.ndarray]:
         """(measured, predicted) growth of the activation from layer to layer, at the first step.

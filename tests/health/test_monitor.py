@@ -200,7 +200,7 @@ def test_of_a_pooled_convolution_images_and_rows_are_evenly_spread():
     model[0].weight.data[...] = 1
     monitor = GradientMonitor(model, sample=2)
     x = np.full((5, 1, 4, 2), 100.0)
-    x[np.ix_([1, 3], [0], [1, 3])] = 3
+    x[np.ix_([1, 4], [0], [1, 3])] = 3
     model(md.tensor(x)).sum().backward()
     monitor.before_update()
     monitor.after_update()
