@@ -67,7 +67,7 @@ def mean_square(
     kernel, seen = kernel_matrix(w, b), pixels_seen(x, window)[rows].transpose(1, 2, 3, 0, 4, 5)
     columns = np.ones((kernel.shape[1], math.prod(seen.shape[3:])), x.dtype)
     columns[:-1].reshape(seen.shape)[...] = seen
-    return ((kernel @ (columns @ columns.T)) * kernel).sum() / (len(w) * columns.shape[1])
+    return np.vdot(kernel @ (columns @ columns.T), kernel) / (len(w) * columns.shape[1])
 
 
 def kernel_matrix(w: np.ndarray, b: np.ndarray | None) -> np.ndarray:

@@ -22,6 +22,12 @@ AIMS = {
     "resnet-64": [(TORCH, 0.7)],
 }
 
+# What a variant may add to the step, in percent, and what it does there.
+ADDED = {
+    "minidl fit": (3, "It gathers the images of each batch, which the bare step has at hand."),
+    "minidl monitor": (10, "It makes some fifteen small NumPy calls for each layer."),
+}
+
 
 def page(results: dict[str, Any]) -> str:
     """docs/benchmarks.md of what `make bench` has measured."""
@@ -55,9 +61,9 @@ def summary(results: dict[str, Any], cases: list[str]) -> list[str]:
             memory = [_memory(run) for run in runs]
             shares = [share for share in memory if share is not None]
             lines.append(_aim(name, "PyTorch's peak memory", "≥ 1", shares, shares, 1))
-        for variant, most in (("minidl fit", 3), ("minidl monitor", 10)):
-            if all(variant in run["engines"] for run in runs):
-                more = [100 * (_ratio(run, variant, "minidl") - 1) for run in runs]
+        for variant, (most, _) in ADDED.items():
+            more = _added(runs, variant)
+            if more:
                 reached = "yes" if max(more) <= most else "no"
                 shown = " / ".join(f"{m:+.1f} %" for m in more)
                 lines.append(
@@ -93,6 +99,14 @@ def stops(results: dict[str, Any], cases: list[str]) -> list[str]:
                     f", where minidl takes {1e3 * (ours - thin):.3g}"
                 )
             lines.append(line + ".")
+        for variant, (most, why) in ADDED.items():
+            more = _added(results[name][-KEPT:], variant)
+            if more and max(more) > most:
+                step = 10 * _of(results[name][-1], "minidl")  # ms in a percent of it
+                lines.append(
+                    f"- `{name}`, {variant}: the aim is {most * step:.2g} ms in a step, it took up "
+                    f"to {max(more) * step:.2g}. {why}"
+                )
     return ["### What stops those that were not reached\n", *lines, ""] if lines else []
 
 
@@ -119,6 +133,13 @@ def _ratio(run: dict[str, Any], engine: str, other: str) -> float:
     """The ratio of their times, by rounds: what slows the machine for a while slows both."""
     first, second = (np.array(run["engines"][e]["seconds"]) for e in (engine, other))
     return float(np.median(first / second))
+
+
+def _added(runs: list[dict[str, Any]], variant: str) -> list[float]:
+    """Percent that a variant of minidl adds to the step, for each run; empty if not measured."""
+    if not all(variant in run["engines"] for run in runs):
+        return []
+    return [100 * (_ratio(run, variant, "minidl") - 1) for run in runs]
 
 
 def _least(run: dict[str, Any], rivals: tuple[str, ...]) -> tuple[float | None, str]:
