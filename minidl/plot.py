@@ -178,6 +178,7 @@ def _layer_bar(figure: Any, axis: Any, count: int) -> None:
 def monitor(
     layers: list[str],
     gradient: np.ndarray,
+    lost: np.ndarray,
     measured: np.ndarray,
     predicted: np.ndarray,
     ratio: np.ndarray,
@@ -187,7 +188,8 @@ def monitor(
     """log₁₀ gradient by layer and step; the signal's growth beside theory; ‖update‖/‖weight‖.
 
     Where gradients were clipped, the share of the norm that this took away lies behind the ratios.
-    Shapes: gradient, ratio, clipped (layers, steps), measured and predicted (layers - 1,).
+    lost: whether NaN or Inf was among the gradients; an arrow points at the first.
+    Shapes: gradient, lost, ratio, clipped (layers, steps), measured and predicted (layers - 1,).
     Raises: ConfigError as in `curves`.
     """
     if not gradient.size:
@@ -203,7 +205,7 @@ def monitor(
     heat.set_yticks(range(len(layers)), layers, fontsize=8)
     heat.set_ylabel("layer")
     heat.set_xlabel("step")
-    bad = np.argwhere(~np.isfinite(gradient.T))
+    bad = np.argwhere(lost.T)
     if len(bad):
         step, layer = bad[0]
         heat.annotate(

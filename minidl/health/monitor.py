@@ -1,6 +1,7 @@
 """GradientMonitor: the health of every layer at every step, while a model trains."""
 
 import csv
+import io
 import os
 from array import array
 from math import hypot, inf, isfinite, nan, prod, sqrt
@@ -10,12 +11,16 @@ import numpy as np
 
 from .. import kernels, nn
 from ..backend import Array, array_module, is_host, read
+from ..errors import ConfigError
 from ..graph import is_recording, record
 from ..nn import Module
 from ..ops.elementwise import keep_where
 from ..tensor import Tensor, as_tensor
 from . import theory
 from .probe import scale
+from .report import write_text
+
+_silent = np.errstate(over="ignore", invalid="ignore")  # what overflows is measured again
 
 FIELDS = (
     *("step", "layer", "activation", "gradient", "weight", "weight_gradient", "update", "ratio"),
@@ -23,10 +28,9 @@ FIELDS = (
 )
 
 # What a step takes of a layer, with the value where there was nothing to take.
-_UNKNOWN = -1.0
 _TAKEN = (
-    *(("activation", 0.0), ("gradient", nan), ("weight", 0.0), ("weight_gradient", 0.0)),
-    *(("update", nan), ("dead", 0.0), ("nan", 0.0), ("inf", 0.0), ("left", _UNKNOWN)),
+    *(("activation", nan), ("gradient", nan), ("weight", nan), ("weight_gradient", nan)),
+    *(("update", nan), ("dead", nan), ("nan", nan), ("inf", nan), ("left", nan)),
 )
 
 
@@ -38,25 +42,27 @@ class GradientMonitor:
     pooled output is all that is kept, of `sample` images); weight, weight_gradient (before
     clipping), update: L2 norms; ratio: ‖update‖/‖weight‖; dead: share of units never above 0 in
     those values; clipped: share of the gradient's norm that clipping took away; nan, inf: counts
-    in the weights' gradient.
+    in the weights' gradient. The first two and dead are of the layer's last call before the update;
+    what a step did not show (a frozen layer's signal, the update after which it failed) is NaN.
     Give it to a Trainer (`monitors=[monitor]`), or in a loop of your own call `before_update()`
     after `backward()` and `after_update()` after `optimizer.step()`. `detach()` takes it off.
     Numerics: no norm overflows. The scales are of a sample, so that watching costs little.
     """
 
     def __init__(self, model: Module, *, sample: int = 4) -> None:
+        if not isinstance(model, Module) or type(sample) is not int or sample < 1:
+            raise ConfigError(
+                f"GradientMonitor: expected an nn.Module and sample as an int >= 1, got "
+                f"{type(model).__name__} and {sample!r}"
+            )
         self._steps, self._taken = array("q"), array("d")
-        self.sample = sample
-        self.step = 0
+        self.sample, self.step = sample, 0
         self.layers = {
             name or type(layer).__name__: layer
             for name, layer in model.named_modules()
             if isinstance(layer, nn.Dense | nn.Conv2d)
         }
-        self._gains = [
-            sqrt(theory.fan_in(layer) / 2) * scale(layer.weight.data)
-            for layer in self.layers.values()
-        ]
+        self._gains: list[float] = []
         self._seen: dict[str, dict[str, Any]] = {}
         self._before: dict[str, list[tuple[Any, Array]]] = {}
         self._hooks = {name: _Look(self, name) for name in self.layers}
@@ -64,10 +70,11 @@ class GradientMonitor:
             layer.hooks.append(self._hooks[name])
 
     def detach(self) -> None:
-        """Take the monitor off the model."""
+        """Take the monitor off the model; once more does nothing."""
         for name, layer in self.layers.items():
-            layer.hooks.remove(self._hooks[name])
+            layer.hooks = [hook for hook in layer.hooks if hook is not self._hooks[name]]
 
+    @_silent
     def watch(
         self, name: str, y: Tensor, signal: Any, share: float = 1.0, rectified: bool = False
     ) -> Tensor | None:
@@ -76,25 +83,27 @@ class GradientMonitor:
         share: of the output's values that are in y, where y was pooled; the rest have gradient 0,
         and where y was rectified, those at which it is 0.
         """
-        if not (self.layers[name].training and is_recording() and y.requires_grad):
+        layer = self.layers[name]
+        kept = self.some(layer, y.data)
+        if not (layer.training and is_recording() and y.requires_grad and kept.size):
             return None
-        kept = self.some(y.data)
-        highest = kept.max((0, *range(2, kept.ndim)))
+        units = 1 if isinstance(layer, nn.Conv2d) else kept.ndim - 1
+        highest = kept.max(tuple(axis for axis in range(kept.ndim) if axis != units))
         dead = (highest <= 0).sum() / highest.size
         seen = self._seen[name] = {"activation": signal(), "dead": dead}
 
         def passing(g: Tensor, y: Tensor) -> Tensor:
-            part = Tensor(self.some(g.data))
+            part = Tensor(self.some(layer, g.data))
             if rectified:
-                part = keep_where(part, self.some(y.data) > 0)
+                part = keep_where(part, self.some(layer, y.data) > 0)
             seen["gradient"] = _rms(part.data) * share**0.5
             return g
 
-        return record(y.data, (y, passing), name=type(self.layers[name]).__name__)
+        return record(y.data, (y, passing), name=type(layer).__name__)
 
-    def some(self, y: Array) -> Array:
+    def some(self, layer: Module, y: Array) -> Array:
         """A part of an output: all of it, but of images some rows of the first ones."""
-        if y.ndim != 4:
+        if not isinstance(layer, nn.Conv2d):
             return y
         # A row's neighbours in memory are the other images, on the CPU: many cost as few do.
         return y[: 8 * self.sample, :, self.spread(y.shape[2])]
@@ -104,11 +113,17 @@ class GradientMonitor:
         step = max(-(-count // self.sample), 1)
         return slice(step // 2, None, step)
 
+    @_silent
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
         """Between `backward` and the optimizer's step: look at weights and gradients."""
         self.step = self.step if step is None else step
+        if not self._steps:
+            self._gains = [
+                sqrt(theory.fan_in(layer) / 2) * scale(layer.weight.data)
+                for layer in self.layers.values()
+            ]
         for name, layer in self.layers.items():
-            weights = [p for n, p in vars(layer).items() if n.startswith("weight")]
+            weights = [w for n, w in layer._members(nn.Parameter) if n.startswith("weight")]
             seen = self._seen.setdefault(name, {})
             self._before[name] = [(w, w.data.copy(order="K")) for w in weights]
             gradients = [w.grad.data for w in weights if w.grad is not None]
@@ -120,9 +135,17 @@ class GradientMonitor:
                 counts = (getattr(array_module(g), f"is{what}")(g).sum() for g in gradients)
                 seen[what] = 0.0 if sound else sum(counts)
 
-    @np.errstate(over="ignore", invalid="ignore")
+    @_silent
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """After the optimizer's step: look at what it did, and write a row per layer."""
+        """After the optimizer's step: look at what it did, and write a row per layer.
+
+        Raises: ConfigError where `before_update` was not called since the last row.
+        """
+        if self.layers and not self._before:
+            raise ConfigError(
+                "GradientMonitor.after_update: expected before_update() between backward() and the "
+                "optimizer's step; nothing was noted there since the last step"
+            )
         clipping = trainer is None or trainer.clip is not None
         for name, before in self._before.items():
             seen = self._seen[name]
@@ -130,8 +153,9 @@ class GradientMonitor:
                 old -= w.data
             seen["update"] = _norm([change for _, change in before])
             seen["left"] = seen["weight_gradient"]
+            kept = [w.grad.data for w, _ in before if w.grad is not None]
             if clipping:
-                seen["left"] = _norm([w.grad.data for w, _ in before if w.grad is not None])
+                seen["left"] = _norm(kept) if kept else nan
         self._write()
 
     def finish(self, trainer: Any = None) -> None:
@@ -157,7 +181,7 @@ class GradientMonitor:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             found["ratio"] = np.where(update == 0, 0.0, update / weight)
             clipped = np.where((raw > 0) & (raw < inf), np.maximum(0, 1 - left / raw), 0.0)
-        found["clipped"] = np.where(left == _UNKNOWN, nan, clipped)
+        found["clipped"] = np.where(np.isnan(left), nan, clipped)
         return found
 
     @property
@@ -169,33 +193,51 @@ class GradientMonitor:
         return [dict(zip(FIELDS, row, strict=True)) for row in zip(*values, strict=True)]
 
     def column(self, name: str) -> np.ndarray:
-        """One column as an array of shape (layers, steps)."""
+        """One column as an array of shape (layers, steps). Raises: ConfigError for another name."""
+        if name not in FIELDS or name == "layer":
+            raise ConfigError(
+                f"GradientMonitor.column: expected one of "
+                f"{', '.join(f for f in FIELDS if f != 'layer')}, got {name!r}"
+            )
         return self._columns()[name].T
 
     def growth(self) -> tuple[np.ndarray, np.ndarray]:
         """(measured, predicted) growth of the activation from layer to layer, at the first step.
 
         Predicted: √(fan_in·E w²·E φ(z)²/E z²) for ReLU between the layers; shapes (layers - 1,).
+        Raises: ConfigError before the first step.
         """
+        if not self._steps:
+            raise ConfigError("GradientMonitor: it saw no steps; train first")
         signal = self.column("activation")[:, 0]
-        measured = signal[1:] / np.where(signal[:-1] > 0, signal[:-1], np.nan)
+        with np.errstate(invalid="ignore", over="ignore"):
+            measured = signal[1:] / np.where(signal[:-1] > 0, signal[:-1], np.nan)
         return measured, np.array(self._gains[1:])
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a row per step and layer, the columns named in the first line."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        """Write a row per step and layer, the columns named in the first line.
+
+        Raises: ConfigError where the file cannot be written.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text("GradientMonitor.to_csv", path, text.getvalue())
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw log₁₀ gradient by layer and step, growth beside theory, update ratio, clipping."""
+        """Draw log₁₀ gradient by layer and step, growth beside theory, update ratio, clipping.
+
+        Raises: ConfigError before the first step, or where the file cannot be written.
+        """
         from .. import plot
 
         measured, predicted = self.growth()
+        lost = self.column("nan") + self.column("inf") > 0
         plot.monitor(
             list(self.layers),
             self.column("gradient"),
+            lost | np.isinf(self.column("gradient")),
             measured,
             predicted,
             self.column("ratio"),
@@ -211,7 +253,7 @@ class _Look:
         self.monitor, self.name = monitor, name
 
     def __call__(self, layer: Module, y: Tensor) -> Tensor | None:
-        return self.monitor.watch(self.name, y, lambda: _rms(self.monitor.some(y.data)))
+        return self.monitor.watch(self.name, y, lambda: _rms(self.monitor.some(layer, y.data)))
 
     def pooled(self, layer: Any, x: Any, y: Tensor, rectified: bool) -> Tensor | None:
         """After a convolution that was pooled at once: the scale of what was never written."""
@@ -226,7 +268,7 @@ class _Look:
             rows = look.spread(window.out[0])
             found = kernels.conv_scale(part, w, b, window, groups, rows)
             if found is None:
-                found = _rms(look.some(kernels.conv_forward(part, w, b, window, groups)))
+                found = _rms(look.some(layer, kernels.conv_forward(part, w, b, window, groups)))
             return found
 
         share = prod(y.shape[2:]) / prod(window.out)

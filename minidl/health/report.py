@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -75,15 +77,29 @@ class Report:
         return self.table()
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a JSON file; what is not finite is written as a string."""
+        """Write everything to a JSON file; what is not finite is written as a string.
+
+        Raises: ConfigError where it cannot be written.
+        """
         text = json.dumps(_plain(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text("Report.to_json", path, text + "\n")
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw signal and gradient by layer beside their predictions, and the update ratios."""
         from .. import plot
 
         plot.report(self.layers, self.verdict, self.regime, path)
+
+
+def write_text(call: str, path: str | os.PathLike[str], text: str) -> None:
+    """Write a file of text. Raises: ConfigError where it cannot be written."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{call}: cannot write {os.fspath(path)!r}: {error.strerror or error}; choose a file "
+            "in a folder that exists"
+        ) from None
 
 
 def _plain(value: Any) -> Any:
