@@ -102,7 +102,7 @@ def largest_change(m: "Measurements") -> float:
     """
     kinds = _activations(m)
     tanh = kinds == {nn.Tanh} and not m.normalised and not m.residual
-    if tanh and not any(isinstance(p.layer, nn.Conv2d) for p in m.passages):
+    if tanh and all(isinstance(p.layer, nn.Dense) for p in m.passages if p.weighted):
         run, bound = logits_run(m), LOGITS_RUN_ADAPTIVE if m.adaptive else LOGITS_RUN
         return expected_change(m) * bound / run if run else DIVERGES_BOUNDED
     if m.adaptive:
@@ -112,7 +112,9 @@ def largest_change(m: "Measurements") -> float:
     layers = itertools.pairwise(
         p for p in m.passages if p.weighted or isinstance(p.layer, ACTIVATIONS)
     )
-    widths = [a.out_shape[1] for a, b in layers if a.weighted and isinstance(b.layer, nn.ReLU)]
+    widths = [
+        a.out_shape[a.units] for a, b in layers if a.weighted and isinstance(b.layer, nn.ReLU)
+    ]
     if not widths or m.residual:
         return DIVERGES_ALIVE
     return DIVERGES * (1 + DYING_WIDTH / min(widths))
@@ -125,7 +127,10 @@ def logits_run(m: "Measurements") -> float:
     α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam, RMSProp). h grows as
     logits below 1 will, up to tanh's 1.
     """
-    last = [p for p in m.passages if p.weighted][-1]
+    weighted = [p for p in m.passages if p.weighted]
+    if not weighted:
+        return 0.0
+    last = weighted[-1]
     h = min(last.in_scale * _growth_to_come(m.logit_scale, 1.0), 1.0)
     moved = (m.rate or 0.0) * last.in_shape[-1] * (h if m.adaptive else h * h * reach(m))
-    return moved / max(m.loss, m.chance)
+    return moved / max(m.loss, m.chance, 1e-12)

@@ -1,9 +1,10 @@
 """The gradient doctor: one forward and one backward pass, and what they say about training."""
 
 import copy
-import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf, isfinite, log
+from math import hypot, inf, isfinite, log, nan
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..tensor import ArrayLike, Tensor, as_tensor
 from . import rules, theory
 from .probe import Passage, probed, scale
 from .report import Report
+
+NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 
 
 @dataclass
@@ -31,8 +34,10 @@ class Trial:
 class Measurements:
     """All that the rules look at.
 
-    loss: at the batch, in nats. chance: ln K. passages: the layers in the order of their calls.
+    loss: at the batch. chance: ln K where it is a cross-entropy, else NaN. passages: the layers in
+    the order of their calls.
     ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
+    Weights that are all 0 have no scale of their own, and are not among the ratios.
     momentum: the optimizer's. adaptive: whether it divides each gradient by its own size.
     normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
     branch leads past some layers.
@@ -66,33 +71,67 @@ def doctor(
     """Say before training whether it will explode, vanish or stall, where, why, and what to do.
 
     batch: (images, labels) as training will see them. optimizer: the one that training will use,
-    already holding model.parameters(); its real update is measured, on a copy. Without it nothing
-    is said about the learning rate.
-    trial_steps: make so many steps on the copy, always on this batch, and look at their losses.
-    Model, optimizer and random numbers are left as they were.
-    Raises: ConfigError where the optimizer holds other parameters; DataError for an empty batch.
+    already holding model.parameters(); its real update is measured. Without it nothing is said
+    about the learning rate. loss: as in the Trainer; what the loss of a guess is, is known of
+    cross_entropy alone.
+    trial_steps: make so many steps, always on this batch, and look at their losses.
+    Weights, gradients, buffers, optimizer and random numbers are put back as they were.
+    Raises: ConfigError where the optimizer holds other parameters; DataError for a batch that is
+    empty or not finite.
     """
     if isinstance(trial_steps, bool) or not isinstance(trial_steps, int) or trial_steps < 0:
         raise ConfigError(f"doctor: expected trial_steps to be an int >= 0, got {trial_steps!r}")
-    try:
-        images, labels = batch
-    except (TypeError, ValueError):
-        raise DataError(
-            f"doctor: expected a batch (images, labels), got {type(batch).__name__}"
-        ) from None
-    own = {id(p) for p in model.parameters()}
-    if optimizer is not None and not own & {id(p) for p in optimizer.params}:
-        raise ConfigError("doctor: the optimizer holds none of this model's parameters")
-    before = backend.generator().bit_generator.state
-    patient, optimizer = copy.deepcopy((model, optimizer))
-    for _, module in patient.named_modules():
-        module.hooks = []
-    try:
-        with np.errstate(all="ignore"):
-            found = _measure(patient, as_tensor(images), labels, optimizer, loss, trial_steps)
-    finally:
-        backend.generator().bit_generator.state = before
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise DataError(f"doctor: expected a batch (images, labels), got {type(batch).__name__}")
+    images, labels = batch
+    steps = [hasattr(optimizer, name) for name in ("params", "lr", "step")]
+    able = optimizer is None or (all(steps) and not isinstance(optimizer, type))
+    if not (isinstance(model, Module) and able):
+        raise ConfigError(
+            "doctor: expected doctor(model, batch, optimizer) with an nn.Module and an optimizer "
+            f"such as md.optim.SGD(model.parameters(), 0.1), got {type(model).__name__} and "
+            f"{type(optimizer).__name__}"
+        )
+    if optimizer is not None:
+        if not {id(p) for p in model.parameters()} & {id(p) for p in optimizer.params}:
+            raise ConfigError("doctor: the optimizer holds none of this model's parameters")
+        # Its state is copied; the parameters in it are not.
+        optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
+    with _put_back(model, loss, optimizer), np.errstate(all="ignore"):
+        found = _measure(model, as_tensor(images), labels, optimizer, loss, trial_steps)
     return rules.judge(found)
+
+
+@contextmanager
+def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
+    """Context in which the model may be trained: what training changes is put back.
+
+    The model itself is worked on, not a copy: a loss may look at its weights, too.
+    """
+    tops = [top for top in (model, loss) if isinstance(top, Module)]
+    modules = [m for top in tops for _, m in top.named_modules()]
+    parameters = {id(p): p for m in modules for _, p in m._members(nn.Parameter)}
+    parameters |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
+    weights = [(p, p.data, p.grad) for p in parameters.values()]
+    flags = [(m, m.training, m.hooks) for m in modules]
+    buffers = [(m, name, getattr(m, name)) for m in modules for name in m.buffers]
+    randomness = backend.generator().bit_generator.state
+    try:
+        for p in parameters.values():
+            p.data, p.grad = p.data.copy(), None
+        for m, name, value in buffers:
+            setattr(m, name, copy.deepcopy(value))
+        for m in modules:  # monitors would take this for training
+            m.hooks = [hook for hook in m.hooks if not hasattr(hook, "pooled")]
+        yield
+    finally:
+        for p, data, grad in weights:
+            p.data, p.grad = data, grad
+        for m, training, hooks in flags:
+            m.training, m.hooks = training, hooks
+        for m, name, value in buffers:
+            setattr(m, name, value)
+        backend.generator().bit_generator.state = randomness
 
 
 def _measure(
@@ -107,24 +146,36 @@ def _measure(
     if not images.size:
         raise DataError(f"doctor: expected at least one image, got shape {images.shape}")
     x = Tensor(backend.to_device(images.data.astype(first.dtype), first.device))
+    input_scale = scale(x.data)
+    if not isfinite(input_scale):
+        raise DataError(
+            f"doctor: expected finite images within {first.dtype}, the model's dtype, got values "
+            "that are not; scale them, or leave the damaged ones out"
+        )
+    empty = {id(p) for _, p in named if not scale(p.data)}
     model.train()
     model.zero_grad()
     with probed(model) as passages:
         logits = model(x)
         value = loss(logits, labels)
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"doctor: expected loss(logits, labels) to be a Tensor, got {type(value).__name__}"
+            )
         value.backward()
-    squares = [scale(p.grad.data) ** 2 * p.size for _, p in named if p.grad is not None]
+    norms = [scale(p.grad.data) * p.size**0.5 for _, p in named if p.grad is not None]
+    guess = loss is cross_entropy and logits.ndim == 2 and logits.shape[1] > 1
     found = Measurements(
         loss=float(value.item()),
-        chance=log(logits.shape[-1]) if logits.ndim == 2 else inf,
-        input_scale=scale(x.data),
+        chance=log(logits.shape[1]) if guess else nan,
+        input_scale=input_scale,
         logit_scale=scale(logits.data),
         passages=passages,
         predictions=[theory.predicted_scale(p) for p in passages],
         ratios={},
-        normalised=_normalised(passages),
+        normalised={p.after.name for p in passages if p.after and isinstance(p.layer, NORMS)},
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
-        gradient=float(np.sum(squares)) ** 0.5,
+        gradient=hypot(*norms),
         rate=None if optimizer is None else float(optimizer.lr),
         momentum=getattr(optimizer, "momentum", 0.0),
         adaptive=isinstance(optimizer, optim.Adam | optim.RMSProp),
@@ -132,22 +183,26 @@ def _measure(
     )
     if optimizer is None:
         return found
-    found.ratios = _update(model, optimizer)
+    found.ratios = _update(model, optimizer, empty)
     for _ in range(trial_steps):
         model.zero_grad()
         logits = model(x)
         value = loss(logits, labels)
         value.backward()
-        trial = Trial(float(value.item()), scale(logits.data), _update(model, optimizer))
+        trial = Trial(float(value.item()), scale(logits.data), _update(model, optimizer, empty))
         found.trial.append(trial)
         if not isfinite(trial.loss):
             break
     return found
 
 
-def _update(model: Module, optimizer: Any) -> dict[str, float]:
+def _update(model: Module, optimizer: Any, empty: set[int]) -> dict[str, float]:
     """Let the optimizer step; ‖update‖/‖weight‖ by layer, the larger where it holds several."""
-    before = {n: (p, p.data.copy()) for n, p in model.named_parameters() if p.ndim > 1}
+    before = {
+        n: (p, p.data.copy())
+        for n, p in model.named_parameters()
+        if p.ndim > 1 and id(p) not in empty
+    }
     optimizer.step()
     ratios: dict[str, float] = {}
     for name, (p, old) in before.items():
@@ -155,15 +210,6 @@ def _update(model: Module, optimizer: Any) -> dict[str, float]:
         ratio = change / size if size else (inf if change else 0.0)
         # A NaN update is the worst there is, and no comparison may hide it.
         ratio = ratio if ratio == ratio else inf
-        layer = name.rpartition(".")[0]
+        layer = name.rpartition(".")[0] or "model"
         ratios[layer] = max(ratios.get(layer, 0.0), ratio)
     return ratios
-
-
-def _normalised(passages: list[Passage]) -> set[str]:
-    """Weighted layers whose output goes straight into a normalisation: their scale cancels."""
-    return {
-        a.name
-        for a, b in itertools.pairwise(passages)
-        if a.weighted and isinstance(b.layer, nn.BatchNorm2d | nn.LayerNorm)
-    }

@@ -11,7 +11,7 @@ from .. import nn
 from ..backend import Array, to_host
 from ..graph import record
 from ..nn import Module
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigmoid)
 
@@ -20,12 +20,13 @@ ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigm
 class Passage:
     """One layer in the order of the calls; scales are root mean squares.
 
-    dead: share of its units that are 0 for the whole batch (after an activation). x: the input of
-    a weighted layer.
+    after: the layer whose output it got, as it was. dead: share of its units that are 0 for the
+    whole batch (after an activation). x: the input of a weighted layer.
     """
 
     name: str
     layer: Module
+    after: "Passage | None" = None
     in_shape: tuple[int, ...] = ()
     in_scale: float = 0.0
     out_shape: tuple[int, ...] = ()
@@ -39,6 +40,15 @@ class Passage:
     def weighted(self) -> bool:
         """Whether the layer multiplies by a matrix or kernels."""
         return isinstance(self.layer, nn.Dense | nn.Conv2d)
+
+    @property
+    def units(self) -> int:
+        """The axis of the output along which its units lie: a Dense layer's the last one."""
+        maker: Passage | None = self
+        while maker is not None and not maker.weighted:
+            maker = maker.after
+        dense = maker is not None and isinstance(maker.layer, nn.Dense)
+        return len(self.out_shape) - 1 if dense else 1
 
 
 def scale(array: Array) -> float:
@@ -65,26 +75,40 @@ def _noted(x: Tensor, note: Any) -> Tensor:
 
 @contextmanager
 def probed(model: Module) -> Iterator[list[Passage]]:
-    """Context in which each call of a layer without sub-layers is measured, in order."""
+    """Context in which each call of a layer without sub-layers is measured, in order.
+
+    What does not make a tensor of one is not measured.
+    """
     passages: list[Passage] = []
+    made: dict[int, tuple[Passage, Tensor]] = {}  # with the tensor, so that its id stays its own
     leaves = [(n, m) for n, m in model.named_modules() if not any(m._members(Module))]
+    own = {name: vars(layer)["forward"] for name, layer in leaves if "forward" in vars(layer)}
 
     def wrap(name: str, layer: Module) -> None:
         forward = layer.forward
 
-        def measured(x: Any, *rest: Any) -> Any:
-            passage = Passage(name, layer, tuple(x.shape), scale(x.data))
-            passages.append(passage)
+        def measured(*inputs: Any, **options: Any) -> Any:
+            if not (inputs and hasattr(inputs[0], "dtype")):
+                return forward(*inputs, **options)
+            x, *rest = as_tensor(inputs[0]), *inputs[1:]
+            source, _ = made.get(id(x), (None, None))
+            passage = Passage(name or "model", layer, source, tuple(x.shape), scale(x.data))
+            place = len(passages)
             if passage.weighted:
                 passage.x = x.detach()
             if x.requires_grad:
                 x = _noted(x, lambda g: setattr(passage, "in_gradient_scale", scale(g)))
-            y = forward(x, *rest)
+            y = forward(x, *rest, **options)
+            if not isinstance(y, Tensor):
+                return y
+            passages.insert(place, passage)
             passage.out_shape, passage.out_scale = tuple(y.shape), scale(y.data)
             if isinstance(layer, ACTIVATIONS) and y.ndim > 1:
-                axes = (0, *range(2, y.ndim))
+                axes = tuple(axis for axis in range(y.ndim) if axis != passage.units)
                 passage.dead = float(np.mean((to_host(y.data) == 0).all(axes)))
-            return _noted(y, lambda g: setattr(passage, "gradient_scale", scale(g)))
+            y = _noted(y, lambda g: setattr(passage, "gradient_scale", scale(g)))
+            made[id(y)] = passage, y
+            return y
 
         vars(layer)["forward"] = measured
 
@@ -93,5 +117,7 @@ def probed(model: Module) -> Iterator[list[Passage]]:
     try:
         yield passages
     finally:
-        for _, layer in leaves:
+        for name, layer in leaves:
             vars(layer).pop("forward", None)
+            if name in own:
+                vars(layer)["forward"] = own[name]

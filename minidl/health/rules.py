@@ -37,20 +37,21 @@ def judge(m: "Measurements") -> Report:
     rows = layer_rows(m)
     weighted = [p for p in m.passages if p.weighted]
     change = expected_change(m)
-    signal = _growth([p.out_scale for p in weighted[:-1] if p.name not in m.normalised])
+    inner = [p for p in weighted[:-1] if p.name not in m.normalised]
+    signal = _growth([p.out_scale for p in inner])
     findings = [
         *_not_finite(m),
         *_rate(m, change),
         *_trial(m),
-        *_signal(m, rows, signal),
+        *_signal(m, inner, signal),
         *_dead(m, weighted),
         *_vanishing(m, weighted, change),
         *_architecture(m, weighted),
     ]
     codes = {f.code for f in findings if f.severity == "red"}
     stalls = codes & {"dead", "vanishing"}
-    explodes = bool({f.code for f in findings} & {"non-finite", "initial-loss", "forward-growth"})
-    explodes = explodes or "input-scale" in {f.code for f in findings}
+    scales = {"non-finite", "initial-loss", "forward-growth", "input-scale"}
+    explodes = any(f.code in scales for f in findings)
     if codes - stalls:
         verdict = "will diverge"
         regime = "signal explodes" if explodes else "rate too high"
@@ -83,7 +84,7 @@ def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
     """Each layer's scales beside what theory predicts from its own weights and input."""
     return [
         {
-            "layer": p.name or "model",
+            "layer": p.name,
             "type": type(p.layer).__name__,
             "weighted": p.weighted,
             "signal": p.out_scale,
@@ -98,9 +99,9 @@ def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
 
 def _growth(scales: list[float]) -> float:
     """The geometric mean of the growth from one to the next."""
-    if len(scales) < 2 or scales[0] <= 0 or scales[-1] <= 0 or not isfinite(scales[-1]):
-        return 1.0 if len(scales) < 2 or scales[-1:] != [inf] else inf
-    return exp(log(scales[-1] / scales[0]) / (len(scales) - 1))
+    if len(scales) < 2 or scales[0] <= 0 or scales[-1] <= 0 or any(s != s for s in scales):
+        return 1.0
+    return inf if inf in scales else exp(log(scales[-1] / scales[0]) / (len(scales) - 1))
 
 
 def _not_finite(m: "Measurements") -> list[Finding]:
@@ -164,7 +165,7 @@ def _trial(m: "Measurements") -> list[Finding]:
     ]
 
 
-def _signal(m: "Measurements", rows: list[dict[str, Any]], growth: float) -> list[Finding]:
+def _signal(m: "Measurements", inner: list[Passage], growth: float) -> list[Finding]:
     found = []
     if m.input_scale > INPUT_AMBER:
         found.append(
@@ -185,11 +186,11 @@ def _signal(m: "Measurements", rows: list[dict[str, Any]], growth: float) -> lis
             )
         )
     if growth > GROWTH_AMBER:
-        pairs = itertools.pairwise(r for r in rows if r["weighted"])
-        steepest = max(pairs, key=lambda pair: pair[1]["signal"] / max(pair[0]["signal"], 1e-300))
+        pairs = itertools.pairwise(inner)
+        _, steepest = max(pairs, key=lambda pair: pair[1].out_scale / (pair[0].out_scale or 1e-300))
         found.append(
             Finding(
-                *("forward-growth", steepest[1]["layer"], growth, 1.0, GROWTH_AMBER),
+                *("forward-growth", steepest.name, growth, 1.0, GROWTH_AMBER),
                 "The signal's scale is multiplied by this from one weighted layer to the next, "
                 "and so is the gradient's on its way back.",
                 f"initialise with {_init(m)}",
@@ -212,26 +213,24 @@ def _dead(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
         ]
     found = []
     for p in m.passages:
-        if p.dead >= DEAD_AMBER:
+        red = p.dead > DEAD_RED
+        # Half of all units are 0 for a single image, and that is as it should be.
+        if red or (p.dead >= DEAD_AMBER and p.out_shape[0] > 1):
             found.append(
                 Finding(
-                    *("dead-units", p.name, p.dead, None, DEAD_AMBER),
+                    *("dead" if red else "dead-units", p.name, p.dead, None),
+                    DEAD_RED if red else DEAD_AMBER,
                     "This share of the units is 0 for every image of the batch and learns nothing"
                     " from it.",
                     f"initialise with {_init(m)} and biases of 0, or use LeakyReLU; lower the rate",
-                    "red" if p.dead > DEAD_RED else "amber",
+                    "red" if red else "amber",
                 )
             )
-    return [f if f.severity == "amber" else _all_dead(f) for f in found]
-
-
-def _all_dead(f: Finding) -> Finding:
-    return Finding(
-        *("dead", f.layer, f.measured, f.predicted, DEAD_RED), f.evidence, f.prescription, "red"
-    )
+    return found
 
 
 def _vanishing(m: "Measurements", weighted: list[Passage], change: float) -> list[Finding]:
+    weighted = [p for p in weighted if p.layer.weight.data.any()]  # type: ignore[attr-defined]
     if m.gradient == 0 or len(weighted) < 2 or not isfinite(m.loss):
         return []
     first, last = weighted[0], weighted[-1]

@@ -7,7 +7,7 @@ the gradient by E φ'(z)² on its way back (He et al. 2015, sections 2.2; Poole 
 """
 
 from collections.abc import Callable, Sequence
-from math import exp, pi, sqrt
+from math import exp, hypot, pi, sqrt
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from .probe import ACTIVATIONS, Passage, scale
 BATCH_NORM_GROWTH = sqrt(pi / (pi - 1))
 
 
-def fan_in(layer: Module) -> int:
-    """How many products one output of a Dense or convolution sums."""
+def fan_in(layer: Module) -> float:
+    """How many products one output of a Dense or convolution sums, away from the border."""
     shape = layer.weight.shape  # type: ignore[attr-defined]
     if isinstance(layer, nn.ConvTranspose2d):
-        return shape[0] // layer.groups * shape[2] * shape[3]
-    return int(np.prod(shape[1:]))
+        return shape[0] // layer.groups * shape[2] * shape[3] / _places(layer)
+    return float(np.prod(shape[1:]))
 
 
 def fan_out(layer: Module) -> float:
@@ -34,8 +34,13 @@ def fan_out(layer: Module) -> float:
         return float(shape[0])
     taps = shape[2] * shape[3]
     outputs = shape[1] if layer.transposed else shape[0] // layer.groups
-    strides = layer.stride if isinstance(layer.stride, tuple) else (layer.stride, layer.stride)
-    return outputs * taps / (1 if layer.transposed else strides[0] * strides[1])
+    return outputs * taps / (1 if layer.transposed else _places(layer))
+
+
+def _places(layer: nn.Conv2d) -> int:
+    """How many pixels of the larger image there are for one of the smaller."""
+    rows, across = layer.stride if isinstance(layer.stride, tuple) else (layer.stride,) * 2
+    return rows * across
 
 
 def inside_share(layer: Module, image: tuple[int, ...]) -> float:
@@ -83,10 +88,10 @@ def predicted_scale(p: Passage) -> float | None:
     if p.weighted:
         w, b = p.layer.weight, p.layer.bias  # type: ignore[attr-defined]
         inside = inside_share(p.layer, p.in_shape[2:])
-        summed = fan_in(p.layer) * inside * (scale(w.data) * p.in_scale) ** 2
-        return sqrt(summed + (scale(b.data) ** 2 if b is not None else 0.0))
+        summed = sqrt(fan_in(p.layer) * inside) * scale(w.data) * p.in_scale
+        return hypot(summed, scale(b.data) if b is not None else 0.0)
     if isinstance(p.layer, ACTIVATIONS):
-        return sqrt(activation_factors(p.layer, p.in_scale**2)[0]) * p.in_scale
+        return sqrt(activation_factors(p.layer, p.in_scale * p.in_scale)[0]) * p.in_scale
     return None
 
 
