@@ -205,7 +205,7 @@ def export_command(run: str, out: str | None) -> None:
 
 @cli.command("doctor")
 @run_options
-@click.option("--trial-steps", default=0, show_default=True, help="Steps to try on a copy.")
+@click.option("--trial-steps", default=0, show_default=True, help="Steps to try and undo.")
 @click.option("--out", type=click.Path(), help="Folder for doctor.json and doctor.png.")
 def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
     """Say before training whether a run with these options would explode, vanish or stall.

@@ -158,7 +158,7 @@ def _trial(m: "Measurements") -> list[Finding]:
     return [
         Finding(
             *("trial-loss", "model", worst, m.loss, bound),
-            f"The loss rose to this within {len(m.trial)} trial steps on a copy.",
+            f"The loss rose to this within {len(m.trial)} trial steps, which were undone.",
             "lower the learning rate, or mend the scale of the signal if that is wrong too",
             "red",
         )
