@@ -221,7 +221,7 @@ def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
     schedule = config.build_schedule(steps)
     optimizer.lr = config.rate if schedule is None else schedule(0)
     batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
-    report = doctor(model, batch, optimizer, trial_steps=trial_steps)
+    report = doctor(model, batch, optimizer, clip=config.build_clip(), trial_steps=trial_steps)
     click.echo(report.table())
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

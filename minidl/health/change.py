@@ -60,7 +60,7 @@ def expected_change(m: "Measurements") -> float:
     logits must grow before anything is learned, and the updates grow with them; not those of Adam
     and RMSProp, which are as large as the rate, whatever the gradient.
     """
-    return _grown(m, m.ratios, m.logit_scale)
+    return _grown(m, m.ratios, m.logit_scale, m.room)
 
 
 def trial_tells(m: "Measurements") -> bool:
@@ -76,13 +76,16 @@ def trial_says(m: "Measurements") -> tuple[bool, bool, bool]:
     """Whether the changes in the trial steps stayed large, calmed down, or died."""
     if not trial_tells(m):
         return False, False, False
-    changes, bound = [_grown(m, t.ratios, t.logit_scale) for t in m.trial], largest_change(m)
+    changes, bound = (
+        [_grown(m, t.ratios, t.logit_scale, t.room) for t in m.trial],
+        largest_change(m),
+    )
     stayed = sum(not change <= bound for change in changes) > 1
     return stayed, changes[-1] < CALM * bound, changes[-1] < DIED * bound
 
 
-def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float) -> float:
-    growth = 1.0 if m.adaptive else _growth_to_come(logit_scale)
+def _grown(m: "Measurements", ratios: dict[str, float], logit_scale: float, room: float) -> float:
+    growth = 1.0 if m.adaptive else min(_growth_to_come(logit_scale), room)
     return total_change(m, ratios) * reach(m) * growth
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import hypot, inf, isfinite, log, nan
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from .. import backend, nn, optim
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, GradientError
 from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor, as_tensor
+from ..train.settings import Clip, check_optimizer, clipper
 from . import rules, theory
 from .probe import Passage, probed, scale
 from .report import Report
 
+FAR = 1e3  # more than gradients grow until the logits tell something
 NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 
 
@@ -28,6 +30,7 @@ class Trial:
     loss: float
     logit_scale: float
     ratios: dict[str, float]
+    room: float
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Measurements:
     the order of their calls.
     ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
     Weights that are all 0 have no scale of their own, and are not among the ratios.
+    room: the factor by which a larger gradient could still enlarge the update, inf without clip.
     momentum: the optimizer's. adaptive: whether it divides each gradient by its own size.
     normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
     branch leads past some layers.
@@ -51,6 +55,7 @@ class Measurements:
     passages: list[Passage]
     predictions: list[float | None]
     ratios: dict[str, float]
+    room: float
     normalised: set[str]
     residual: bool
     gradient: float
@@ -66,13 +71,14 @@ def doctor(
     optimizer: Any = None,
     *,
     loss: Any = cross_entropy,
+    clip: Clip | None = None,
     trial_steps: int = 0,
 ) -> Report:
     """Say before training whether it will explode, vanish or stall, where, why, and what to do.
 
     batch: (images, labels) as training will see them. optimizer: the one that training will use,
     already holding model.parameters(); its real update is measured. Without it nothing is said
-    about the learning rate. loss: as in the Trainer; what the loss of a guess is, is known of
+    about the learning rate. loss, clip: as in the Trainer; what the loss of a guess is, is known of
     cross_entropy alone.
     trial_steps: make so many steps, always on this batch, and look at their losses.
     Weights, gradients, buffers, optimizer and random numbers are put back as they were.
@@ -84,21 +90,15 @@ def doctor(
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise DataError(f"doctor: expected a batch (images, labels), got {type(batch).__name__}")
     images, labels = batch
-    steps = [hasattr(optimizer, name) for name in ("params", "lr", "step")]
-    able = optimizer is None or (all(steps) and not isinstance(optimizer, type))
-    if not (isinstance(model, Module) and able):
-        raise ConfigError(
-            "doctor: expected doctor(model, batch, optimizer) with an nn.Module and an optimizer "
-            f"such as md.optim.SGD(model.parameters(), 0.1), got {type(model).__name__} and "
-            f"{type(optimizer).__name__}"
-        )
+    if not isinstance(model, Module):
+        raise ConfigError(f"doctor: expected an nn.Module, got {type(model).__name__}")
+    shorten = clipper("doctor", clip)
     if optimizer is not None:
-        if not {id(p) for p in model.parameters()} & {id(p) for p in optimizer.params}:
-            raise ConfigError("doctor: the optimizer holds none of this model's parameters")
+        check_optimizer("doctor", optimizer, model.parameters())
         # Its state is copied; the parameters in it are not.
         optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
     with _put_back(model, loss, optimizer), np.errstate(all="ignore"):
-        found = _measure(model, as_tensor(images), labels, optimizer, loss, trial_steps)
+        found = _measure(model, as_tensor(images), labels, optimizer, loss, shorten, trial_steps)
     return rules.judge(found)
 
 
@@ -135,7 +135,13 @@ def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
 
 
 def _measure(
-    model: Module, images: Tensor, labels: ArrayLike, optimizer: Any, loss: Any, trial_steps: int
+    model: Module,
+    images: Tensor,
+    labels: ArrayLike,
+    optimizer: Any,
+    loss: Any,
+    clip: Any,
+    trial_steps: int,
 ) -> Measurements:
     named = model.named_parameters()
     if not named:
@@ -173,6 +179,7 @@ def _measure(
         passages=passages,
         predictions=[theory.predicted_scale(p) for p in passages],
         ratios={},
+        room=inf,
         normalised={p.after.name for p in passages if p.after and isinstance(p.layer, NORMS)},
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
         gradient=hypot(*norms),
@@ -183,17 +190,38 @@ def _measure(
     )
     if optimizer is None:
         return found
+    found.room = _clip(model, clip)
     found.ratios = _update(model, optimizer, empty)
     for _ in range(trial_steps):
         model.zero_grad()
         logits = model(x)
         value = loss(logits, labels)
         value.backward()
-        trial = Trial(float(value.item()), scale(logits.data), _update(model, optimizer, empty))
-        found.trial.append(trial)
-        if not isfinite(trial.loss):
+        room = _clip(model, clip)
+        ratios = _update(model, optimizer, empty)
+        found.trial.append(Trial(float(value.item()), scale(logits.data), ratios, room))
+        if not isfinite(found.trial[-1].loss):
             break
     return found
+
+
+def _clip(model: Module, clip: Any) -> float:
+    """Clip the gradients; the factor by which they could be larger, clipped."""
+    if clip is None:
+        return inf
+    parameters = model.parameters()
+    held = [(p.grad, p.grad.data.copy()) for p in parameters if p.grad is not None]
+
+    def clipped(factor: float) -> float:
+        for gradient, g in held:
+            gradient.data[...] = g * factor
+        with suppress(GradientError):  # not finite: the step will show it
+            clip(parameters, None)
+        return hypot(*(scale(gradient.data) * gradient.size**0.5 for gradient, _ in held))
+
+    far = clipped(FAR)
+    now = clipped(1.0)
+    return far / now if now else inf
 
 
 def _update(model: Module, optimizer: Any, empty: set[int]) -> dict[str, float]:

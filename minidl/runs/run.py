@@ -154,7 +154,7 @@ def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | 
     optimizer = config.build_optimizer(model.to(config.device))
     optimizer.lr = trainer.optimizer.lr
     assert trainer.batch is not None  # a step has failed
-    found = doctor(model, trainer.batch, optimizer)
+    found = doctor(model, trainer.batch, optimizer, clip=config.build_clip())
     which = "the first weights" if folder is None else "the weights that were kept"
     lines = [f"  {f.code} ({f.layer}): {f.evidence}\n  -> {f.prescription}" for f in found.findings]
     return "\n".join([f"The gradient doctor says of {which}: {found.verdict}", *lines])

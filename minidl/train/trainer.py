@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, optim
+from .. import backend
 from ..backend import Array
 from ..data import DataLoader, Dataset
 from ..errors import ConfigError, DataError, ShapeError
@@ -18,6 +18,7 @@ from .files import remove_parts
 from .history import History
 from .loop import Loop
 from .metrics import accuracy
+from .settings import Clip, check_optimizer, clipper
 
 Data = Dataset | tuple[Any, Any]
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -51,18 +52,13 @@ class Trainer:
         loss: Callable[[Any, Any], Tensor] = cross_entropy,
         optimizer: Any,
         schedule: Callable[[int], float] | None = None,
-        clip: float | Callable[[list[Any]], Any] | None = None,
+        clip: Clip | None = None,
         metrics: Sequence[Metric] = (),
         monitors: Sequence[Any] = (),
         device: str | None = None,
         seed: int | None = None,
         capture: bool = False,
     ) -> None:
-        if clip is not None and not callable(clip) and not 0 < clip < float("inf"):
-            raise ConfigError(
-                f"Trainer: expected clip as a largest gradient norm above 0 or a function, got "
-                f"{clip!r}"
-            )
         self.model = model.to(device) if device is not None else model
         self.loss = loss
         self.optimizer = optimizer
@@ -77,13 +73,8 @@ class Trainer:
         self.parameters = list(model.parameters())
         if not self.parameters:
             raise ConfigError("Trainer: expected a model with parameters, got one without any")
-        # Called with the parameters and the norm that was measured for the history.
-        self.clip: Callable[[list[Any], float], Any] | None = None
-        if callable(clip):
-            self.clip = lambda parameters, norm: clip(parameters)
-        elif clip is not None:
-            max_norm = float(clip)
-            self.clip = lambda parameters, norm: optim.clip_grad_norm(parameters, max_norm, norm)
+        check_optimizer("Trainer", optimizer, self.parameters)
+        self.clip = clipper("Trainer", clip)
 
     @property
     def device(self) -> str:

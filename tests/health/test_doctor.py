@@ -193,3 +193,22 @@ def test_mistakes_are_explained():
         doctor(model, (images, labels), other)
     with pytest.raises(ConfigError, match="no parameters"):
         doctor(md.nn.Sequential(md.nn.Flatten()), (images, labels))
+
+
+def test_clipping_is_part_of_the_update():
+    recipe, model, optimizer = patient("B", 0)
+    batch = cnn.first_batch(recipe, 0)
+    bare = doctor(model, batch, optimizer, trial_steps=3)
+    loose = doctor(model, batch, optimizer, clip=1e9, trial_steps=3)
+    tight = doctor(model, batch, optimizer, clip=0.25, trial_steps=3)
+    by_function = doctor(
+        model, batch, optimizer, clip=lambda ps: md.optim.clip_grad_norm(ps, 0.25), trial_steps=3
+    )
+    assert bare.numbers == loose.numbers and bare.verdict == "will diverge"
+    assert tight.numbers == by_function.numbers
+    share = 0.25 / bare.numbers["gradient"]
+    assert tight.numbers["change"] == pytest.approx(share * bare.numbers["change"], rel=1e-3)
+    # However large the gradient becomes, the step does not.
+    assert tight.numbers["expected_change"] == pytest.approx(tight.numbers["change"])
+    assert tight.verdict != "will diverge"
+    assert cnn.train(recipe.but(clip=("norm", 0.25)), 0).outcome == "trained"

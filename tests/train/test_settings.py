@@ -1,0 +1,57 @@
+"""What a Trainer and the doctor are given: mistakes are named where they are made."""
+
+import functools
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import ConfigError
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(8, 1, 4, 4)).astype(np.float32), np.arange(8) % 2
+
+
+CALLS = {
+    "Trainer": lambda model, optimizer, clip=None: md.Trainer(
+        model, optimizer=optimizer, clip=clip
+    ),
+    "doctor": lambda model, optimizer, clip=None: md.health.doctor(
+        model, batch(), optimizer, clip=clip
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_optimizer_of_another_model_would_train_nothing(call):
+    model, other = md.models.mlp(16, [4], 2), md.models.mlp(16, [4], 2)
+    with pytest.raises(ConfigError, match=f"{call}: the optimizer holds none of this model's"):
+        CALLS[call](model, md.optim.SGD(other.parameters(), 0.1))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("optimizer", ["adam", md.optim.Adam, 0.1])
+def test_what_is_no_optimizer_is_named(call, optimizer):
+    with pytest.raises(ConfigError, match=f"{call}: expected an optimizer such as"):
+        CALLS[call](md.models.mlp(16, [4], 2), optimizer)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("clip", [0, -1.0, float("inf"), float("nan"), "1"])
+def test_a_clip_is_a_norm_above_0_or_a_function(call, clip):
+    model = md.models.mlp(16, [4], 2)
+    with pytest.raises(ConfigError, match=f"{call}: expected clip as a largest gradient norm"):
+        CALLS[call](model, md.optim.SGD(model.parameters(), 0.1), clip)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_part_of_the_parameters_is_enough(call):
+    model = md.models.mlp(16, [4], 2)
+    CALLS[call](model, md.optim.SGD(model.parameters()[2:], 0.1))
+    CALLS[call](
+        model,
+        md.optim.SGD(model.parameters(), 0.1),
+        functools.partial(md.optim.clip_grad_value, limit=1.0),
+    )
