@@ -141,6 +141,12 @@ def train_command(
     files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     click.echo("\n" + table(rows))
+    guess = 1 / len(read_config(folder)[1]["classes"])
+    if result.test["accuracy"] < 1.5 * guess:
+        click.echo(
+            f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
+            "says why."
+        )
 
 
 def _free_folder(options: dict[str, Any]) -> Path:

@@ -226,8 +226,8 @@ def monitor(
     for index, (name, values) in enumerate(zip(layers, ratio, strict=True)):
         below.plot(_positive(values), color=_scale(index, len(layers)), linewidth=1.1, label=name)
     below.set_yscale("log")
-    below.axhline(1, color="red", linestyle="--", linewidth=1)
-    below.axhline(1e-3, color=_GREY, linestyle=":", linewidth=1)
+    below.axhline(1, color="red", linestyle="--", linewidth=1, label="1: as large")
+    below.axhline(1e-3, color=_GREY, linestyle=":", linewidth=1, label="0.001: usual")
     below.set_xlabel("step")
     below.set_ylabel("‖update‖ / ‖weight‖")
     share = np.nan_to_num(clipped).max(0)
@@ -265,7 +265,8 @@ def report(layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLi
     gradient.plot(at, values("gradient"), "s-", color=COLORS[1])
     gradient.set_ylabel("gradient (RMS)")
     update.bar(at, values("update_ratio"), color=COLORS[2])
-    update.axhline(1, color="red", linestyle="--", linewidth=1)
+    update.axhline(1, color="red", linestyle="--", linewidth=1, label="as large as the weight")
+    update.legend(frameon=False, fontsize=9)
     update.set_ylabel("‖update‖ / ‖weight‖")
     for axis in (signal, gradient, update):
         if any(np.isfinite(line.get_ydata()).any() for line in axis.lines[:1]) or axis is update:

@@ -136,6 +136,7 @@ def test_resume_equals_the_run_that_never_stopped(trained, images, tmp_path):
     output = call("train", "--resume", "--lr", 0.5, "--out", out, code=2)
     assert "lr: was 0.01, is 0.5" in output
     first = call("train", "--data", images, *OPTIONS, "--out", tmp_path / "new", "--resume")
+    assert "starts from the beginning" in first
     assert "test accuracy" in first
 
 
@@ -146,7 +147,7 @@ def test_a_class_folder_is_split_and_bad_files_are_named(tmp_path):
     output = call(*arguments, "--out", tmp_path / "a", code=2)
     assert "broken.png" in output and "error:" in output
     output = call(*arguments, "--out", tmp_path / "b", "--skip-bad", "--no-standardize")
-    assert "15 images to train on, 5 to validate with, 5 to test with" in output
+    assert "15 images to train on, 5 to validate with, the same to test with" in output
     assert json.loads((tmp_path / "b" / "config.json").read_text())["data"]["normalize"] is None
 
 
@@ -196,6 +197,7 @@ def test_a_diverging_run_says_what_to_do(images, tmp_path):
         (["--data", "no-such-folder"], "there is no folder"),
         (["--root", "."], "need no folder"),
         (["--size", "9"], "only with a folder"),
+        (["--depth", "3"], "depth: expected only with the model deep_plain_cnn, got model article"),
         (["--resume"], "--resume needs --out"),
     ],
 )
@@ -203,6 +205,7 @@ def test_bad_options(options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in call("train", *options, code=2)
     assert not list(tmp_path.rglob("checkpoint"))
+    assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_full_folder_is_not_overwritten(trained, images, tmp_path):
@@ -219,7 +222,8 @@ def test_a_full_folder_is_not_overwritten(trained, images, tmp_path):
 
 
 def test_a_folder_that_is_no_run(tmp_path, trained):
-    assert "no run folder" in call("evaluate", tmp_path, code=2)
+    for path in (tmp_path, trained[0] / "model.safetensors"):
+        assert "no run folder" in call("evaluate", path, code=2)
     copy = tmp_path / "copy"
     shutil.copytree(trained[0], copy)
     (copy / "config.json").write_text("{")

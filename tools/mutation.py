@@ -195,7 +195,8 @@ def report(found):
         sys.exit(f"{EQUIVALENT.name} names mutants that do not exist: {sorted(unknown)}")
     lines.append(_row("**all**", total))
     share = total["killed"] / max(total["judged"], 1)
-    lines += ["", f"Killed as it comes: {share:.1%} of those judged.", "", "## What survived", ""]
+    lines += ["", f"Killed as it comes: {share:.1%} of those judged.", ""]
+    lines += ["## What survived, and why where no test could tell", ""]
     (ROOT / "docs" / "mutation.md").write_text("\n".join([*lines, *left]) + "\n", encoding="utf-8")
     return share
 

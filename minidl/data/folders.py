@@ -103,7 +103,7 @@ def folder_splits(
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             f"folder_splits: expected images of one size, got {train.images.shape[1:]} in train "
-            f"and {test.images.shape[1:]} in test; give size=(height, width)"
+            f"and {test.images.shape[1:]} in test; give size=(height, width), or --size"
         )
     return train, test
 
@@ -207,16 +207,18 @@ def _room(count: int, shape: tuple[int, ...]) -> np.ndarray:
     except (MemoryError, ValueError):
         raise DataError(
             f"ImageFolder: expected {count:,} images of shape {shape} to fit into memory; "
-            "give a smaller size, or gray=True"
+            "give a smaller size (--size), or gray=True (--gray)"
         ) from None
 
 
 def _bad_files(folder: Path, odd: Bad, unread: Bad, total: int) -> DataError:
     advice = []
     if odd:
-        advice.append("give size=(height, width) to bring all images to one size")
+        advice.append("give size=(height, width), or --size, to bring all images to one size")
     if unread:
-        advice.append("repair or remove the files, or give skip_bad=True to leave them out")
+        advice.append(
+            "repair or remove the files, or give skip_bad=True, or --skip-bad, to leave them out"
+        )
     bad = odd + unread
     lines = [f"  {path}: {reason}" for path, reason in bad[:_LISTED]]
     if len(bad) > _LISTED:

@@ -27,9 +27,14 @@ def lab_command(
     if names and everything:
         raise ConfigError(f"lab: expected names or --all, got both ({', '.join(names)})")
     if not names and not everything:
+        if options["quick"]:
+            raise ConfigError("lab: expected names, or --all, with --quick")
+        widest = max(len(e.name) for e in find())
         for e in find():
-            click.echo(f"{e.number:>3}  {e.name:<20}  {e.title}")
+            click.echo(f"{e.number:>3}  {e.name:<{widest}}  {e.title}")
         return
+    if options["quick"]:
+        click.echo("quick: fewer seeds and smaller networks, so verdicts may differ from the pages")
     records = run(names, say=click.echo, **options)
     click.echo(f"written to {options['out']}: lab.json, lab.md and the figures")
     if any(record["verdict"] == "fails" for record in records):

@@ -126,6 +126,12 @@ class Config:
             mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
             if mistaken or not isinstance(value, kind) or not valid(value):
                 raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+        shaped = {n for n in ("depth", "width") if getattr(self, n) != getattr(Config, n)}
+        if shaped and self.model != "deep_plain_cnn":
+            raise ConfigError(
+                f"{', '.join(sorted(shaped))}: expected only with the model deep_plain_cnn, got "
+                f"model {self.model}"
+            )
         init.draw("train", self.initializer(), (2, 2))
         backend.to_device(np.zeros(1), self.device)
 

@@ -96,13 +96,16 @@ def train(
         _check_folder(folder, config, resume)
     say(f"data: {config.data}")
     again = resume and folder is not None and (folder / "config.json").exists()
+    if resume and not again:
+        say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     fitted = read_config(folder)[1]["normalize"] if again and folder else None
     splits = load_data(config, fitted, progress)
     shape, classes = splits.train.images.shape[1:], splits.train.classes
     model = config.build_model(shape, len(classes))
     say(
         f"{len(splits.train):,} images to train on, {len(splits.validation):,} to validate with, "
-        f"{len(splits.test):,} to test with; {len(classes)} classes\n\n{model.summary(shape)}\n"
+        f"{'the same' if splits.validation is splits.test else f'{len(splits.test):,}'} to test "
+        f"with; {len(classes)} classes\n\n{model.summary(shape)}\n"
     )
     model.to(config.device)
     optimizer = config.build_optimizer(model)
@@ -117,6 +120,7 @@ def train(
     )
     if folder is not None:
         _check_space(folder, model)
+        folder.mkdir(exist_ok=True)
         content = _describe(config, splits)
         if again:  # only the options that may change do
             content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -191,9 +195,10 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
             "image_shape": shape,
             "normalize": facts["normalize"] and normalize(**facts["normalize"]),
         }
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
-            f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it)"
+            f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it); "
+            "give the folder that minidl train wrote"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"cannot open {str(path)!r}: it is damaged ({error})") from None
@@ -231,9 +236,12 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
             + (", or go on with the run in it: --resume" if not resume else "")
         )
     try:
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        if new:  # what fails before the first step leaves no empty folder
+            folder.rmdir()
     except OSError as error:
         raise CheckpointError(
             f"out: cannot write to {str(folder)!r}: {error.strerror or error}; choose another one"
@@ -245,7 +253,7 @@ def _check_space(folder: Path, model: Module) -> None:
     # Weights and two slots of the optimizer in four checkpoints (three and the one being
     # written), the model's own file twice, and a megabyte for the rest.
     need = weights * (4 * 3 + 2) + 2**20
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
     if free < need:
         raise CheckpointError(
             f"out: the run needs about {need / 1e6:,.0f} MB in {str(folder)!r}, but the disk has "

@@ -1,5 +1,6 @@
 """Weights on the disk, and checkpoints from which a run goes on bit for bit."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def save(path: PathLike, model: Module) -> None:
     The names are those of `model.state_dict()`. Nothing is pickled: reading it runs no code.
     Raises: CheckpointError where the file cannot be written.
     """
-    write_arrays(path, host_arrays(model.state_dict()))
+    write_arrays(path, host_arrays(_is_model("save", path, model).state_dict()))
 
 
 def load(path: PathLike, model: Module) -> Module:
@@ -31,9 +32,19 @@ def load(path: PathLike, model: Module) -> Module:
     Raises: CheckpointError if the file is missing or damaged, or, naming every difference, if
     it does not fit the model; the model is then unchanged.
     """
+    _is_model("load", path, model)
     arrays, _ = read_arrays(path)
     put_into(model, arrays, str(Path(path)))
     return model
+
+
+def _is_model(call: str, path: Any, model: Any) -> Module:
+    if isinstance(model, Module) and isinstance(path, str | os.PathLike):
+        return model
+    raise CheckpointError(
+        f"{call}: expected {call}(path, model), a file's name and an nn.Module, got "
+        f"{type(path).__name__} and {type(model).__name__}"
+    )
 
 
 def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:

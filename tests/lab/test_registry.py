@@ -121,6 +121,10 @@ class TestCommand:
 
         return lambda *args: CliRunner().invoke(lab_command, args)
 
+    def test_quick_alone_runs_nothing_and_says_so(self, invoke):
+        result = invoke("--quick")
+        assert isinstance(result.exception, ConfigError) and "or --all" in str(result.exception)
+
     def test_it_lists(self, invoke):
         result = invoke()
         assert result.exit_code == 0

@@ -16,6 +16,13 @@ def weights(model):
     return fetch(model.state_dict())
 
 
+def test_arguments_in_another_order_are_named(tmp_path, small):
+    for call in (md.save, md.load):
+        with pytest.raises(CheckpointError, match=r"\(path, model\), .* got \w+ and "):
+            call(small, tmp_path / "model.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
 def test_save_and_load(tmp_path, small):
     model, other = small.model(), small.model()
     model(np.random.default_rng(0).normal(size=(5, 1, 6, 6)).astype(np.float32))  # BatchNorm moves
