@@ -123,7 +123,9 @@ class TestCommand:
 
     def test_quick_alone_runs_nothing_and_says_so(self, invoke):
         result = invoke("--quick")
-        assert isinstance(result.exception, ConfigError) and "or --all" in str(result.exception)
+        assert isinstance(result.exception, md.errors.ConfigError) and "or --all" in str(
+            result.exception
+        )
 
     def test_it_lists(self, invoke):
         result = invoke()
