@@ -16,11 +16,10 @@ from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor, as_tensor
 from ..train.settings import Clip, check_optimizer, clipper
 from . import rules, theory
-from .probe import Passage, probed, scale
+from .probe import NORMS, Passage, probed, scale
 from .report import Report
 
 FAR = 1e3  # more than gradients grow until the logits tell something
-NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 
 
 @dataclass
@@ -184,7 +183,7 @@ def _measure(
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
         gradient=hypot(*norms),
         rate=None if optimizer is None else float(optimizer.lr),
-        momentum=getattr(optimizer, "momentum", 0.0),
+        momentum=float(getattr(optimizer, "momentum", 0.0)),
         adaptive=isinstance(optimizer, optim.Adam | optim.RMSProp),
         trial=[],
     )

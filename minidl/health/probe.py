@@ -14,6 +14,7 @@ from ..nn import Module
 from ..tensor import Tensor, as_tensor
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigmoid)
+NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 
 
 @dataclass

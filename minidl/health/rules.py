@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import (
-    CHANGE_AMBER,
-    expected_change,
-    largest_change,
-    total_change,
-    trial_says,
-    trial_tells,
-)
+from .change import CHANGE_AMBER, RISEN, expected_change, strain, total_change, trial_says
 from .probe import ACTIVATIONS, Passage
 from .report import Finding, Report
 
@@ -29,7 +22,6 @@ INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
-TRIAL_LOSS, TRIAL_LOSS_DEAD = 10.0, 3.0
 
 
 def judge(m: "Measurements") -> Report:
@@ -68,7 +60,8 @@ def judge(m: "Measurements") -> Report:
         "chance": m.chance,
         "change": total_change(m),
         "expected_change": change,
-        "largest_change": largest_change(m),
+        "strain": strain(m).value,
+        "largest_strain": strain(m).bound,
         "signal_growth": signal,
         "input_scale": m.input_scale,
         "logit_scale": m.logit_scale,
@@ -129,18 +122,21 @@ def _not_finite(m: "Measurements") -> list[Finding]:
 
 
 def _rate(m: "Measurements", change: float) -> list[Finding]:
-    largest, (stays, calms, _) = largest_change(m), trial_says(m)
-    if m.rate is None or not (stays or change > min(largest, CHANGE_AMBER)):
+    now, (convicted, cleared) = strain(m), trial_says(m)
+    red = convicted or (now.value > now.bound and not cleared)
+    if m.rate is None or not (red or change > CHANGE_AMBER):
         return []
     worst = max(m.ratios, key=lambda name: m.ratios[name])
-    red = stays or (change > largest and not calms)
+    tried = [strain(m, step) for step in m.trial] if convicted else []
+    said = max([now, *tried], key=lambda s: s.value)
     return [
         Finding(
-            *("update-ratio", worst, change, None, largest if red else CHANGE_AMBER),
-            f"The updates will change the weights by this sum of ‖update‖/‖weight‖ over the layers "
-            f"once training is under way (the first by {total_change(m):.2g}, most in this layer: "
-            f"{m.ratios[worst]:.2g}). Random networks like this one diverged above "
-            f"{largest:.2g} and seldom below." + " In trial steps it stayed far above." * stays,
+            *("update-ratio", worst, said.value if red else change, None),
+            said.bound if red else CHANGE_AMBER,
+            f"The first update changes the layers' weights by {total_change(m):.2g} of their size "
+            f"in all, most in this one ({m.ratios[worst]:.2g}), and updates grow to {change:.2g} "
+            f"once training is under way. What decides is {said.meaning}: {said.value:.2g}; "
+            f"random networks like this one diverged above {said.bound:.2g} and seldom below.",
             f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
             "norm, if the scale of the signal is right; else mend that first",
             "red" if red else "amber",
@@ -149,16 +145,15 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
 
 
 def _trial(m: "Measurements") -> list[Finding]:
-    losses = [t.loss for t in m.trial]
-    worst = max((v if v == v else inf for v in losses), default=0.0)
-    _, _, died = trial_says(m)  # a dead network cannot bring the loss back
-    bound = (TRIAL_LOSS_DEAD if died else TRIAL_LOSS) * max(m.loss, m.chance)
-    if not worst > bound or not trial_tells(m):
+    losses = [step.loss for step in m.trial]
+    last = losses[-1] if losses and losses[-1] == losses[-1] else inf
+    if not trial_says(m)[0]:
         return []
     return [
         Finding(
-            *("trial-loss", "model", worst, m.loss, bound),
-            f"The loss rose to this within {len(m.trial)} trial steps, which were undone.",
+            *("trial-loss", "model", last, m.loss, RISEN * max(m.loss, m.chance)),
+            f"The loss rose to this in {len(m.trial)} trial steps, which were undone, and has not "
+            "come back.",
             "lower the learning rate, or mend the scale of the signal if that is wrong too",
             "red",
         )
