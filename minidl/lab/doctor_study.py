@@ -82,6 +82,25 @@ def various(rng: np.random.Generator, layers: int, width: int, init: Any) -> md.
     return md.nn.Sequential(*parts, md.nn.Flatten(), md.nn.Dense(width * 49, 10, init=init))
 
 
+def shallow(rng: np.random.Generator, layers: int, width: int, init: Any) -> md.nn.Module:
+    """Softmax regression, the article's CNN, two convolutions with pooling, or an MLP."""
+    kind, units = rng.choice(["softmax", "article", "two", "mlp"]), int(rng.choice([64, 256]))
+    if kind == "softmax":
+        return md.models.mlp(784, [], 10, init)
+    if kind == "article":
+        return md.models.article_cnn(init)
+    if kind == "mlp":
+        return md.models.mlp(784, [units] * int(rng.choice([1, 2])), 10, init)
+    parts: list[Any] = []
+    for n_in, n_out in ((1, width), (width, 2 * width)):
+        parts += [md.nn.Conv2d(n_in, n_out, 3, padding=1, init=init), md.nn.ReLU()]
+        parts.append(md.nn.MaxPool2d(2))
+    return md.nn.Sequential(*parts, md.nn.Flatten(), md.nn.Dense(2 * width * 49, 10, init=init))
+
+
+DISTRIBUTIONS = {"plain": plain, "various": various, "shallow": shallow}
+
+
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """A number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -89,13 +108,13 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 def study(distribution: str, seed: int, number: int) -> dict[str, Any]:
     """One random network: what each judge said, by its name, and the outcome."""
-    rng = np.random.default_rng([seed, number, distribution == "various"])
+    rng = np.random.default_rng([seed, number, list(DISTRIBUTIONS).index(distribution)])
     md.manual_seed(int(rng.integers(2**31)))
     layers, width = int(rng.choice([3, 5, 8, 12])), int(rng.choice([8, 16]))
     init = scaled_he(log_uniform(rng, 0.4, 4))
     rate = log_uniform(rng, 0.001, 2)
     kind = str(rng.choice(["std", "unit", "raw"], p=[0.6, 0.2, 0.2]))
-    model = {"plain": plain, "various": various}[distribution](rng, layers, width, init)
+    model = DISTRIBUTIONS[distribution](rng, layers, width, init)
     method = "sgd" if distribution == "plain" else str(rng.choice(["sgd", "momentum", "adam"]))
     optimizer: Any = {
         "sgd": lambda: md.optim.SGD(model.parameters(), rate),
@@ -175,11 +194,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How often is the gradient doctor right?")
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--distribution", choices=["plain", "various"], action="append")
+    parser.add_argument("--distribution", choices=list(DISTRIBUTIONS), action="append")
     options = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before the workers load NumPy
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for name in options.distribution or ["plain", "various"]:
+        for name in options.distribution or DISTRIBUTIONS:
             args = [name] * options.runs, [options.seed] * options.runs, range(options.runs)
             rows = []
             for row in pool.map(study, *args):
