@@ -38,7 +38,8 @@ def run(recipe: Recipe, clip: Clip | None) -> tuple[list[float], float]:
     train, test = images()
     model, norms = build(recipe, SEED), []
     optimizer = md.optim.SGD(model.parameters(), recipe.rate)
-    loader = md.data.DataLoader(train, 64, shuffle=True, seed=SEED, drop_last=True)
+    # The batches of explode.py.
+    loader = md.data.DataLoader(train, 64, shuffle=True, seed=10_000 + SEED, drop_last=True)
     with np.errstate(all="ignore"):
         for _ in range(EPOCHS):
             for x, labels in loader:
