@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 BEARS = 0.8  # a wide ReLU network
 DYING = 4.0  # what Σ 1/width adds to it, in multiples
 BEARS_ALIVE = 1.1  # a network whose units cannot die
-BEARS_BOUNDED = 2.1  # one whose signal is bounded
-BEARS_NORMALISED = 4.7  # one that is normalised
-LOGITS_RUN, LOGITS_RUN_ADAPTIVE = 8.0, 1.9  # of a bounded MLP, in multiples of the loss
+BEARS_BOUNDED, BEARS_BOUNDED_ADAPTIVE = 2.5, 8.0  # one whose signal is bounded; also its steps
+BEARS_NORMALISED = 4.5  # one that is normalised
+BEARS_MLP_BOUNDED = 1.0  # an MLP whose signal is bounded, by a measure of its own
 CHANGE_AMBER = 0.6
 CALM, RISEN = 0.15, 2.0  # in trial steps: of the bound, of the loss
 TRAINED_LOGITS = 4.0  # the scale of logits that tell something
@@ -59,27 +59,27 @@ class Strain(NamedTuple):
 
 
 def strain(m: "Measurements", step: "Measurements | Trial | None" = None) -> Strain:
-    """The strain of the first update, or of a trial step, as it will be in training.
-
-    In an MLP of bounded units only the logits can run away. Where the signal is bounded, and Adam
-    bounds each weight's step, nothing does. A layer before a normalisation keeps its scale, but it
-    can turn, at most entirely: such layers have a bound of their own.
-    """
+    """The strain of the first update, or of a trial step, as it will be in training."""
     step = step or m
     growth = _growth(m, step.logit_scale, step.room)
     free = [growth * r for name, r in step.ratios.items() if name not in m.normalised]
-    if _bounded(m) and not m.normalised and not m.residual:
-        if all(isinstance(p.layer, nn.Dense) for p in m.passages if p.weighted):
-            bound = LOGITS_RUN_ADAPTIVE if m.adaptive else LOGITS_RUN
-            return Strain(logits_run(m), bound, "how many times the loss an update moves a logit")
-        bears = inf if m.adaptive else BEARS_BOUNDED
-    else:
-        bears = _bears(m)
-    found = Strain(compound(free), bears, "how far the layers' changes enlarge each other")
+    bounded = _bounded(m) and not m.normalised and not m.residual
+    weighted = [p for p in m.passages if p.weighted]
+    if bounded and all(isinstance(p.layer, nn.Dense) for p in weighted):
+        hidden = [min(growth * step.ratios.get(p.name, 0.0), 1.0) for p in weighted[:-1]]
+        return Strain(
+            logits_run(m) * sum(hidden) / max(len(hidden), 1),
+            BEARS_MLP_BOUNDED,
+            "how many times the loss an update moves a logit, times the share of the hidden "
+            "weights that changes",
+        )
+    found = Strain(compound(free), _bears(m), "how far the layers' changes enlarge each other")
     if m.normalised:
-        turns = [min(growth * r, 1.0) for name, r in step.ratios.items() if name in m.normalised]
-        turned = found._replace(value=compound(free + turns), bound=BEARS_NORMALISED)
-        found = max(found, turned, key=lambda one: one.value / one.bound)
+        # Its signal has the scale 1 from the start: nothing grows.
+        turned = [min(reach(m) * r, 1.0) for n, r in step.ratios.items() if n in m.normalised]
+        others = [reach(m) * r for n, r in step.ratios.items() if n not in m.normalised]
+        whole = found._replace(value=compound(turned + others), bound=BEARS_NORMALISED)
+        found = max(found, whole, key=lambda one: one.value / one.bound)
     return found
 
 
@@ -146,6 +146,8 @@ def _bears(m: "Measurements") -> float:
     """
     fed = [p.after for p in m.passages if isinstance(p.layer, nn.ReLU) and p.after]
     dying = [p for p in fed if not isinstance(p.layer, ACTIVATIONS + NORMS)]
+    if _bounded(m) and not m.normalised and not m.residual:
+        return BEARS_BOUNDED_ADAPTIVE if m.adaptive else BEARS_BOUNDED
     if not dying or m.residual:
         return BEARS_ALIVE
     return BEARS * (1 + DYING * sum(1 / p.out_shape[p.units] for p in dying))
