@@ -12,7 +12,7 @@ from .. import nn
 from .probe import ACTIVATIONS, NORMS
 
 if TYPE_CHECKING:
-    from .doctor import Measurements, Trial
+    from .doctor import Measurements, Step
 
 BEARS = 0.8  # a wide ReLU network
 DYING = 4.0  # what Σ 1/width adds to it, in multiples
@@ -21,6 +21,8 @@ BEARS_BOUNDED, BEARS_BOUNDED_ADAPTIVE = 2.5, 8.0  # one whose signal is bounded;
 BEARS_NORMALISED = 4.5  # one that is normalised
 BEARS_MLP_BOUNDED = 1.0  # an MLP whose signal is bounded, by a measure of its own
 CHANGE_AMBER = 0.6
+CLIPPED = 4.0  # what steps do together that a clip keeps equally large
+SMALL_BATCH = 16  # images; three steps learn them by heart
 CALM, RISEN = 0.15, 2.0  # in trial steps: of the bound, of the loss
 TRAINED_LOGITS = 4.0  # the scale of logits that tell something
 
@@ -29,24 +31,28 @@ def reach(m: "Measurements") -> float:
     """How far updates will go beyond the first one.
 
     Gradients that point the same way add up to 1/(1 - μ) under momentum μ, random ones to about
-    the root of that.
+    the root of that. RMSProp's first step is larger than those that follow.
     """
-    return (1 - m.momentum) ** -0.5
+    return (1 - m.momentum) ** -0.5 * m.later / m.first
 
 
 def total_change(m: "Measurements") -> float:
-    """Σ ‖Δθ‖/‖θ‖ over the layers. One before a normalisation keeps its scale, and is left out."""
-    return sum(r for name, r in m.ratios.items() if name not in m.normalised)
+    """Σ ‖Δθ‖/‖θ‖ over the layers.
+
+    Left out are those before a normalisation, which keep their scale, and those that start at 0,
+    which had none.
+    """
+    return sum(r for name, r in m.step.ratios.items() if name not in m.normalised | m.born)
 
 
 def expected_change(m: "Measurements") -> float:
     """What the total change will be once training is under way.
 
     The gradient by a layer is as large as the signal that the other layers make of it. Small
-    logits must grow before anything is learned, and the updates grow with them, as far as a clip
-    lets them; not those of Adam and RMSProp, which are as large as the rate, whatever the gradient.
+    logits must grow before anything is learned, and the updates grow with them; not those of Adam
+    and RMSProp, which are as large as the rate, whatever the gradient.
     """
-    return total_change(m) * _growth(m, m.logit_scale, m.room)
+    return total_change(m) * _growth(m, m.step)
 
 
 class Strain(NamedTuple):
@@ -58,14 +64,15 @@ class Strain(NamedTuple):
     meaning: str
 
 
-def strain(m: "Measurements", step: "Measurements | Trial | None" = None) -> Strain:
+def strain(m: "Measurements", step: "Step | None" = None) -> Strain:
     """The strain of the first update, or of a trial step, as it will be in training."""
-    step = step or m
-    growth = _growth(m, step.logit_scale, step.room)
+    step = step or m.step
+    growth = _growth(m, step)
     free = [growth * r for name, r in step.ratios.items() if name not in m.normalised]
     bounded = _bounded(m) and not m.normalised and not m.residual
     weighted = [p for p in m.passages if p.weighted]
-    if bounded and all(isinstance(p.layer, nn.Dense) for p in weighted):
+    dense = {p.name for p in weighted if isinstance(p.layer, nn.Dense)}
+    if bounded and dense >= set(step.ratios):
         hidden = [min(growth * step.ratios.get(p.name, 0.0), 1.0) for p in weighted[:-1]]
         return Strain(
             logits_run(m) * sum(hidden) / max(len(hidden), 1),
@@ -103,8 +110,11 @@ def compound(ratios: list[float]) -> float:
     return s
 
 
-def _growth(m: "Measurements", logit_scale: float, room: float) -> float:
-    return reach(m) * (1.0 if m.adaptive else min(_growth_to_come(logit_scale), room))
+def _growth(m: "Measurements", step: "Step") -> float:
+    growth = 1.0 if m.adaptive else _growth_to_come(step.logit_scale)
+    if growth > step.room:  # the clip will bind, and no step be smaller than it allows
+        growth = min(step.cut * growth, CLIPPED * step.room)
+    return reach(m) * growth
 
 
 def _growth_to_come(logit_scale: float, enough: float = TRAINED_LOGITS) -> float:
@@ -125,6 +135,7 @@ def trial_says(m: "Measurements") -> tuple[bool, bool]:
     rises = [step.loss / max(m.loss, m.chance, 1e-12) for step in m.trial]
     stayed = sum(not s.value <= s.bound for s in strains) > 1 and not rises[-1] <= RISEN
     calm = strains[-1].value < CALM * strains[-1].bound and all(rise <= RISEN for rise in rises)
+    calm = calm and m.images >= SMALL_BATCH
     return stayed or not all(map(isfinite, rises)), calm
 
 
@@ -157,7 +168,7 @@ def logits_run(m: "Measurements") -> float:
     """How far an update at full reach moves a logit, in multiples of the loss.
 
     The last layer's gradient is an error of about 1 times its input h, so a step at the rate α adds
-    α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam, RMSProp). h grows as
+    α·‖h‖² to a logit, and α·‖h‖₁ where each weight moves by α (Adam; RMSProp by more). h grows as
     logits below 1 will, up to the 1 of bounded units.
     """
     weighted = [p for p in m.passages if p.weighted]
@@ -165,5 +176,6 @@ def logits_run(m: "Measurements") -> float:
         return 0.0
     last = weighted[-1]
     h = min(last.in_scale * _growth_to_come(m.logit_scale, 1.0), 1.0)
-    moved = (m.rate or 0.0) * last.in_shape[-1] * (h if m.adaptive else h * h * reach(m))
+    way = h * m.first if m.adaptive else h * h
+    moved = (m.rate or 0.0) * last.in_shape[-1] * way * reach(m)
     return moved / max(m.loss, m.chance, 1e-12)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, nn, optim
+from ..backend import Array, to_host
 from ..errors import ConfigError, DataError, GradientError
 from ..nn import Module
 from ..ops import cross_entropy
@@ -19,17 +20,25 @@ from . import rules, theory
 from .probe import NORMS, Passage, probed, scale
 from .report import Report
 
+UNKNOWN_LOSS_STEPS = 2  # that are always made to see whether its gradient is bounded
 FAR = 1e3  # more than gradients grow until the logits tell something
 
 
 @dataclass
-class Trial:
-    """One trial step: loss and scale of the logits before it, what it did to each layer."""
+class Step:
+    """One step: loss and scale of the logits before it, and what it did.
+
+    ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
+    Weights that are all 0 have no scale of their own, and are not among them.
+    room, cut: with a clip, how much larger a larger gradient could still make the update, and how
+    much smaller the clip made this one.
+    """
 
     loss: float
     logit_scale: float
     ratios: dict[str, float]
-    room: float
+    room: float = inf
+    cut: float = 1.0
 
 
 @dataclass
@@ -38,30 +47,34 @@ class Measurements:
 
     loss: at the batch. chance: ln K where it is a cross-entropy, else NaN. passages: the layers in
     the order of their calls.
-    ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
-    Weights that are all 0 have no scale of their own, and are not among the ratios.
-    room: the factor by which a larger gradient could still enlarge the update, inf without clip.
-    momentum: the optimizer's. adaptive: whether it divides each gradient by its own size.
+    step: the first one; the second, where weights start at 0 and have a scale only then. born: the
+    layers of such weights.
+    momentum: the optimizer's. adaptive: whether it divides each gradient by its own size; a first
+    step then moves each weight by the rate times `first`, later ones by the rate times `later`.
     normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
     branch leads past some layers.
-    trial: the steps after the first one.
+    trial: the steps after that one. turns: g'·g/‖g‖² of each gradient g and the next one g'.
     """
 
+    images: int
     loss: float
     chance: float
     input_scale: float
     logit_scale: float
     passages: list[Passage]
     predictions: list[float | None]
-    ratios: dict[str, float]
-    room: float
     normalised: set[str]
     residual: bool
     gradient: float
     rate: float | None
     momentum: float
     adaptive: bool
-    trial: list[Trial]
+    first: float
+    later: float
+    step: Step
+    born: set[str]
+    trial: list[Step]
+    turns: list[float]
 
 
 def doctor(
@@ -79,7 +92,8 @@ def doctor(
     already holding model.parameters(); its real update is measured. Without it nothing is said
     about the learning rate. loss, clip: as in the Trainer; what the loss of a guess is, is known of
     cross_entropy alone.
-    trial_steps: make so many steps, always on this batch, and look at their losses.
+    trial_steps: make so many steps, always on this batch, and look at their losses. Two are always
+    made where the loss is not cross_entropy, whose gradients are bounded as others may not be.
     Weights, gradients, buffers, optimizer and random numbers are put back as they were.
     Raises: ConfigError where the optimizer holds other parameters; DataError for a batch that is
     empty or not finite.
@@ -157,7 +171,6 @@ def _measure(
             f"doctor: expected finite images within {first.dtype}, the model's dtype, got values "
             "that are not; scale them, or leave the damaged ones out"
         )
-    empty = {id(p) for _, p in named if not scale(p.data)}
     model.train()
     model.zero_grad()
     with probed(model) as passages:
@@ -170,73 +183,113 @@ def _measure(
         value.backward()
     norms = [scale(p.grad.data) * p.size**0.5 for _, p in named if p.grad is not None]
     guess = loss is cross_entropy and logits.ndim == 2 and logits.shape[1] > 1
+    first_step, later = _settling(optimizer)
     found = Measurements(
+        images=len(x),
         loss=float(value.item()),
         chance=log(logits.shape[1]) if guess else nan,
         input_scale=input_scale,
         logit_scale=scale(logits.data),
         passages=passages,
         predictions=[theory.predicted_scale(p) for p in passages],
-        ratios={},
-        room=inf,
-        normalised={p.after.name for p in passages if p.after and isinstance(p.layer, NORMS)},
+        normalised={p.maker.name for p in passages if p.maker and isinstance(p.layer, NORMS)},
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
         gradient=hypot(*norms),
         rate=None if optimizer is None else float(optimizer.lr),
         momentum=float(getattr(optimizer, "momentum", 0.0)),
         adaptive=isinstance(optimizer, optim.Adam | optim.RMSProp),
+        first=first_step,
+        later=later,
+        step=Step(float(value.item()), scale(logits.data), {}),
+        born=set(),
         trial=[],
+        turns=[],
     )
     if optimizer is None:
         return found
-    found.room = _clip(model, clip)
-    found.ratios = _update(model, optimizer, empty)
-    for _ in range(trial_steps):
+
+    def again() -> Step:
+        before = [(p, p.grad.data) for _, p in named if p.grad is not None]
         model.zero_grad()
         logits = model(x)
         value = loss(logits, labels)
         value.backward()
-        room = _clip(model, clip)
-        ratios = _update(model, optimizer, empty)
-        found.trial.append(Trial(float(value.item()), scale(logits.data), ratios, room))
+        found.turns.append(_turn(before))
+        return _step(model, optimizer, clip, value, logits)
+
+    new = [(n, p) for n, p in named if p.ndim > 1 and not scale(p.data)]
+    found.step = _step(model, optimizer, clip, value, logits)
+    found.born = {_layer(n) for n, p in new if scale(p.data)}
+    if found.born:
+        found.step = again()
+    wanted = trial_steps if loss is cross_entropy else max(trial_steps, UNKNOWN_LOSS_STEPS)
+    for _ in range(wanted):
+        found.trial.append(again())
         if not isfinite(found.trial[-1].loss):
             break
+    found.trial = found.trial[:trial_steps]
     return found
 
 
-def _clip(model: Module, clip: Any) -> float:
-    """Clip the gradients; the factor by which they could be larger, clipped."""
-    if clip is None:
-        return inf
+def _turn(before: list[tuple[Any, Array]]) -> float:
+    """g'·g/‖g‖² of a gradient g and the next g'."""
+    pairs = [(to_host(g), to_host(p.grad.data)) for p, g in before if p.grad is not None]
+    new, old = (
+        [np.asarray(side, np.float64).ravel() for side in sides]
+        for sides in zip(*pairs, strict=True)
+    )
+    square = sum(float(g @ g) for g in old)
+    return sum(float(g @ h) for g, h in zip(old, new, strict=True)) / square if square else 0.0
+
+
+def _settling(optimizer: Any) -> tuple[float, float]:
+    """How far a first step of Adam or RMSProp moves a weight, and a later one, in rates.
+
+    RMSProp's mean square starts at 0, so that its first step is 1/√(1 - α) rates, and its tenth
+    1/√(1 - α¹⁰).
+    """
+    if not isinstance(optimizer, optim.RMSProp):
+        return 1.0, 1.0
+    done = int(optimizer.state.get("0.step", 0))
+    first, later = ((1 - optimizer.alpha ** (done + t)) ** -0.5 for t in (1, 10))
+    return first, later
+
+
+def _step(model: Module, optimizer: Any, clip: Any, loss: Tensor, logits: Tensor) -> Step:
+    """Clip the gradients, let the optimizer step, and say what it did."""
+    room, cut = (inf, 1.0) if clip is None else _clip(model, clip)
+    before = [(n, p, p.data.copy()) for n, p in model.named_parameters() if p.ndim > 1]
+    optimizer.step()
+    ratios: dict[str, float] = {}
+    for name, p, old in before:
+        if size := scale(old):
+            ratio = scale(p.data - old) / size
+            # A NaN update is the worst there is, and no comparison may hide it.
+            ratio = ratio if ratio == ratio else inf
+            layer = _layer(name)  # the larger where it holds several
+            ratios[layer] = max(ratios.get(layer, 0.0), ratio)
+    return Step(float(loss.item()), scale(logits.data), ratios, room, cut)
+
+
+def _layer(parameter: str) -> str:
+    return parameter.rpartition(".")[0] or "model"
+
+
+def _clip(model: Module, clip: Any) -> tuple[float, float]:
+    """Clip the gradients: room and cut of a Step."""
     parameters = model.parameters()
     held = [(p.grad, p.grad.data.copy()) for p in parameters if p.grad is not None]
+
+    def norm() -> float:
+        return hypot(*(scale(gradient.data) * gradient.size**0.5 for gradient, _ in held))
 
     def clipped(factor: float) -> float:
         for gradient, g in held:
             gradient.data[...] = g * factor
         with suppress(GradientError):  # not finite: the step will show it
             clip(parameters, None)
-        return hypot(*(scale(gradient.data) * gradient.size**0.5 for gradient, _ in held))
+        return norm()
 
-    far = clipped(FAR)
+    whole, far = norm(), clipped(FAR)
     now = clipped(1.0)
-    return far / now if now else inf
-
-
-def _update(model: Module, optimizer: Any, empty: set[int]) -> dict[str, float]:
-    """Let the optimizer step; ‖update‖/‖weight‖ by layer, the larger where it holds several."""
-    before = {
-        n: (p, p.data.copy())
-        for n, p in model.named_parameters()
-        if p.ndim > 1 and id(p) not in empty
-    }
-    optimizer.step()
-    ratios: dict[str, float] = {}
-    for name, (p, old) in before.items():
-        change, size = scale(p.data - old), scale(old)
-        ratio = change / size if size else (inf if change else 0.0)
-        # A NaN update is the worst there is, and no comparison may hide it.
-        ratio = ratio if ratio == ratio else inf
-        layer = name.rpartition(".")[0] or "model"
-        ratios[layer] = max(ratios.get(layer, 0.0), ratio)
-    return ratios
+    return (far / now, whole / now) if now else (inf, 1.0)

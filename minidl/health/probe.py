@@ -14,6 +14,10 @@ from ..nn import Module
 from ..tensor import Tensor, as_tensor
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigmoid)
+HOMOGENEOUS = (
+    *(nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Dropout),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.GlobalAvgPool2d),
+)
 NORMS = (nn.BatchNorm2d, nn.LayerNorm)
 
 
@@ -50,6 +54,14 @@ class Passage:
             maker = maker.after
         dense = maker is not None and isinstance(maker.layer, nn.Dense)
         return len(self.out_shape) - 1 if dense else 1
+
+    @property
+    def maker(self) -> "Passage | None":
+        """The layer whose scale its input has, past those that hand every factor on."""
+        maker = self.after
+        while maker is not None and isinstance(maker.layer, HOMOGENEOUS):
+            maker = maker.after
+        return maker
 
 
 def scale(array: Array) -> float:

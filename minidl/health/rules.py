@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .. import nn
 from . import theory
 from .change import CHANGE_AMBER, RISEN, expected_change, strain, total_change, trial_says
-from .probe import ACTIVATIONS, Passage
+from .probe import Passage
+from .remedies import INPUT_AMBER, as_prescribed, init, remedy, safe_rate
 from .report import Finding, Report
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 LOSS_AMBER = 10.0
 GROWTH_AMBER = 1.5
-INPUT_AMBER = 5.0
 DEAD_AMBER, DEAD_RED = 0.5, 0.999
 VANISHED = 1e-2
 SPREAD_AMBER = 1.5
@@ -35,6 +35,7 @@ def judge(m: "Measurements") -> Report:
         *_not_finite(m),
         *_rate(m, change),
         *_trial(m),
+        *_overshoot(m),
         *_signal(m, inner, signal),
         *_dead(m, weighted),
         *_vanishing(m, weighted, change),
@@ -42,7 +43,9 @@ def judge(m: "Measurements") -> Report:
     ]
     codes = {f.code for f in findings if f.severity == "red"}
     stalls = codes & {"dead", "vanishing"}
-    scales = {"non-finite", "initial-loss", "forward-growth", "input-scale"}
+    scales = {"non-finite", "input-scale"}
+    if not as_prescribed(m, weighted):
+        scales |= {"initial-loss", "forward-growth"}
     explodes = any(f.code in scales for f in findings)
     if codes - stalls:
         verdict = "will diverge"
@@ -69,8 +72,7 @@ def judge(m: "Measurements") -> Report:
     }
     beta, spread = theory.seed_spread([theory.fan_in(p.layer) for p in weighted])
     numbers |= {"beta": beta, "seed_spread": spread}
-    remedy = _remedy(m, regime, change, weighted)
-    return Report(verdict, regime, findings, rows, numbers, remedy)
+    return Report(verdict, regime, findings, rows, numbers, remedy(m, regime, change))
 
 
 def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
             "signal": p.out_scale,
             "predicted": predicted,
             "gradient": p.gradient_scale,
-            "update_ratio": m.ratios.get(p.name) if p.weighted else None,
+            "update_ratio": m.step.ratios.get(p.name) if p.weighted else None,
             "dead": p.dead,
         }
         for p, predicted in zip(m.passages, m.predictions, strict=True)
@@ -126,7 +128,7 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
     red = convicted or (now.value > now.bound and not cleared)
     if m.rate is None or not (red or change > CHANGE_AMBER):
         return []
-    worst = max(m.ratios, key=lambda name: m.ratios[name])
+    worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
     tried = [strain(m, step) for step in m.trial] if convicted else []
     said = max([now, *tried], key=lambda s: s.value)
     return [
@@ -134,10 +136,10 @@ def _rate(m: "Measurements", change: float) -> list[Finding]:
             *("update-ratio", worst, said.value if red else change, None),
             said.bound if red else CHANGE_AMBER,
             f"The first update changes the layers' weights by {total_change(m):.2g} of their size "
-            f"in all, most in this one ({m.ratios[worst]:.2g}), and updates grow to {change:.2g} "
-            f"once training is under way. What decides is {said.meaning}: {said.value:.2g}; "
+            f"in all, most in this one ({m.step.ratios[worst]:.2g}); once training is under way it "
+            f"is {change:.2g}. What decides is {said.meaning}: {said.value:.2g}; "
             f"random networks like this one diverged above {said.bound:.2g} and seldom below.",
-            f"lower the learning rate to about {_safe_rate(m, change):.2g}, or clip the gradient's "
+            f"lower the learning rate to about {safe_rate(m, change):.2g}, or clip the gradient's "
             "norm, if the scale of the signal is right; else mend that first",
             "red" if red else "amber",
         )
@@ -160,6 +162,28 @@ def _trial(m: "Measurements") -> list[Finding]:
     ]
 
 
+def _overshoot(m: "Measurements") -> list[Finding]:
+    """Steps past the minimum along the gradient, further each time.
+
+    Of a quadratic loss with curvature λ, g' = (1 - αλ)g: it diverges where αλ > 2(1 + μ). The
+    gradient of a cross-entropy is bounded, and comes back from the first such step.
+    """
+    turns = [-t for t in m.turns]
+    known = m.chance == m.chance or m.adaptive or m.step.room < inf
+    bound = 1 + 2 * m.momentum
+    if known or len(turns) < 2 or not all(t > bound for t in turns):
+        return []
+    return [
+        Finding(
+            *("overshoot", "model", min(turns), None, bound),
+            "Each of the first steps, which were undone, turns the gradient round and makes it "
+            "this many times as large.",
+            f"lower the learning rate to about {safe_rate(m, expected_change(m)):.2g}",
+            "red",
+        )
+    ]
+
+
 def _signal(m: "Measurements", inner: list[Passage], growth: float) -> list[Finding]:
     found = []
     if m.input_scale > INPUT_AMBER:
@@ -177,7 +201,7 @@ def _signal(m: "Measurements", inner: list[Passage], growth: float) -> list[Find
                 *("initial-loss", "model", m.loss, m.chance, LOSS_AMBER * m.chance),
                 "An untrained network should be as good as a guess, ln K: it is this sure and "
                 "wrong because its logits are too large.",
-                f"initialise with {_init(m)}, which keeps the signal's scale from layer to layer",
+                f"initialise with {init(m)}, which keeps the signal's scale from layer to layer",
             )
         )
     if growth > GROWTH_AMBER:
@@ -188,7 +212,7 @@ def _signal(m: "Measurements", inner: list[Passage], growth: float) -> list[Find
                 *("forward-growth", steepest.name, growth, 1.0, GROWTH_AMBER),
                 "The signal's scale is multiplied by this from one weighted layer to the next, "
                 "and so is the gradient's on its way back.",
-                f"initialise with {_init(m)}",
+                f"initialise with {init(m)}",
             )
         )
     return found
@@ -202,7 +226,7 @@ def _dead(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
                 *("dead", dead[0] if dead else "model", 1.0, 0.5, DEAD_RED),
                 "Every gradient is exactly 0: no unit of this layer is above 0 for any image, so "
                 "nothing can ever change.",
-                f"initialise the weights with {_init(m)} and the biases with 0",
+                f"initialise the weights with {init(m)} and the biases with 0",
                 "red",
             )
         ]
@@ -217,7 +241,7 @@ def _dead(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
                     DEAD_RED if red else DEAD_AMBER,
                     "This share of the units is 0 for every image of the batch and learns nothing"
                     " from it.",
-                    f"initialise with {_init(m)} and biases of 0, or use LeakyReLU; lower the rate",
+                    f"initialise with {init(m)} and biases of 0, or use LeakyReLU; lower the rate",
                     "red" if red else "amber",
                 )
             )
@@ -237,7 +261,7 @@ def _vanishing(m: "Measurements", weighted: list[Passage], change: float) -> lis
             *("vanishing", last.name, left, 1.0, VANISHED),
             "So little of the signal's scale at the first layer is left at the last: the output "
             "hardly depends on the image, and the gradient vanishes on its way back.",
-            f"initialise with {_init(m)}",
+            f"initialise with {init(m)}",
             "red",
         )
     ]
@@ -268,27 +292,3 @@ def _architecture(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
             )
         )
     return found
-
-
-def _safe_rate(m: "Measurements", change: float) -> float:
-    """The rate at which updates would change the weights by 0.1 in all; at most half of now."""
-    return (m.rate or 0.0) * min(0.5, 0.1 / change) if isfinite(change) and change > 0 else 1e-3
-
-
-def _init(m: "Measurements") -> str:
-    kinds = [type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)]
-    if nn.SELU in kinds:
-        return "lecun_normal"
-    return "xavier_normal" if nn.Tanh in kinds or nn.Sigmoid in kinds else "he_normal"
-
-
-def _remedy(
-    m: "Measurements", regime: str, change: float, weighted: list[Passage]
-) -> dict[str, Any]:
-    if regime == "none":
-        return {}
-    if regime == "rate too high":
-        return {"lr": _safe_rate(m, change)}
-    if regime == "signal explodes" and m.input_scale > INPUT_AMBER:
-        return {"input": "standardize", "init": _init(m)}
-    return {"init": _init(m), "bias": 0.0}
