@@ -14,12 +14,14 @@ from .probe import ACTIVATIONS, NORMS
 if TYPE_CHECKING:
     from .doctor import Measurements, Step
 
-BEARS = 0.8  # a wide ReLU network
-DYING = 4.0  # what Σ 1/width adds to it, in multiples
-BEARS_ALIVE = 1.1  # a network whose units cannot die
-BEARS_BOUNDED, BEARS_BOUNDED_ADAPTIVE = 2.5, 8.0  # one whose signal is bounded; also its steps
-BEARS_NORMALISED = 4.5  # one that is normalised
-BEARS_MLP_BOUNDED = 1.0  # an MLP whose signal is bounded, by a measure of its own
+# What networks bear of the compound change. Units of ReLU can die, and each layer of them adds.
+BEARS, BEARS_ALIVE = 0.8, 1.1  # with convolutions
+BEARS_DENSE, BEARS_DENSE_ALIVE = 0.5, 0.35  # of Dense layers alone,
+BEARS_DENSE_ADAPTIVE = 1.2  # under Adam or RMSProp
+DYING = 4.0  # Σ 1/width over the ReLU layers adds this many times itself
+BEARS_BOUNDED, BEARS_BOUNDED_ADAPTIVE = 1.8, 8.0  # where tanh or sigmoid bound the signal
+# Where only the last layer can run away: in MLPs of bounded units, in normalised networks.
+RUN_BOUNDED, RUN_NORMALISED = 1.3, 1.0
 CHANGE_AMBER = 0.6
 CLIPPED = 4.0  # what steps do together that a clip keeps equally large
 SMALL_BATCH = 16  # images; three steps learn them by heart
@@ -55,6 +57,9 @@ def expected_change(m: "Measurements") -> float:
     return total_change(m) * _growth(m, m.step)
 
 
+TURNED = ", times the share of the other weights that changes"
+
+
 class Strain(NamedTuple):
     """What an update asks of a network, the bound above which networks like it diverge, and what
     is measured, in words."""
@@ -68,25 +73,20 @@ def strain(m: "Measurements", step: "Step | None" = None) -> Strain:
     """The strain of the first update, or of a trial step, as it will be in training."""
     step = step or m.step
     growth = _growth(m, step)
-    free = [growth * r for name, r in step.ratios.items() if name not in m.normalised]
-    bounded = _bounded(m) and not m.normalised and not m.residual
     weighted = [p for p in m.passages if p.weighted]
-    dense = {p.name for p in weighted if isinstance(p.layer, nn.Dense)}
-    if bounded and dense >= set(step.ratios):
-        hidden = [min(growth * step.ratios.get(p.name, 0.0), 1.0) for p in weighted[:-1]]
-        return Strain(
-            logits_run(m) * sum(hidden) / max(len(hidden), 1),
-            BEARS_MLP_BOUNDED,
-            "how many times the loss an update moves a logit, times the share of the hidden "
-            "weights that changes",
-        )
+    if _bounded(m) and _dense(m):
+        turned = [min(growth * step.ratios.get(p.name, 0.0), 1.0) for p in weighted[:-1]]
+        run, meaning = logits_run(m), "how many times the loss an update moves a logit"
+        return Strain(run * _mean(turned), RUN_BOUNDED, meaning + TURNED)
+    free = [growth * r for name, r in step.ratios.items() if name not in m.normalised]
     found = Strain(compound(free), _bears(m), "how far the layers' changes enlarge each other")
-    if m.normalised:
-        # Its signal has the scale 1 from the start: nothing grows.
-        turned = [min(reach(m) * r, 1.0) for n, r in step.ratios.items() if n in m.normalised]
-        others = [reach(m) * r for n, r in step.ratios.items() if n not in m.normalised]
-        whole = found._replace(value=compound(turned + others), bound=BEARS_NORMALISED)
-        found = max(found, whole, key=lambda one: one.value / one.bound)
+    if m.normalised:  # its signal has the scale 1 from the start: nothing grows
+        ratios = {name: reach(m) * r for name, r in step.ratios.items()}
+        turned = [min(r, 1.0) for name, r in ratios.items() if name in m.normalised]
+        run = sum(r for name, r in ratios.items() if name not in m.normalised)
+        meaning = "by how much of its size a layer changes that is not normalised"
+        last = Strain(run * _mean(turned), RUN_NORMALISED, meaning + TURNED)
+        found = max(found, last, key=lambda one: one.value / one.bound)
     return found
 
 
@@ -139,13 +139,24 @@ def trial_says(m: "Measurements") -> tuple[bool, bool]:
     return stayed or not all(map(isfinite, rises)), calm
 
 
+def _mean(values: list[float]) -> float:
+    return sum(values) / max(len(values), 1)
+
+
 def _activations(m: "Measurements") -> set[type]:
-    kinds = {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
-    return kinds or {type(None)}
+    return {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
 
 
 def _bounded(m: "Measurements") -> bool:
-    return _activations(m) <= {nn.Tanh, nn.Sigmoid}
+    kinds = _activations(m)
+    bounds = bool(kinds) and kinds <= {nn.Tanh, nn.Sigmoid}
+    return bounds and not m.normalised and not m.residual
+
+
+def _dense(m: "Measurements") -> bool:
+    """Whether all that is trained are Dense layers."""
+    dense = {p.name for p in m.passages if isinstance(p.layer, nn.Dense)}
+    return dense >= set(m.step.ratios)
 
 
 def _bears(m: "Measurements") -> float:
@@ -153,15 +164,21 @@ def _bears(m: "Measurements") -> float:
 
     A narrow ReLU layer dies before it diverges: a large step leaves none of its few units above
     0, and a dead network is stuck; the more such layers, the sooner. Nothing dies where a residual
-    branch leads past, or where the activation has a slope below 0.
+    branch leads past, or where the activation has a slope below 0. Gradient descent changes a
+    Dense layer along the few directions of the batch, so that its output changes by more than
+    r; Adam changes every weight alike.
     """
     fed = [p.after for p in m.passages if isinstance(p.layer, nn.ReLU) and p.after]
     dying = [p for p in fed if not isinstance(p.layer, ACTIVATIONS + NORMS)]
-    if _bounded(m) and not m.normalised and not m.residual:
+    dies = dying and not m.residual
+    more = 1 + DYING * sum(1 / p.out_shape[p.units] for p in dying) if dies else 1.0
+    if _bounded(m):
         return BEARS_BOUNDED_ADAPTIVE if m.adaptive else BEARS_BOUNDED
-    if not dying or m.residual:
-        return BEARS_ALIVE
-    return BEARS * (1 + DYING * sum(1 / p.out_shape[p.units] for p in dying))
+    if not _dense(m):
+        return more * (BEARS if dies else BEARS_ALIVE)
+    if m.adaptive:
+        return more * BEARS_DENSE_ADAPTIVE
+    return more * (BEARS_DENSE if dies else BEARS_DENSE_ALIVE)
 
 
 def logits_run(m: "Measurements") -> float:
