@@ -14,12 +14,15 @@ from .probe import ACTIVATIONS, NORMS
 if TYPE_CHECKING:
     from .doctor import Measurements, Step
 
-# What networks bear of the compound change. Units of ReLU can die, and each layer of them adds.
-BEARS, BEARS_ALIVE = 0.8, 1.1  # with convolutions
-BEARS_DENSE, BEARS_DENSE_ALIVE = 0.5, 0.35  # of Dense layers alone,
-BEARS_DENSE_ADAPTIVE = 1.2  # under Adam or RMSProp
-DYING = 4.0  # Σ 1/width over the ReLU layers adds this many times itself
-BEARS_BOUNDED, BEARS_BOUNDED_ADAPTIVE = 1.8, 8.0  # where tanh or sigmoid bound the signal
+# What networks bear of the compound change, under gradient descent and under Adam or RMSProp.
+BEARS = {
+    "dying": (0.8, 1.0),  # convolutions, and units of ReLU, which can die
+    "alive": (1.1, 1.8),  # convolutions, and units that cannot
+    "dense, dying": (0.5, 1.2),  # Dense layers alone
+    "dense, alive": (0.35, 1.2),
+    "bounded": (1.8, 8.0),  # convolutions, and units of tanh or sigmoid
+}
+DYING = 4.0  # Σ 1/width over the layers of ReLU units adds this many times itself
 # Where only the last layer can run away: in MLPs of bounded units, in normalised networks.
 RUN_BOUNDED, RUN_NORMALISED = 1.3, 1.0
 CHANGE_AMBER = 0.6
@@ -171,14 +174,11 @@ def _bears(m: "Measurements") -> float:
     fed = [p.after for p in m.passages if isinstance(p.layer, nn.ReLU) and p.after]
     dying = [p for p in fed if not isinstance(p.layer, ACTIVATIONS + NORMS)]
     dies = dying and not m.residual
+    kind = "bounded" if _bounded(m) else "dying" if dies else "alive"
+    if _dense(m):
+        kind = f"dense, {kind}"
     more = 1 + DYING * sum(1 / p.out_shape[p.units] for p in dying) if dies else 1.0
-    if _bounded(m):
-        return BEARS_BOUNDED_ADAPTIVE if m.adaptive else BEARS_BOUNDED
-    if not _dense(m):
-        return more * (BEARS if dies else BEARS_ALIVE)
-    if m.adaptive:
-        return more * BEARS_DENSE_ADAPTIVE
-    return more * (BEARS_DENSE if dies else BEARS_DENSE_ALIVE)
+    return more * BEARS[kind][m.adaptive]
 
 
 def logits_run(m: "Measurements") -> float:
