@@ -146,12 +146,9 @@ def _mean(values: list[float]) -> float:
     return sum(values) / max(len(values), 1)
 
 
-def _activations(m: "Measurements") -> set[type]:
-    return {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
-
-
 def _bounded(m: "Measurements") -> bool:
-    kinds = _activations(m)
+    """Whether tanh or sigmoid bound the signal everywhere."""
+    kinds = {type(p.layer) for p in m.passages if isinstance(p.layer, ACTIVATIONS)}
     bounds = bool(kinds) and kinds <= {nn.Tanh, nn.Sigmoid}
     return bounds and not m.normalised and not m.residual
 

@@ -234,12 +234,13 @@ def _measure(
 def _turn(before: list[tuple[Any, Array]]) -> float:
     """g'·g/‖g‖² of a gradient g and the next g'."""
     pairs = [(to_host(g), to_host(p.grad.data)) for p, g in before if p.grad is not None]
-    new, old = (
+    old, new = (
         [np.asarray(side, np.float64).ravel() for side in sides]
         for sides in zip(*pairs, strict=True)
     )
     square = sum(float(g @ g) for g in old)
-    return sum(float(g @ h) for g, h in zip(old, new, strict=True)) / square if square else 0.0
+    turn = sum(float(g @ h) for g, h in zip(old, new, strict=True)) / square if square else 0.0
+    return turn if turn == turn else -inf
 
 
 def _settling(optimizer: Any) -> tuple[float, float]:
