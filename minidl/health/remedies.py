@@ -8,7 +8,7 @@ from . import theory
 from .probe import ACTIVATIONS, Passage, scale
 
 if TYPE_CHECKING:
-    from .doctor import Measurements
+    from .measure import Measurements
 
 INPUT_AMBER = 5.0  # the scale of images
 

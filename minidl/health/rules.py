@@ -15,7 +15,7 @@ from .remedies import INPUT_AMBER, as_prescribed, init, remedy, safe_rate
 from .report import Finding, Report
 
 if TYPE_CHECKING:
-    from .doctor import Measurements
+    from .measure import Measurements
 
 LOSS_AMBER = 10.0
 GROWTH_AMBER = 1.5

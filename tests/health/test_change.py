@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import minidl as md
 from minidl.health import doctor, rules
 from minidl.health.change import compound, strain
-from minidl.health.doctor import Step
+from minidl.health.measure import Step
 from minidl.lab import cnn, doctor_study
 
 
