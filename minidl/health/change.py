@@ -26,6 +26,7 @@ BEARS = {
 DYING = 4.0  # Σ 1/width over the layers of ReLU units adds this many times itself
 # Where only the last layer can run away: in MLPs of bounded units, in normalised networks.
 RUN_BOUNDED, RUN_NORMALISED = 1.3, 1.0
+RUN_NORMALISED_DENSE = 0.25  # of Dense layers alone, under gradient descent
 CHANGE_AMBER = 0.6
 CLIPPED = 4.0  # what steps do together that a clip keeps equally large
 SMALL_BATCH = 16  # images; three steps learn them by heart
@@ -89,7 +90,8 @@ def strain(m: "Measurements", step: "Step | None" = None) -> Strain:
         turned = [min(r, 1.0) for name, r in ratios.items() if name in m.normalised]
         run = sum(r for name, r in ratios.items() if name not in m.normalised)
         meaning = "by how much of its size a layer changes that is not normalised"
-        last = Strain(run * _mean(turned), RUN_NORMALISED, meaning + TURNED)
+        bound = RUN_NORMALISED_DENSE if _dense(m) and not m.adaptive else RUN_NORMALISED
+        last = Strain(run * _mean(turned), bound, meaning + TURNED)
         found = max(found, last, key=lambda one: one.value / one.bound)
     return found
 
