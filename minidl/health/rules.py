@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nn
 from . import theory
-from .change import CHANGE_AMBER, RISEN, expected_change, strain, total_change, trial_says
+from .change import CHANGE_AMBER, expected_change, strain, total_change, trial_says
 from .probe import Passage
 from .remedies import INPUT_AMBER, as_prescribed, init, remedy, safe_rate
 from .report import Finding, Report
@@ -153,7 +153,7 @@ def _trial(m: "Measurements") -> list[Finding]:
         return []
     return [
         Finding(
-            *("trial-loss", "model", last, m.loss, RISEN * max(m.loss, m.chance)),
+            *("trial-loss", "model", last, m.loss, max(m.loss, m.chance)),
             f"The loss rose to this in {len(m.trial)} trial steps, which were undone, and has not "
             "come back.",
             "lower the learning rate, or mend the scale of the signal if that is wrong too",

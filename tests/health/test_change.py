@@ -276,9 +276,9 @@ def measured(rate=0.001):
 @pytest.mark.parametrize(
     ("parts", "losses", "red"),
     [
-        ((1.1, 1.1, 0.0), (1, 1, 2.1), ["update-ratio", "trial-loss"]),  # of the bound, of the loss
-        ((1.1, 1.1, 0.0), (1, 9, 1.9), []),
-        ((1.1, 0.9, 0.0), (1, 9, 9), []),
+        ((1.1, 0.9, 0.0), (1, 1, 1.1), ["update-ratio", "trial-loss"]),  # of the bound, of the loss
+        ((1.1, 1.1, 0.0), (1, 9, 0.9), []),
+        ((0.9, 0.9, 0.0), (1, 9, 9), []),
         ((math.inf, math.nan, 0.0), (1, 1, 3), ["update-ratio", "trial-loss"]),
         ((0.1, 0.1, 0.1), (1, math.nan), ["update-ratio", "trial-loss"]),
     ],
