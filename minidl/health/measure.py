@@ -152,22 +152,19 @@ def measure(
     wanted = trial_steps if loss is cross_entropy else max(trial_steps, UNKNOWN_LOSS_STEPS)
     for _ in range(wanted):
         found.trial.append(again())
-        if not isfinite(found.trial[-1].loss):
-            break
     found.trial = found.trial[:trial_steps]
     return found
 
 
 def _turn(before: list[tuple[Any, Array]]) -> float:
     """g'·g/‖g‖² of a gradient g and the next g'."""
-    pairs = [(to_host(g), to_host(p.grad.data)) for p, g in before if p.grad is not None]
-    old, new = (
-        [np.asarray(side, np.float64).ravel() for side in sides]
-        for sides in zip(*pairs, strict=True)
-    )
-    square = sum(float(g @ g) for g in old)
-    turn = sum(float(g @ h) for g, h in zip(old, new, strict=True)) / square if square else 0.0
-    return turn if turn == turn else -inf
+    along = square = 0.0
+    for p, g in before:
+        if p.grad is not None:
+            old, new = (to_host(a).astype(np.float64).ravel() for a in (g, p.grad.data))
+            along, square = along + float(old @ new), square + float(old @ old)
+    turn = along / square if square else 0.0
+    return turn if turn == turn else -inf  # NaN is the worst there is
 
 
 def _settling(optimizer: Any) -> tuple[float, float]:

@@ -16,12 +16,13 @@ INPUT_AMBER = 5.0  # the scale of images
 def safe_rate(m: "Measurements", change: float) -> float:
     """The rate at which updates would change the weights by 0.1 in all; at most half of now.
 
-    Where steps overshoot, the one that reaches the minimum along the gradient, if that is less.
+    Where the loss is not known, the one that reaches the minimum along the gradient, if that is
+    less.
     """
     if not (isfinite(change) and change > 0):
         return 1e-3
-    overshoot = max((-t for t in m.turns if t == t), default=0.0)
-    return (m.rate or 0.0) * min(0.5, 0.1 / change, 1 / (1 + max(overshoot, 0.0)))
+    unknown = [t for t in m.turns if isfinite(t)] if m.chance != m.chance else []
+    return (m.rate or 0.0) * min(0.5, 0.1 / change, 1 / (1 + max([0.0, *(-t for t in unknown)])))
 
 
 def init(m: "Measurements") -> str:

@@ -117,3 +117,31 @@ def test_what_it_says_happens(name, seed):
         wanted = ("will diverge", "diverged") if rate == diverges else (said, "learned")
         assert (said, came) == wanted, rate
         assert (said == "will diverge") == (rate == diverges), rate
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e4, 1e30])
+def test_a_rate_for_squares_comes_from_their_curvature(rate):
+    """Of a quadratic loss, whatever the rate: prescribed is one that trains it."""
+    train, test = md.data.digits().split(0.2, seed=0)
+    first = train.images[:64], train.labels[:64]
+    model = mlp([])
+    report = doctor(model, first, optim.SGD(model.parameters(), rate), loss=squared)
+    assert report.verdict == "will diverge"
+    assert [f.code for f in report.findings if f.severity == "red"] == ["overshoot"]
+    optimizer = optim.SGD(model.parameters(), report.remedy["lr"])
+    batches = doctor_study._endless(train, 0)
+    assert optimizer.lr > 0
+    assert outcome(model, optimizer, batches, test, squared) != "diverged"
+
+
+def test_a_loss_that_reaches_no_weight():
+    model = mlp([8])
+    first = np.ones((16, 784), np.float32), np.zeros(16, int)
+    said = doctor(model, first, optim.SGD(model.parameters(), 0.1), loss=lambda x, y: (x * 0).sum())
+    assert said.verdict == "will not learn"
+    frozen = mlp([8])
+    for p in frozen.parameters():
+        p.requires_grad = False
+    frozen.layers[-1].bias.requires_grad = True
+    optimizer = optim.SGD([frozen.layers[-1].bias], 0.1)
+    assert doctor(frozen, first, optimizer, loss=squared, trial_steps=2).verdict == "healthy"
