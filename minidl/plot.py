@@ -216,7 +216,7 @@ def monitor(
         )  # fmt: skip
     heat.set_title("Gradient health", loc="left", fontweight="bold")
     at = np.arange(1, len(layers))
-    growth.plot(at, predicted, "--", color=_GREY, label="predicted, √(fan_in·E w²/2)")
+    growth.plot(at, predicted, "x--", color=_GREY, label="predicted, √(fan_in·E w²/2)")
     growth.plot(at, measured, "o-", color=COLORS[0], label="measured at the first step")
     growth.axhline(1, color="black", linewidth=0.6)
     growth.set_xticks(at, layers[1:], fontsize=8)
@@ -231,13 +231,15 @@ def monitor(
     below.set_xlabel("step")
     below.set_ylabel("‖update‖ / ‖weight‖")
     share = np.nan_to_num(clipped).max(0)
+    aside = 1.01
     if share.any():
+        aside = 1.1  # past the axis
         right = below.twinx()
         right.fill_between(np.arange(len(share)), share, step="mid", color=_GREY, alpha=0.2)
         right.set_ylim(0, 1)
         right.set_ylabel("share clipped (grey)")
     if len(layers) <= _LEGEND_LIMIT:
-        below.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
+        below.legend(loc="center left", bbox_to_anchor=(aside, 0.5), frameon=False, fontsize=8)
     write_figure(figure, path)
 
 
