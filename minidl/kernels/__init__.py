@@ -1,7 +1,6 @@
 """Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
 from . import batch_norm
-from .cuda import product
 from .cuda_graph import Graph
 from .dispatch import (
     add_multiple,
@@ -19,6 +18,7 @@ from .dispatch import (
     max_pool,
     max_take,
     max_unpool,
+    product,
     update,
 )
 from .window import NO_TAP, Window, pair, window

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from . import thin
 from .layout import as_images, as_rows, padded_rows
 from .window import Window
 
@@ -52,7 +53,7 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray
     g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
     dw = np.zeros((g.shape[1], x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
     for tile, columns in _tiles(x, window):
-        dw += np.matmul(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
+        dw += thin.product(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
     return kernel_from_matrix(dw, x.shape[1], window)
 
 

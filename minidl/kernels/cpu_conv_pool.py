@@ -18,10 +18,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from . import thin
 from .cpu_columns import kernel_from_matrix, kernel_matrix, pixels_seen
 from .window import Window
 
-TILE = 4096 * 1024  # bytes of the convolution's output at a time: half of a common last cache
+TILE = 2048 * 1024  # bytes of the convolution's output at a time
 
 
 def conv_pool(
@@ -34,20 +35,20 @@ def conv_pool(
     kernel = kernel_matrix(w, b)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
     index = np.empty(y.shape, np.uint8)
-    for rows, columns in _tiles(x, len(w), window, pool):
-        best, first = y[:, rows], index[:, rows]
-        taps = np.matmul(kernel, columns).reshape(-1, *best.shape)  # the places of each tap
+    for rows, columns, taps in _tiles(x, len(w), window, pool):
+        thin.side_by_side(kernel, columns, out=taps)
         if rectify:
-            np.clip(taps[0], 0, np.inf, out=best)
-            np.greater(taps[0], 0, out=first.view(bool))
+            best, first = np.clip(taps[0], 0, np.inf), np.greater(taps[0], 0).view(np.uint8)
         else:
-            best[...], first[...] = taps[0], 1
+            best, first = taps[0], np.ones(taps[0].shape, np.uint8)
         for k, seen in enumerate(taps[1:], 2):
             gain = np.greater(seen, best).view(np.uint8)
             gain *= k
             np.maximum(first, gain, out=first)
             np.maximum(best, seen, out=best)
-    index -= 1  # from 1, 2, ... to 0, 1, ..., and from 0 to NO_TAP
+        first -= 1  # from 1, 2, ... to 0, 1, ..., and from 0 to NO_TAP
+        y[:, rows] = best.reshape(y[:, rows].shape)
+        index[:, rows] = first.reshape(y[:, rows].shape)
     return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
 
 
@@ -55,33 +56,36 @@ def conv_pool_grads(
     x: np.ndarray, g: np.ndarray, index: np.ndarray, window: Window, pool: Window
 ) -> tuple[np.ndarray, np.ndarray]:
     """conv_weight_grad(x, max_unpool(g, index)), and the bias's gradient, Σ of that g."""
-    n_out = g.shape[1]
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
-    dw = np.zeros((n_out, x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
-    for rows, columns in _tiles(x, n_out, window, pool):
-        grad, winner = grads[:, rows].reshape(n_out, -1), winners[:, rows].reshape(n_out, -1)
-        taps = np.empty((len(columns), *grad.shape), g.dtype)
+    dw = np.zeros((len(grads), x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
+    for rows, columns, taps in _tiles(x, len(grads), window, pool):
+        grad = np.ascontiguousarray(grads[:, rows]).reshape(taps[0].shape)
+        winner = np.ascontiguousarray(winners[:, rows]).reshape(taps[0].shape)
         for k, tap in enumerate(taps):
             np.multiply(grad, winner == k, out=tap)
-        dw += np.matmul(taps, columns.swapaxes(1, 2)).sum(0)
+        dw += thin.product(taps, columns.swapaxes(1, 2)).sum(0)
     return kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]
 
 
 def _tiles(
     x: np.ndarray, n_out: int, window: Window, pool: Window
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The pooled rows of each tile and their columns (ph·pw, kh·kw·C + 1, rows·OW·N)."""
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """The pooled rows of each tile, their columns, and room for the convolution's output there.
+
+    Shapes: columns (ph·pw, kh·kw·C + 1, rows·OW·N), room (ph·pw, O, rows·OW·N); every tile has the
+    same two buffers, so they stay in the cache.
+    """
     (ph, pw), (height, width), batch = pool.size, pool.out, len(x)
     (kh, kw), channels = window.size, x.shape[1]
     seen = pixels_seen(x, window)[: height * ph, ..., : width * pw, :]
     by_tap = seen.reshape(height, ph, kh, kw, channels, width, pw, batch)
     by_tap = by_tap.transpose(1, 6, 2, 3, 4, 0, 5, 7)  # (ph, pw, kh, kw, C, rows, OW, N)
-    count = max(TILE // (ph * pw * n_out * width * batch * x.itemsize), 1)
+    count = min(max(TILE // (ph * pw * n_out * width * batch * x.itemsize), 1), height)
+    columns = np.empty((ph * pw, kh * kw * channels + 1, count * width * batch), x.dtype)
+    columns[:, -1] = 1
+    taps = np.empty((ph * pw, n_out, columns.shape[2]), x.dtype)
     for r in range(0, height, count):
-        rows = slice(r, min(r + count, height))
-        pixels = by_tap[..., rows, :, :]
-        places = (rows.stop - rows.start) * width * batch
-        columns = np.empty((ph * pw, kh * kw * channels + 1, places), x.dtype)
-        columns[:, -1] = 1
-        columns[:, :-1].reshape(pixels.shape)[...] = pixels
-        yield rows, columns
+        pixels = by_tap[..., r : r + count, :, :]
+        places = pixels.shape[5] * width * batch
+        columns[:, :-1, :places].reshape(pixels.shape)[...] = pixels
+        yield slice(r, r + count), columns[..., :places], taps[..., :places]

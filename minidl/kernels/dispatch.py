@@ -6,6 +6,7 @@
 - `cpu_rows`: every other convolution.
 - `cpu_pool`: pooling.
 - `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
+- `thin`: matrix products of host arrays.
 
 Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
 matrix product; who wants to know looks at the result.
@@ -19,7 +20,7 @@ from types import ModuleType
 import numpy as np
 
 from ..backend import Array, is_host
-from . import blas, cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable
+from . import blas, cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable, thin
 from .window import NO_TAP, Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
@@ -36,6 +37,11 @@ def _on_cpu(*arrays: Array) -> bool:
 
 def _convolution(window: Window, channels: int) -> ModuleType:
     return cpu_columns if window.size[0] * channels < THIN else cpu_rows
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
+    return thin.product(a, b) if is_host(a) else cuda.product(a, b)
 
 
 @_silent

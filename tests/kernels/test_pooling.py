@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.kernels
-from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference
+from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference, thin
 from tests import device
 
 from .cases import cases, close
@@ -110,9 +110,11 @@ def test_no_images(path, shape):
     assert path.avg_unpool(y, window).shape == shape
 
 
-@pytest.fixture(params=[1, 1000, 1 << 20])
+@pytest.fixture(params=[(1, 20), (1000, 100), (1 << 20, 500_000)])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param)
+    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param[0])
+    monkeypatch.setattr(thin, "PIECE", request.param[1])
+    monkeypatch.setattr(thin, "SMALL", 8)
 
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -63,9 +63,15 @@ def test_pooled_rows_of_a_convolution(monkeypatch):
         (9 * row, 4),
     ):
         monkeypatch.setattr(cpu_conv_pool, "TILE", tile)
-        found = [(r, c.shape) for r, c in cpu_conv_pool._tiles(x, 7, window, pool)]
-        expected = [slice(r, min(r + rows, 4)) for r in range(0, 4, rows)]
-        assert found == [(r, (4, 10, (r.stop - r.start) * 6)) for r in expected]
+        found = [
+            (r, columns.shape, room.shape)
+            for r, columns, room in cpu_conv_pool._tiles(x, 7, window, pool)
+        ]
+        assert found == [
+            (slice(r, r + rows), (4, 10, places), (4, 7, places))
+            for r in range(0, 4, rows)
+            for places in [(min(r + rows, 4) - r) * 6]
+        ]
 
 
 def test_the_tiles_fit_into_a_cache():

@@ -1,0 +1,66 @@
+"""Products in pieces are the product."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.kernels import thin
+
+from .cases import TOLERANCE, rearranged
+
+SIZES = st.sampled_from([0, 1, 2, 3, 8, 16, 17, 30, 64])
+STACKS = st.sampled_from([((), ()), ((3,), (3,)), ((), (2,)), ((2, 1), (3,)), ((4,), ())])
+
+
+@pytest.fixture(params=[(1, 1), (20, 4), (100, 300), (500_000, 1200)])
+def cut(request, monkeypatch):
+    monkeypatch.setattr(thin, "PIECE", request.param[0])
+    monkeypatch.setattr(thin, "SMALL", request.param[1])
+
+
+@given(SIZES, SIZES, SIZES, STACKS, st.sampled_from([np.float32, np.float64]), st.integers(0, 99))
+def test_every_shape_stack_and_memory_order(cut, m, k, n, stacks, dtype, seed):
+    random = np.random.default_rng(seed)
+    a = rearranged(random, random.normal(size=(*stacks[0], m, k)).astype(dtype))
+    b = rearranged(random, random.normal(size=(*stacks[1], k, n)).astype(dtype))
+    y, right = thin.product(a, b), np.matmul(a.astype(np.float64), b.astype(np.float64))
+    assert y.dtype == dtype and y.shape == right.shape
+    np.testing.assert_allclose(y, right, TOLERANCE[y.dtype], TOLERANCE[y.dtype])
+
+
+@given(SIZES, SIZES, SIZES, st.sampled_from([(), (3,)]), st.integers(0, 99))
+def test_side_by_side_fills_what_it_is_given(cut, m, k, n, stack, seed):
+    random = np.random.default_rng(seed)
+    a = rearranged(random, random.integers(-3, 4, (m, k)).astype(np.float32))
+    b = rearranged(random, random.integers(-3, 4, (*stack, k, n)).astype(np.float32))
+    room = np.full((*stack, m, n + 2), 9, np.float32)
+    thin.side_by_side(a, b, out=room[..., 1:-1])
+    np.testing.assert_array_equal(room[..., 1:-1], np.matmul(a, b))
+    assert (room[..., [0, -1]] == 9).all()
+
+
+@pytest.mark.parametrize(("length", "others", "pieces"), [
+    (6272, 320, 7), (6151, 320, 1), (1001, 3000, 7), (999, 999, 3), (20, 50_000, 2), (0, 5, 1)
+])  # fmt: skip
+def test_pieces_are_equal_and_small(length, others, pieces):
+    found = thin._pieces(length, others)
+    assert found == pieces
+    assert found == 1 or (length % found == 0 and length * others <= found * thin.PIECE)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "k", "n"), [(10, 6272, 32), (10, 6151, 32), (10, 64, 6272)])
+def test_products_of_the_size_that_it_is_for(dtype, m, k, n):
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(m, k)).astype(dtype), random.normal(size=(n, k)).astype(dtype).T
+    error = np.abs(thin.product(a, b) - a.astype(np.longdouble) @ b)
+    assert (error <= k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.float16])
+def test_other_types_are_left_to_numpy(dtype):
+    a = np.ones((10, 20_000), dtype)
+    y = thin.product(a, a.T)
+    assert y.dtype == (a @ a.T).dtype
+    np.testing.assert_array_equal(y, a @ a.T)
