@@ -25,6 +25,7 @@ import numpy as np
 
 from .blas import add_product
 from .layout import as_images, as_rows
+from .thin import SMALL, product
 from .window import Window
 
 
@@ -64,7 +65,10 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray
     dw = np.zeros((kw, g_rows.shape[1], kh * channels), x.dtype)
     for g_row, steps in zip(g_rows, _steps(window, channels, batch), strict=True):
         for j, lines, rows, columns in steps:
-            add_product(dw[j][:, lines], g_row[:, columns], shifted[j][rows].T)
+            if dw[j].size <= SMALL:
+                dw[j][:, lines] += product(g_row[:, columns], shifted[j][rows].T)
+            else:
+                add_product(dw[j][:, lines], g_row[:, columns], shifted[j][rows].T)
     return dw.reshape(kw, -1, kh, channels).transpose(1, 3, 2, 0)
 
 
