@@ -10,6 +10,7 @@ are.
 Why it is fast: between the two layers lie 4 times as many numbers as behind them, and reading and
 writing them takes longer than computing them. They live in one tile, in the cache, and every
 pass over it is one long run. The bias needs no pass of its own: the columns have a line of ones.
+The products are thin, so `thin` makes them in pieces.
 """
 
 from __future__ import annotations
