@@ -56,7 +56,7 @@ TARGETS = {
         f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
         for name in (
             *("window", "portable", "layout", "dispatch", "cpu_rows", "cpu_columns", "cpu_pool"),
-            *("cpu_conv_pool", "batch_norm"),
+            *("cpu_conv_pool", "batch_norm", "thin"),
         )
     },
     **{

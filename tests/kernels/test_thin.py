@@ -64,3 +64,29 @@ def test_other_types_are_left_to_numpy(dtype):
     y = thin.product(a, a.T)
     assert y.dtype == (a @ a.T).dtype
     np.testing.assert_array_equal(y, a @ a.T)
+
+
+@pytest.mark.parametrize(("m", "k", "n", "turned", "cut"), [
+    (10, 6272, 32, False, "k"),
+    (100, 12, 1000, False, None),  # more than a million, but the sums are short
+    (30, 1201, 40, False, "k"),
+    (30, 1200, 40, False, None),  # sums no longer than the result
+    (30, 1201, 41, False, None),  # a result that OpenBLAS does not take as small
+    (10, 16, 6250, True, None),  # a million, which it takes as small
+    (10, 17, 6250, True, "n"),
+    (16, 17, 6250, True, "n"),
+    (17, 18, 6250, True, None),
+    (16, 17, 6250, False, None),  # b lies row by row
+    (16, 16, 6250, True, None),  # sums of 16 terms
+    (16, 500, 500, True, None),
+    (16, 500, 501, True, "n"),
+])  # fmt: skip
+def test_which_products_are_cut(monkeypatch, m, k, n, turned, cut):
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(thin, "_pieces", lambda *sizes: asked.append(sizes) or 1)
+    b = np.ones((n, k)).T if turned else np.ones((k, n))
+    assert (thin.product(np.ones((m, k)), b) == k).all()
+    assert asked == {None: [], "k": [(k, m * n)], "n": [(n, m * k)]}[cut]
+    asked.clear()
+    assert (thin.product(np.ones((2, m, k)), b) == k).all()  # of a stack, only sums are cut
+    assert asked == ([(k, m * n)] if cut == "k" else [])
