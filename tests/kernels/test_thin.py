@@ -41,7 +41,8 @@ def test_side_by_side_fills_what_it_is_given(cut, m, k, n, stack, seed):
 
 
 @pytest.mark.parametrize(("length", "others", "pieces"), [
-    (6272, 320, 7), (6151, 320, 1), (1001, 3000, 7), (999, 999, 3), (20, 50_000, 2), (0, 5, 1)
+    (6272, 320, 7), (6151, 320, 1), (1001, 3000, 7), (999, 999, 3), (20, 50_000, 2), (0, 5, 1),
+    (22, 68_000, 11), (26, 57_692, 1),  # at least 3, and less than four times as many
 ])  # fmt: skip
 def test_pieces_are_equal_and_small(length, others, pieces):
     found = thin._pieces(length, others)
