@@ -33,8 +33,9 @@ def moments(x: Array) -> tuple[Array, Array]:
         count = part.size // part.shape[1]
         own = part.sum(AXES) / count
         centred = part - _by_channel(own)
-        squares += _dot(centred, centred) + (own - mean) ** 2 * (seen * count / (seen + count))
-        mean += (own - mean) * (count / (seen + count))
+        apart, share = own - mean, count / (seen + count)
+        squares += _dot(centred, centred) + apart * (apart * (seen * share))
+        mean += apart * share
         seen += count
     return mean, squares / seen
 

@@ -57,6 +57,18 @@ def test_value_and_gradients(tile, case):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit, err_msg=name)
 
 
+@pytest.mark.parametrize("scale", [1e-18, 1e-6, 1e6, 1e18])
+@pytest.mark.parametrize("offset", [0, 30])
+def test_moments_keep_their_digits_at_any_scale(tile, scale, offset):
+    x = np.random.default_rng(3).normal(offset, 1, (4, 2, 9, 5))
+    x = (scale * x).astype(np.float32)
+    mean, variance = batch_norm.moments(x)
+    wide = x.astype(np.float64)
+    error = scale * (1 + offset) * 1e-6
+    np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=0, atol=error)
+    np.testing.assert_allclose(variance, wide.var((0, 2, 3)), rtol=1e-5, atol=1e-42)
+
+
 def test_what_is_made_lies_in_memory_as_the_images_do():
     x = np.random.default_rng(0).random((4, 3, 2, 5)).transpose(3, 1, 0, 2)
     mean, variance = batch_norm.moments(x)

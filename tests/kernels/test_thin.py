@@ -71,9 +71,11 @@ def test_other_types_are_left_to_numpy(dtype):
     (10, 6272, 32, False, "k"),
     (100, 12, 1000, False, None),  # more than a million, but the sums are short
     (30, 1201, 40, False, "k"),
+    (10, 2000, 50, False, None),  # a million, which OpenBLAS takes as small
+    (10, 1300, 10, False, None),
     (30, 1200, 40, False, None),  # sums no longer than the result
     (30, 1201, 41, False, None),  # a result that OpenBLAS does not take as small
-    (10, 16, 6250, True, None),  # a million, which it takes as small
+    (10, 16, 6250, True, None),
     (10, 17, 6250, True, "n"),
     (16, 17, 6250, True, "n"),
     (17, 18, 6250, True, None),
@@ -88,6 +90,7 @@ def test_which_products_are_cut(monkeypatch, m, k, n, turned, cut):
     b = np.ones((n, k)).T if turned else np.ones((k, n))
     assert (thin.product(np.ones((m, k)), b) == k).all()
     assert asked == {None: [], "k": [(k, m * n)], "n": [(n, m * k)]}[cut]
-    asked.clear()
-    assert (thin.product(np.ones((2, m, k)), b) == k).all()  # of a stack, only sums are cut
-    assert asked == ([(k, m * n)] if cut == "k" else [])
+    for left, right in ((2, m, k), (k, n)), ((m, k), (2, k, n)), ((2, m, k), (2, k, n)):
+        asked.clear()
+        assert (thin.product(np.ones(left), np.broadcast_to(b, right)) == k).all()
+        assert asked == ([(k, m * n)] if cut == "k" else [])  # of a stack, only sums are cut
