@@ -89,7 +89,7 @@ class GradientMonitor:
             return None
         units = 1 if isinstance(layer, nn.Conv2d) else kept.ndim - 1
         highest = kept.max(tuple(axis for axis in range(kept.ndim) if axis != units))
-        dead = (highest <= 0).sum() / highest.size
+        dead = y._module.count_nonzero(highest <= 0) / highest.size
         seen = self._seen[name] = {"activation": signal(), "dead": dead}
 
         def passing(g: Tensor, y: Tensor) -> Tensor:

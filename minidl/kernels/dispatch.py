@@ -58,11 +58,11 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 def conv_scale(
     x: Array, w: Array, b: Array | None, window: Window, groups: int, rows: slice
 ) -> float | None:
-    """The root mean square of rows of `conv_forward`, where it can be had without computing it."""
+    """The root mean square of rows of `conv_forward`, where they can be had by themselves."""
     fits = groups == 1 and _on_cpu(x, w) and (b is None or _on_cpu(x, b))
     if not fits or _convolution(window, x.shape[1]) is not cpu_columns:
         return None
-    square = float(cpu_columns.mean_square(x, w, b, window, rows))
+    square = cpu_columns.mean_square(x, w, b, window, rows)
     return math.sqrt(square) if 1e-30 < square < math.inf else None
 
 

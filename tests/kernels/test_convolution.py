@@ -181,30 +181,24 @@ def test_rows_and_images_are_the_same_numbers(case, batch):
 
 
 @given(cases(max_groups=2), st.integers(1, 3))
-def test_the_scale_of_a_convolution_without_computing_it(case, step):
+def test_the_scale_of_some_rows_of_a_convolution(case, step):
     window, x, w, b, _, groups, _ = case
     y = reference.conv_forward(x, w, b, window, groups)
     rows = slice(min(step // 2, window.out[0] - 1), None, step)
     found = kernels.conv_scale(x, w, b, window, groups, rows)
-    few = groups == 1 and window.size[0] * x.shape[1] < dispatch.THIN
-    assert found is None or (few and device.NAME == "cpu")
     square = np.square(y[:, :, rows]).mean(dtype=np.float64)
+    few = groups == 1 and window.size[0] * x.shape[1] < dispatch.THIN
+    assert (found is not None) == (few and device.NAME == "cpu" and square > 1e-30)
     if found is not None:
         close(np.square(found).astype(x.dtype), square.astype(x.dtype))
-    elif few and device.NAME == "cpu":
-        ones = np.ones_like(w[:1])
-        pixels = reference.conv_forward(x**2, ones, None, window, groups)[:, :, rows].mean() + 1
-        weights = ((w**2).sum() + (0 if b is None else (b**2).sum())) / len(w)
-        assert square <= 1.1e-3 * pixels * weights
 
 
 @pytest.mark.host
-def test_no_scale_where_a_kernel_cancels_a_large_mean():
+def test_the_scale_where_a_kernel_cancels_a_large_mean():
     x = np.float32(1e4 + np.arange(16) % 3).reshape(1, 1, 4, 4)
     w = np.float32([1, -1, 0]).reshape(1, 1, 1, 3)
     place = minidl.kernels.window("conv2d", (4, 4), (1, 3))
-    assert minidl.kernels.conv_scale(x, w, None, place, 1, slice(None)) is None
-    assert minidl.kernels.conv_scale(x - 1e4, w, None, place, 1, slice(None)) == pytest.approx(
+    assert minidl.kernels.conv_scale(x, w, None, place, 1, slice(None)) == pytest.approx(
         np.sqrt(np.square(reference.conv_forward(x, w, None, place, 1)).mean())
     )
 
