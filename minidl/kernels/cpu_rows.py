@@ -65,7 +65,7 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray
     dw = np.zeros((kw, g_rows.shape[1], kh * channels), x.dtype)
     for g_row, steps in zip(g_rows, _steps(window, channels, batch), strict=True):
         for j, lines, rows, columns in steps:
-            if dw[j].size <= SMALL:
+            if dw[j].size <= SMALL:  # pieces and an addition are faster than one long sum
                 dw[j][:, lines] += product(g_row[:, columns], shifted[j][rows].T)
             else:
                 add_product(dw[j][:, lines], g_row[:, columns], shifted[j][rows].T)

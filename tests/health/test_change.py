@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as md
-from minidl.health import doctor, rules
-from minidl.health.change import compound, strain
-from minidl.health.measure import Step
-from minidl.lab import cnn, doctor_study
+from minidl.health import doctor
+from minidl.health.change import compound
+from minidl.lab import cnn
+
+from .networks import mlp, said
 
 
 def report(layers, optimizer=None, logits=None):
@@ -31,16 +32,6 @@ def report(layers, optimizer=None, logits=None):
 def numbers(layers, optimizer=None, logits=None):
     """The report's numbers."""
     return report(layers, optimizer, logits).numbers
-
-
-def said(model, rate, make=md.optim.SGD, **options):
-    """The report on the first batch of digits."""
-    batch = cnn.first_batch(cnn.HEALTHY, 0)
-    return doctor(model, batch, make(model.parameters(), rate), **options)
-
-
-def mlp(width, activation=md.nn.ReLU):
-    return md.nn.Dense(784, width), activation(), md.nn.Dense(width, 10)
 
 
 def test_total_change_is_the_sum_over_the_layers():
@@ -256,85 +247,3 @@ def test_the_logits_of_a_tanh_mlp_are_found_to_run_away():
     model = md.models.mlp(784, [256, 256], 10, "xavier_normal", activation=md.nn.Tanh)
     report = doctor(model, cnn.first_batch(cnn.HEALTHY, 0), md.optim.Adam(model.parameters(), 0.1))
     assert report.verdict == "will diverge" and report.regime == "rate too high"
-
-
-def test_trial_steps_that_calm_down_clear_the_network():
-    """The first step is too large for this narrow network, and those after it are not."""
-    found = doctor_study.study("plain", 8, 17)
-    assert found["said"]["0 trial steps"] == "will diverge"
-    assert found["said"]["3 trial steps"] == "watch"
-    assert found["outcome"] != "diverged"
-
-
-def measured(rate=0.001):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules, "judge", lambda m: m)
-        md.manual_seed(0)
-        return said(md.nn.Sequential(md.nn.Flatten(), *mlp(32)), rate)
-
-
-@pytest.mark.parametrize(
-    ("parts", "losses", "red"),
-    [
-        ((1.1, 0.9, 0.0), (1, 1, 1.1), ["update-ratio", "trial-loss"]),  # of the bound, of the loss
-        ((1.1, 1.1, 0.0), (1, 9, 0.9), []),
-        ((0.9, 0.9, 0.0), (1, 9, 9), []),
-        ((math.inf, math.nan, 0.0), (1, 1, 3), ["update-ratio", "trial-loss"]),
-        ((0.1, 0.1, 0.1), (1, math.nan), ["update-ratio", "trial-loss"]),
-    ],
-)
-@pytest.mark.parametrize("first", [0.9, 1.1])
-def test_trial_steps_convict_and_clear(parts, losses, red, first):
-    m = measured()
-    m.step.logit_scale = 5.0
-    bound = strain(m).bound
-
-    def ratios(part):  # two layers whose compound change is this part of the bound
-        r = math.sqrt(math.expm1(part * bound) - part * bound)
-        return {"1": r, "3": r}
-
-    m.step.ratios = ratios(first)
-    m.trial = [
-        Step(loss * max(m.loss, m.chance), 5.0, ratios(part), math.inf)
-        for part, loss in zip(parts, losses, strict=False)
-    ]
-    calm = parts[-1] < 0.15 and max(losses) <= 2
-    wanted = red or ["update-ratio"] * (first > 1 and not calm)
-    assert [f.code for f in rules.judge(m).findings if f.severity == "red"] == wanted
-
-
-def test_trial_steps_clear_only_where_the_loss_never_rose():
-    m = measured()
-    m.step.logit_scale, m.step.ratios = 5.0, {"1": 1.2, "3": 1.2}
-    for highest, verdict in ((1.9, "watch"), (2.1, "will diverge")):
-        losses = 1.0, highest, 1.0
-        m.trial = [Step(x * max(m.loss, m.chance), 5.0, {"1": 0.0}, math.inf) for x in losses]
-        assert rules.judge(m).verdict == verdict
-
-
-@pytest.mark.parametrize("seed", [3, 8, 9])
-def test_trial_steps_of_the_articles_cnn_throw_the_loss_up_and_bring_it_back(seed):
-    md.manual_seed(seed)
-    model = md.models.article_cnn()
-    train, _ = md.data.digits().split(0.2, seed=0)
-    optimizer = md.optim.SGD(model.parameters(), 0.1)
-    report = doctor(model, (train.images[:64], train.labels[:64]), optimizer, trial_steps=3)
-    assert report.verdict == "healthy"
-
-
-def test_trial_steps_of_a_tanh_mlp_whose_weights_are_frozen():
-    md.manual_seed(0)
-    model = md.nn.Sequential(md.nn.Flatten(), *mlp(16, md.nn.Tanh))
-    for name, p in model.named_parameters():
-        p.requires_grad = name.endswith("bias")
-    biases = [p for p in model.parameters() if p.requires_grad]
-    batch = cnn.first_batch(cnn.HEALTHY, 0)
-    report = doctor(model, batch, md.optim.SGD(biases, 0.01), trial_steps=3)
-    assert report.verdict == "healthy"
-
-
-def test_a_rate_that_trial_steps_convict_is_at_least_halved():
-    """The first step changes this network by less than what is safe, the later ones do not."""
-    m = measured(0.001)
-    m.trial = [Step(9 * m.loss, 5.0, {"1": 9.0, "3": 9.0}, math.inf)] * 2
-    assert rules.judge(m).remedy == {"lr": 0.0005}
