@@ -2,14 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors
+from . import errors, memory
 from .errors import MinidlError
-from .backend import manual_seed
-from .graph import enable_grad, no_grad
+from .rng import manual_seed
+from .modes import enable_grad, no_grad
 from .tensor import Tensor, as_tensor, from_dlpack, tensor
 from . import ops
 from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
 from . import nn, optim
+
+memory.start_up()
 
 __version__ = "0.1.0"
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, kernels, nn
+from . import device, kernels, nn
+from .checks import check
 from .data import Normalize
 from .errors import ConfigError
-from .graph import no_grad
+from .modes import no_grad
 from .nn import Module
-from .nn.module import check
 from .tensor import Tensor
 from .train.files import PathLike, write_bytes
 
@@ -99,8 +99,8 @@ class _Graph:
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         """One example for the model, of its dtype and on its device."""
-        first = (*self.model.parameters(), Tensor(np.zeros((), backend.FLOAT)))[0]
-        return Tensor(backend.to_device(np.zeros((1, *shape), first.dtype), first.device))
+        first = (*self.model.parameters(), Tensor(np.zeros((), device.FLOAT)))[0]
+        return Tensor(device.to_device(np.zeros((1, *shape), first.dtype), first.device))
 
     def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; the name of its output."""
@@ -110,8 +110,8 @@ class _Graph:
 
     def array(self, name: str, values: Any) -> str:
         """Add a constant, once for a layer that is used twice; its name."""
-        host = backend.to_host(values.data) if isinstance(values, Tensor) else np.asarray(values)
-        self.arrays[name] = host.astype(backend.FLOAT) if host.dtype.kind == "f" else host
+        host = device.to_host(values.data) if isinstance(values, Tensor) else np.asarray(values)
+        self.arrays[name] = host.astype(device.FLOAT) if host.dtype.kind == "f" else host
         return name
 
     def own(self, layer: Any, *names: str) -> list[str]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from .backward import sweep
 from .errors import GradientError, ShapeError
-from .graph import cotangent_of, enable_grad, is_recording, record, sweep
+from .modes import enable_grad, is_recording
 from .ops import reshape, stack
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, cotangent_of, record
 
 
 def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Tensor]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from .checks import check
 from .errors import ConfigError
 from .nn import (
     BatchNorm2d,
@@ -17,7 +18,6 @@ from .nn import (
     Sequential,
 )
 from .nn.init import Initializer
-from .nn.module import check
 
 
 def article_cnn(

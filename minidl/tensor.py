@@ -1,65 +1,174 @@
-"""Tensor: an array, its gradient, and the operators.
+"""Tensor: an array that remembers how it was made, so that gradients can find their way back.
 
-The operators and methods that are operations (`+`, `@`, `.sum()`, ...) are attached by `ops`,
-where each stands beside its derivative; here they are only declared.
+    x = md.tensor(3.0, requires_grad=True)
+    y = x * x                # y.node: the operation "multiply", its inputs and their pullbacks
+    y.backward()             # walks back from y: x.grad is 6
+
+Every operation ends in `record(value, (input, pullback), ..., name=...)`. A pullback takes g, the
+gradient of the loss by the operation's output, and y, that output, and returns the gradient by the
+input. It is written in Tensor operations: with `create_graph` the walk back is recorded itself, and
+the derivative of a derivative needs no further rule. The walk stands in `backward.py`.
+
+The operators and methods that are operations (`+`, `@`, `.sum()`, ...) are attached by `ops`, where
+each stands beside its derivative; here they are only declared.
 """
 
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from . import backend, graph
-from .backend import FLOAT, Array
-from .errors import DeviceError, DTypeError, ShapeError
+from . import backward, memory
+from .device import FLOAT, Array, array_module, cupy, device_of, number, to_device, to_host
+from .errors import DeviceError, DTypeError, GradientError, ShapeError
+from .modes import switched, switches
 
 ArrayLike: TypeAlias = Any  # a Tensor, an array, a number, or nested lists of numbers
+Pullback = Callable[["Tensor", "Tensor"], "Tensor"]  # (g, y) -> the gradient by one input
+# (g, y, needed) -> the gradients by all inputs at once, None for those that are not needed.
+Fast = Callable[["Tensor", "Tensor", tuple[bool, ...]], Sequence["Tensor | None"]]
+
+_attached: Any = None  # what `ops` puts in its place
+_numbers = itertools.count()
+_adding = threading.Lock()  # two threads may add to one parameter's gradient
 
 
-_attached: Any = None
+class Node:
+    """How a tensor was made: the operation, its inputs, and a pullback for each.
+
+    name: the operation's. layer: the module that ran it, or None. order: counts up as operations
+    run. needed: for each input, whether it needs a gradient. fast: all gradients at once, for a
+    sweep that is not recorded, or None.
+    """
+
+    __slots__ = ("fast", "inputs", "layer", "name", "needed", "order", "versions")
+
+    def __init__(
+        self, name: str, inputs: tuple[tuple["Tensor", Pullback], ...], fast: Fast | None
+    ) -> None:
+        self.name = name
+        self.inputs: tuple[tuple[Tensor, Pullback], ...] | None = inputs
+        self.needed = tuple([x.requires_grad for x, _ in inputs])
+        self.versions = [x.version for x, _ in inputs]
+        self.fast = fast
+        self.layer = switches.layer
+        self.order = next(_numbers)
+
+    def check_unchanged(self, y: "Tensor") -> None:
+        """Raise GradientError where y or an input has got other values since y was computed."""
+        inputs = [x for x, _ in self.inputs or ()]
+        changed = [x for x, v in zip(inputs, self.versions, strict=True) if x.version != v]
+        if changed or y.version:
+            what = "its result" if y.version else f"its input of shape {changed[0].shape}"
+            raise GradientError(
+                f"backward: {what} has been changed since '{self.name}' used it (by an optimizer's "
+                "step, load_state_dict or an assignment to .data), so the gradient would belong to "
+                "no weights at all; call backward() before the change, or run the forward pass "
+                "again after it"
+            )
+
+    def release(self) -> None:
+        """Forget the inputs and what the pullbacks kept."""
+        self.inputs = self.fast = None
+
+
+def record(
+    value: Array,
+    *inputs: tuple["Tensor", Pullback],
+    name: str = "operation",
+    fast: Fast | None = None,
+) -> "Tensor":
+    """A tensor of `value` that remembers how gradients flow back to `inputs`.
+
+    name: the operation's, which messages and observers show.
+    fast: a faster way to the same gradients, all at once, in array code. It is taken where the
+    sweep is not recorded; the pullbacks are the formula. It must not change its arguments.
+    """
+    y = Tensor(value)
+    if switches.recording and y._data.dtype.kind == "f":
+        for x, _ in inputs:
+            if x.requires_grad:
+                y.requires_grad = True
+                y.node = Node(name, inputs, fast)
+                break
+    if switches.observer is not None:
+        switches.observer("forward", name, switches.layer, y.data, [x.data for x, _ in inputs])
+    return y
+
+
+class RemovableHook:
+    """What registering a hook returns: `remove()` takes the hook off again."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Take the hook off; once more does nothing."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
 
 
 class Tensor:
     """An array on one device; with requires_grad, operations on it are recorded.
 
-    data: the array (numpy or cupy). grad: dL/dself after `backward`, or None.
+    data: the array (numpy or cupy). grad: dL/dself after `backward`, or None; only leaves and
+    tensors that were asked to (`retain_grad`) keep theirs. version: counts how often the values
+    were replaced, so that a gradient is never computed from values that an operation did not see.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
+    __slots__ = (
+        *("__weakref__", "_data", "grad", "hooks", "keeps_grad", "node", "requires_grad"),
+        "version",
+    )
     __array_ufunc__ = None  # `array + tensor` is our __radd__, not NumPy's ufunc
     __array_priority__ = 1000  # the same for CuPy's arrays, whose own is 100
     __hash__ = object.__hash__
 
     def __init__(self, data: Array) -> None:
-        self.data: Array = np.asarray(data) if isinstance(data, np.generic) else data
+        self._data: Array = np.asarray(data) if isinstance(data, np.generic) else data
         self.grad: Tensor | None = None
         self.requires_grad = False
-        self.node: graph.Node | None = None
+        self.node: Node | None = None
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.keeps_grad = False
+        self.version = 0
+
+    @property
+    def data(self) -> Array:
+        """The array; assigning another one counts as a change of this tensor's values."""
+        return self._data
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        self._data = np.asarray(array) if isinstance(array, np.generic) else array
+        self.version += 1
 
     @property
     def _module(self) -> Any:
-        return backend.array_module(self.data)
+        return array_module(self._data)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype
+        return self._data.dtype
 
     @property
     def device(self) -> str:
         """'cpu' or 'cuda'."""
-        return backend.device_of(self.data)
+        return device_of(self._data)
 
     @property
     def is_leaf(self) -> bool:
@@ -75,13 +184,75 @@ class Tensor:
         retain_graph: keep the graph for another backward pass.
         create_graph: record the pass itself, so that its results can be differentiated.
         Raises: GradientError where nothing was recorded, self is not a scalar and grad is
-        missing, or the graph was freed; ShapeError where grad's shape is not self's.
+        missing, the graph was freed, or values were changed since; ShapeError where grad's shape
+        is not self's.
         """
-        graph.backward(self, grad, retain_graph=retain_graph, create_graph=create_graph)
+        if not self.requires_grad:
+            raise GradientError(
+                f"backward: expected a result that needs a gradient, got shape {self.shape}, dtype "
+                f"{self.dtype}, computed from no tensor with requires_grad=True (or under no_grad)"
+            )
+        root = [(self, cotangent_of("backward", self, grad))]
+        keep = retain_graph or create_graph
+        pairs = backward.sweep(root, retain_graph=keep, create_graph=create_graph)
+        root.clear()
+        with switched("recording", create_graph):
+            while pairs:
+                leaf, g = pairs.pop()
+                leaf.add_gradient(g, share=memory.nobody_else_holds(g))
+
+    def add_gradient(self, g: "Tensor", share: bool = False) -> None:
+        """Add g to `.grad`, whose array belongs to this tensor alone and can be written.
+
+        share: whether g's own array may be kept. Else it is copied, to lie in memory as the values
+        do: an optimizer then reads both in one pass.
+        """
+        with _adding:
+            if self.grad is not None:
+                self.grad = self.grad + g
+            elif share and g.data.strides == self.data.strides:
+                self.grad = g
+            else:
+                array = g._module.empty_like(self.data)
+                array[...] = g.data
+                self.grad = record(array, (g, lambda h, y: h), name="copy")
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` at the next backward pass, although this tensor is no leaf.
+
+        Raises: GradientError for a tensor that no gradient will reach.
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                "retain_grad: no gradient will reach this tensor: it was computed from no tensor "
+                "with requires_grad=True (or under no_grad)"
+            )
+        self.keeps_grad = True
+
+    def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> RemovableHook:
+        """Call hook(g) in each backward pass, with the whole gradient g by this tensor.
+
+        What hook returns takes the place of g, unless it is None. The result's `remove()` takes
+        the hook off. Raises: GradientError for a tensor that no gradient will reach.
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                "register_hook: no gradient will reach this tensor: it was computed from no tensor "
+                "with requires_grad=True (or under no_grad)"
+            )
+        self.hooks = [] if self.hooks is None else self.hooks
+        return RemovableHook(self.hooks, hook)
 
     def numpy(self) -> np.ndarray:
-        """The values on the host: the array itself on the CPU, a copy from a GPU."""
-        return backend.to_host(self.data)
+        """The values on the host: the array itself on the CPU, a copy from a GPU.
+
+        Where gradients will be computed from the values (requires_grad), the array is read-only.
+        """
+        array = to_host(self.data)
+        if self.requires_grad and array is self.data:
+            array = array.view()
+            array.flags.writeable = False
+        return array
 
     def item(self) -> Any:
         """The one value as a Python number."""
@@ -95,10 +266,11 @@ class Tensor:
 
     def to(self, device: str) -> "Tensor":
         """This tensor on a device; gradients flow back to the one it came from."""
-        if device == self.device:
-            return self
         here = self.device
-        return graph.record(backend.to_device(self.data, device), (self, lambda g, y: g.to(here)))
+        if device == here:
+            return self
+        moved = to_device(self.data, device)
+        return record(moved, (self, lambda g, y: g.to(here)), name="to")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.device != "cpu":
@@ -146,7 +318,20 @@ class Tensor:
         softmax = log_softmax = _attached
 
 
-graph.tensor_class = Tensor
+def cotangent_of(call: str, y: Tensor, grad: ArrayLike) -> Tensor:
+    """dL/dy as a tensor of y's shape: 1 for a scalar y when grad is None."""
+    xp = y._module
+    if grad is None:
+        if y.size != 1:
+            raise GradientError(
+                f"{call}: expected a scalar, got shape {y.shape}; reduce it with .sum() or "
+                ".mean(), or pass the gradient of the loss by it, of the same shape"
+            )
+        return Tensor(xp.ones_like(y.data))
+    g = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=y.dtype))
+    if g.shape != y.shape:
+        raise ShapeError(f"{call}: expected a gradient of shape {y.shape}, got {g.shape}")
+    return g
 
 
 def tensor(
@@ -168,10 +353,10 @@ def tensor(
     if dtype is None and source.dtype.kind == "f":
         dtype = FLOAT
     try:
-        array = backend.array_module(source).array(source, dtype=dtype)
+        array = array_module(source).array(source, dtype=dtype)
     except TypeError as error:
         raise DTypeError(f"tensor: expected a NumPy dtype, got {dtype!r}") from error
-    out = Tensor(backend.to_device(array, device) if device else array)
+    out = Tensor(to_device(array, device) if device else array)
     if requires_grad and out.dtype.kind != "f":
         raise DTypeError(
             f"tensor: requires_grad=True needs floating-point data, got {out.dtype}; integers and "
@@ -191,7 +376,7 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
     if like is not None and isinstance(x, bool | int | float):
         whole = like.dtype.kind in "iub" and isinstance(x, int)
         dtype = like.dtype if like.dtype.kind in "fc" else None if whole else FLOAT
-        return Tensor(backend.number(x, like.data, dtype))
+        return Tensor(number(x, like.data, dtype))
     if not hasattr(x, "dtype"):
         x = _from_python("as_tensor", x)
         x = x.astype(FLOAT) if x.dtype.kind == "f" else x
@@ -216,7 +401,7 @@ def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares the memory of any array with `__dlpack__` (torch, jax, cupy, ...)."""
     try:
         kind, _ = source.__dlpack_device__()
-        xp = backend.cupy() if kind == 2 else np  # 2 is kDLCUDA in dlpack.h
+        xp = cupy() if kind == 2 else np  # 2 is kDLCUDA in dlpack.h
         return Tensor(xp.from_dlpack(source))
     except (AttributeError, BufferError, RuntimeError) as error:
         raise DTypeError(f"from_dlpack: cannot share {type(source).__name__}: {error}") from None

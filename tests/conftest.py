@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The stand-in for CuPy, with kernels that the CPU runs in small blocks; puts arrays there."""
-    from minidl.kernels import cuda
+    from minidl.kernels.gpu import launch as cuda
     from tests import standin
 
     for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
@@ -69,7 +69,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @functools.cache
 def _compiled(dtype: str) -> Any:
-    from minidl.kernels import cuda
+    from minidl.kernels.gpu import launch as cuda
     from tests import standin
 
     return standin.RawModule(code=cuda.SOURCE, options=cuda._options(dtype))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import backend
+from minidl import device
 
 NAME = "cpu"
 
@@ -29,7 +29,7 @@ def use(name: str) -> None:
 
         standin.install()
         os.environ["MINIDL_CUDA_KERNELS"] = "0"  # array code alone
-    backend.cupy()
+    device.cupy()
     for function in (md.tensor, md.as_tensor):
         moved = _moving(function)
         for module in [m for n, m in sys.modules.items() if n.split(".")[0] == "minidl"]:
@@ -55,7 +55,7 @@ def put(x: Any) -> Any:
         return type(x)(put(item) for item in x)
     if NAME == "cpu" or not isinstance(x, np.ndarray):
         return x
-    return backend.to_device(x, "cuda")
+    return device.to_device(x, "cuda")
 
 
 def fetch(x: Any) -> Any:
@@ -66,12 +66,12 @@ def fetch(x: Any) -> Any:
         return {key: fetch(value) for key, value in x.items()}
     if isinstance(x, md.Tensor):
         return x.numpy()
-    return backend.to_host(x) if hasattr(x, "dtype") else x
+    return device.to_host(x) if hasattr(x, "dtype") else x
 
 
 def shares(a: Any, b: Any) -> bool:
     """Whether two arrays lie in the same memory."""
-    return backend.array_module(a).shares_memory(a, b)
+    return device.array_module(a).shares_memory(a, b)
 
 
 class Moved:

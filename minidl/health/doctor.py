@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, nn
+from .. import nn, rng
 from ..errors import ConfigError, DataError
 from ..nn import Module
 from ..ops import cross_entropy
@@ -71,7 +71,7 @@ def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     weights = [(p, p.data, p.grad) for p in parameters.values()]
     flags = [(m, m.training, m.hooks) for m in modules]
     buffers = [(m, name, getattr(m, name)) for m in modules for name in m.buffers]
-    randomness = backend.generator().bit_generator.state
+    randomness = rng.generator().bit_generator.state
     try:
         for p in parameters.values():
             p.data, p.grad = p.data.copy(), None
@@ -87,4 +87,4 @@ def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
             m.training, m.hooks = training, hooks
         for m, name, value in buffers:
             setattr(m, name, value)
-        backend.generator().bit_generator.state = randomness
+        rng.generator().bit_generator.state = randomness

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, nn, optim
-from ..backend import Array, to_host
+from .. import device, nn, optim
+from ..device import Array, to_host
 from ..errors import ConfigError, DataError, GradientError
 from ..nn import Module
 from ..ops import cross_entropy
@@ -91,7 +91,7 @@ def measure(
     first = named[0][1]
     if not images.size:
         raise DataError(f"doctor: expected at least one image, got shape {images.shape}")
-    x = Tensor(backend.to_device(images.data.astype(first.dtype), first.device))
+    x = Tensor(device.to_device(images.data.astype(first.dtype), first.device))
     input_scale = scale(x.data)
     if not isfinite(input_scale):
         raise DataError(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, nn
-from ..backend import Array, array_module, is_host, read
+from ..device import Array, array_module, is_host, read
 from ..errors import ConfigError
-from ..graph import is_recording, record
+from ..modes import is_recording
 from ..nn import Module
 from ..ops.elementwise import keep_where
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, record
 from . import theory
 from .probe import scale
 from .report import write_text

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..backend import Array, to_host
-from ..graph import record
+from ..device import Array, to_host
 from ..nn import Module
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, record
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigmoid)
 HOMOGENEOUS = (

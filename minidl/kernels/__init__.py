@@ -1,8 +1,8 @@
 """Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
 
-from . import batch_norm
-from .cuda_graph import Graph
-from .dispatch import (
+from .cpu import batch_norm
+from .gpu.graph import Graph
+from .choose import (
     add_multiple,
     avg_pool,
     avg_unpool,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, array_module, is_host
+from ..device import Array, array_module, is_host
 from .window import Window
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import device, rng
 from ..errors import ConfigError, ShapeError
 
 Shape = tuple[int, ...]
@@ -39,7 +39,7 @@ def _initializer(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def either(*args: Any, **options: Any) -> Any:
         if args and isinstance(args[0], tuple | list):
-            return np.asarray(f(tuple(args[0]), *args[1:], **options), backend.FLOAT)
+            return np.asarray(f(tuple(args[0]), *args[1:], **options), device.FLOAT)
         return lambda shape: either(shape, *args, **options)
 
     _named[f.__name__] = either
@@ -49,13 +49,13 @@ def _initializer(f: Callable[..., Any]) -> Callable[..., Any]:
 @_initializer
 def normal(shape: Shape, std: float = 0.01) -> np.ndarray:
     """N(0, std²)."""
-    return backend.generator().normal(0, std, shape)
+    return rng.generator().normal(0, std, shape)
 
 
 @_initializer
 def uniform(shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """U(low, high)."""
-    return backend.generator().uniform(low, high, shape)
+    return rng.generator().uniform(low, high, shape)
 
 
 @_initializer
@@ -78,7 +78,7 @@ def orthogonal(shape: Shape, gain: float = 1.0) -> np.ndarray:
     """
     fan_in = fans(shape)[0]
     tall = (max(shape[0], fan_in), min(shape[0], fan_in))
-    q, r = np.linalg.qr(backend.generator().normal(size=tall))
+    q, r = np.linalg.qr(rng.generator().normal(size=tall))
     q *= np.copysign(gain, np.diag(r))
     return (q if shape[0] >= fan_in else q.T).reshape(shape)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, ops
+from .. import device, ops, rng
+from ..checks import check
 from ..errors import ConfigError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, tensor
 from .linear import Conv2d
-from .module import Module, Parameter, check
+from .module import Module, Parameter
 
 
 def _layer(name: str, op: Callable[..., Tensor], **defaults: Any) -> type[Module]:
@@ -61,9 +62,9 @@ class Dropout(Module):
         x = as_tensor(x)
         if not self.training or self.p == 0:
             return x
-        kept = backend.generator().random(x.shape, dtype=np.float32) >= self.p
+        kept = rng.generator().random(x.shape, dtype=np.float32) >= self.p
         mask = kept.astype(x.dtype) * (1 / (1 - self.p))
-        return x * Tensor(backend.to_device(mask, x.device))
+        return x * Tensor(device.to_device(mask, x.device))
 
 
 class BatchNorm2d(Module):

@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph, kernels, ops
+from .. import kernels, ops
+from ..checks import check
 from ..errors import ConfigError, ShapeError
+from ..modes import running
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .init import Initializer, draw
-from .module import Module, Parameter, check
+from .module import Module, Parameter
 
 
 class Dense(Module):
@@ -91,7 +93,7 @@ class Conv2d(Module):
         A hook sees only what its own `pooled(module, x, output, rectify)` is given.
         """
         sizes = {"size": pool.size, "stride": pool.stride, "padding": pool.padding}
-        with graph.running(self):
+        with running(self):
             y = ops.window.conv_pool(x, self.weight, self.bias, self._options(), sizes, rectify)
         for hook in self.hooks if y is not None else ():
             changed = hook.pooled(self, x, y, rectify)  # type: ignore[attr-defined]

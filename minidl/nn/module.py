@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import backend, graph
-from ..backend import FLOAT, Array
-from ..errors import CheckpointError, ConfigError
+from ..checks import same_shapes
+from ..device import FLOAT, Array, to_device
+from ..modes import no_grad, running
 from ..tensor import ArrayLike, Tensor, tensor
 
 
@@ -40,7 +40,7 @@ class Module:
         return self
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        with graph.running(self):
+        with running(self):
             output = self.forward(*inputs, **options)
         for hook in self.hooks:
             changed = hook(self, output)
@@ -121,7 +121,7 @@ class Module:
     def to(self, device: str) -> Self:
         """Move parameters, buffers and gradients to 'cpu' or 'cuda', in place; returns self."""
         for t in self._state().values():
-            t.data = backend.to_device(t.data, device)
+            t.data = to_device(t.data, device)
             t.grad = t.grad if t.grad is None else t.grad.to(device)
         return self
 
@@ -141,7 +141,7 @@ class Module:
         try:
             for module, _, _ in before:
                 module.training, module.hooks = False, [note]
-            with graph.no_grad():
+            with no_grad():
                 self(Tensor(like._module.zeros((1, *input_shape), like.dtype)))
         finally:
             for module, training, hooks in before:
@@ -159,33 +159,3 @@ class Module:
         options = ", ".join(f"{n}={v!r}" for n, v in own.items() if n != "training")
         parts = (f"\n{name}: {child!r}" for name, child in self._members(Module))
         return f"{type(self).__name__}({options}{''.join(parts).replace(chr(10), chr(10) + '  ')})"
-
-
-_TESTS: dict[str, Callable[[Any], Any]] = {
-    "an int >= 1": lambda x: isinstance(x, int | np.integer) and x >= 1,
-    "in [0, 1)": lambda x: 0 <= x < 1,
-    "in [0, 1]": lambda x: 0 <= x <= 1,
-    ">= 0": lambda x: 0 <= x < float("inf"),
-    "> 0": lambda x: x > 0,
-}
-
-
-def check(call: str, expected: str, **options: Any) -> None:
-    """Raise ConfigError unless each option is a number as expected, which is a key of _TESTS."""
-    for name, x in options.items():
-        number = isinstance(x, int | float | np.number) and not isinstance(x, bool)
-        if not (number and _TESTS[expected](x)):
-            raise ConfigError(f"{call}: expected {name} {expected}, got {x!r}")
-
-
-def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Raise CheckpointError naming all in `state` that is missing, unknown or of another shape."""
-    found = {n: tuple(v.shape if hasattr(v, "shape") else np.shape(v)) for n, v in state.items()}
-    differ = [
-        f"{name}: expected {shapes.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
-        for name in {**shapes, **found}
-        if shapes.get(name) != found.get(name)
-    ]
-    if differ:
-        hint = f"{call}: this was saved with other options than these:"
-        raise CheckpointError("\n  ".join([hint, *differ]))

@@ -8,8 +8,7 @@ from math import sqrt as _root
 
 from .. import kernels
 from ..errors import ConfigError
-from ..graph import record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import erf, expm1, keep_where, tanh, where
 from .inputs import floating, operands
 

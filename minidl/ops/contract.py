@@ -5,8 +5,7 @@ from typing import Any
 
 from .. import kernels
 from ..errors import ShapeError
-from ..graph import record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .inputs import axes_of, integers_follow, same_device
 from .reduce import sum
 from .shape import broadcast_to, reshape, swapaxes, transpose

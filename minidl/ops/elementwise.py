@@ -9,11 +9,10 @@ from math import pi
 from math import sqrt as _root
 from typing import Any
 
-from .. import backend
-from ..backend import Array
+from .. import device
+from ..device import Array
 from ..errors import ConfigError
-from ..graph import record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .inputs import floating, operands
 
 _Op = Callable[[ArrayLike], Tensor]
@@ -24,7 +23,7 @@ def _unary(name: str, doc: str, pullback: Any) -> _Op:
 
     def op(x: ArrayLike) -> Tensor:
         x, xp = floating(x)
-        value = backend.erf(x.data) if name == "erf" else getattr(xp, name)(x.data)
+        value = device.erf(x.data) if name == "erf" else getattr(xp, name)(x.data)
         return record(value, (x, lambda g, y: pullback(g, x, y)), name=name)
 
     op.__name__ = op.__qualname__ = name

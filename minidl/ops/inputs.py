@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import FLOAT
+from ..device import FLOAT
 from ..errors import DeviceError, DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .. import backend, kernels
+from .. import device, kernels
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..graph import is_recording, record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..modes import is_recording
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .activation import softplus
 from .elementwise import abs, where
 from .inputs import floating, same_device, same_shape
@@ -33,7 +33,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
         raise DTypeError(f"cross_entropy: expected integer labels, got dtype {targets.dtype}")
     n, classes = logits.shape
     same_device("cross_entropy", logits, targets)
-    if backend.is_host(targets.data):
+    if device.is_host(targets.data):
         low, high = targets.data.min(), targets.data.max()
         if low < 0 or high >= classes:
             at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])

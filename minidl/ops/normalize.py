@@ -1,10 +1,10 @@
 """Operations that normalise along axes: the output's sum or scale is fixed."""
 
 from .. import kernels
-from ..backend import Array
+from ..device import Array
 from ..errors import ShapeError
-from ..graph import Pullback, is_recording, record
-from ..tensor import ArrayLike, Tensor
+from ..modes import is_recording
+from ..tensor import ArrayLike, Pullback, Tensor, record
 from .elementwise import exp
 from .inputs import axes_of, floating
 from .reduce import Axis, mean, sum, var

@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 from ..errors import ShapeError
-from ..graph import record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import exp, keep_where, where
 from .inputs import axes_of, floating
 from .shape import broadcast_to, flip, reshape

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import is_host, to_device
+from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
-from ..graph import record
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import keep_where
 from .inputs import axes_of, ints, same_device
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from .. import kernels
 from ..errors import ShapeError
-from ..graph import is_recording, record
 from ..kernels import NO_TAP, Window
-from ..tensor import ArrayLike, Tensor
+from ..modes import is_recording
+from ..tensor import ArrayLike, Tensor, record
 from .elementwise import keep_where
 from .inputs import floating, same_device
 from .reduce import mean, sum

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, read
+from ..checks import check
+from ..device import Array, array_module, read
 from ..errors import GradientError
-from ..nn.module import check
 from ..tensor import Tensor
 
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..backend import Array, array_module, device_of, is_host, to_device
+from ..checks import check, same_shapes
+from ..device import Array, array_module, device_of, is_host, to_device
 from ..errors import ConfigError, GradientError
-from ..nn.module import check, same_shapes
 from ..tensor import Tensor, tensor
 
 _RANGES = {"lr": ">= 0", "weight_decay": ">= 0", "eps": "> 0"}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import cos, pi
 
-from ..nn.module import check
+from ..checks import check
 
 Schedule = Callable[[float], float]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, models, optim
+from .. import device, models, optim, rng
 from ..data import compose, random_crop, random_flip
 from ..errors import ConfigError
 from ..nn import Module, init
@@ -133,7 +133,7 @@ class Config:
                 f"model {self.model}"
             )
         init.draw("train", self.initializer(), (2, 2))
-        backend.to_device(np.zeros(1), self.device)
+        device.to_device(np.zeros(1), self.device)
 
     def initializer(self) -> Any:
         """`init` as a function of a shape; "normal:0.3" is normal(0.3)."""
@@ -167,7 +167,7 @@ class Config:
                 f"model: expected square images, got {height}x{width}; give a size, which "
                 "stretches them (--size 32)"
             )
-        backend.manual_seed(self.seed)
+        rng.manual_seed(self.seed)
         weights = _bounded(self.initializer())
         if self.model == "mlp":
             return models.mlp(channels * height * width, classes=classes, init=weights)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, to_device
+from ..device import Array, array_module, to_device
 from ..errors import GradientError
 from ..functional import vjp
-from ..graph import Node, Pullback, no_grad
-from ..tensor import Tensor, as_tensor, tensor
+from ..modes import no_grad
+from ..tensor import Node, Pullback, Tensor, as_tensor, tensor
 from .differences import Arrays, terms
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, is_host
-from ..graph import no_grad
+from ..device import Array, array_module, is_host
+from ..modes import no_grad
 from .differences import EPS, Arrays, dot_abs, terms
 from .problem import Problem
 

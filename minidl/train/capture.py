@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from .. import backend, kernels
-from ..backend import Array
+from .. import kernels, rng
+from ..device import Array
 from ..nn import Module
 from ..tensor import Tensor
 
@@ -39,7 +39,7 @@ class Captured:
             return self._work(x, targets)
         recording = self._recordings[key]
         if recording is None:
-            randomness = backend.generator().bit_generator.state
+            randomness = rng.generator().bit_generator.state
             try:
                 self._refuse_hooks()
                 recording = _Recording(self._work, x, targets, self._parameters)
@@ -47,7 +47,7 @@ class Captured:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
                 for p in self._parameters:
                     p.grad = None
-                backend.generator().bit_generator.state = randomness
+                rng.generator().bit_generator.state = randomness
                 return self._work(x, targets)
             self._recordings[key] = recording
         return recording.start(x, targets)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import device
 from ..errors import CheckpointError
 from ..nn import Module
 from ..tensor import Tensor
@@ -68,7 +68,7 @@ def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:
 def host_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
     """The values of a state_dict as NumPy arrays."""
     return {
-        name: backend.to_host(value.data if isinstance(value, Tensor) else value)
+        name: device.to_host(value.data if isinstance(value, Tensor) else value)
         for name, value in state.items()
     }
 
@@ -144,7 +144,7 @@ def pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     data = value.data if isinstance(value, Tensor) else value
-    arrays[name] = backend.to_host(data)
+    arrays[name] = device.to_host(data)
     return {"array": name}
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import backend
-from ..backend import Array
+from .. import device, rng
 from ..data import DataLoader, Dataset
+from ..device import Array
 from ..errors import CheckpointError, GradientError
 from ..tensor import Tensor
 from . import memory, metrics
@@ -131,14 +131,12 @@ class Loop:
         if trainer.schedule is not None:
             optimizer.lr = trainer.schedule(self.step)
         rate = float(optimizer.lr)
-        targets = backend.to_device(labels, trainer.device)
+        targets = device.to_device(labels, trainer.device)
         trainer.batch = (images, targets)
         self._call("before_step", self.step)
         optimizer.zero_grad()
-        randomness = backend.generator().bit_generator.state
-        value, share, *squares = backend.to_host(
-            self._work(trainer.place(images), targets)
-        ).tolist()
+        randomness = rng.generator().bit_generator.state
+        value, share, *squares = device.to_host(self._work(trainer.place(images), targets)).tolist()
         total, layers = metrics.combine(self.names, squares)
         trainer.loss_value = value
         self.history.add_step(
@@ -146,7 +144,7 @@ class Loop:
         )
         self._call("before_update", self.step)
         if not (math.isfinite(value) and math.isfinite(total)):
-            backend.generator().bit_generator.state = randomness
+            rng.generator().bit_generator.state = randomness
             raise GradientError(self._not_finite(value, rate, layers))
         if trainer.clip is not None:
             trainer.clip(trainer.parameters, total)
@@ -158,11 +156,11 @@ class Loop:
         trainer = self.trainer
         logits = trainer.model(x)
         loss = trainer.loss(logits, Tensor(targets))
-        if backend.is_host(loss.data) and not math.isfinite(loss.item()):
+        if device.is_host(loss.data) and not math.isfinite(loss.item()):
             self._culprit = forward_culprit(loss, trainer.model)
         loss.backward()
         squares = [metrics.gradient_square(p) for p in trainer.parameters]
-        return backend.gather([loss.data, metrics.accuracy(logits.data, targets), *squares])
+        return device.gather([loss.data, metrics.accuracy(logits.data, targets), *squares])
 
     def _end_epoch(self) -> None:
         sizes = np.full(len(self.loader), self.loader.batch_size)
@@ -241,7 +239,7 @@ class Loop:
         state = {
             "position": [self.step, self.epoch, self.batch],
             "optimizer": pack(trainer.optimizer.state_dict(), "optimizer", arrays),
-            "random": backend.generator().bit_generator.state,
+            "random": rng.generator().bit_generator.state,
             "elapsed": time.perf_counter() - self._start if self.batch else 0.0,
             "columns": [self.history.step_names, self.history.epoch_names],
             "run": self._identity(),
@@ -284,7 +282,7 @@ class Loop:
         model = {n[6:]: a for n, a in arrays.items() if n.startswith("model.")}
         put_into(trainer.model, model, str(self.out))
         trainer.optimizer.load_state_dict(unpack(state["optimizer"], arrays))
-        backend.generator().bit_generator.state = state["random"]
+        rng.generator().bit_generator.state = state["random"]
         self.history.set_arrays({n: arrays[f"history.{n}"] for n in ("steps", "epochs")})
         self.step, self.epoch, self.batch = state["position"]
         self._before = state["elapsed"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import backend
+from .. import device, memory
 from ..errors import DeviceError
 from ..tensor import Tensor
 
@@ -36,14 +36,14 @@ def _fitting(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> int:
     size = len(images) // 2
     while size:
         trainer.optimizer.zero_grad()
-        backend.release_memory()
+        memory.release_gpu_memory()
         try:
-            targets = backend.to_device(labels[:size], trainer.device)
+            targets = device.to_device(labels[:size], trainer.device)
             trainer.loss(trainer.forward(images[:size]), Tensor(targets)).backward()
             break
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)
             size //= 2
     trainer.optimizer.zero_grad()
-    backend.release_memory()
+    memory.release_gpu_memory()
     return size

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..backend import Array, read
+from .. import device
+from ..device import Array, read
 from ..nn import Parameter
 
 # Outside these bounds float32 squares may have overflowed, or vanished below the smallest float.
@@ -28,7 +28,7 @@ def squared_norm(array: Array) -> Any:
     warn of the overflow: the caller silences it.
     """
     flat = array.ravel(order="K")  # as it lies in memory: no copy
-    if backend.is_host(flat):
+    if device.is_host(flat):
         total = float(np.dot(flat, flat))
         if _LEAST < total < _MOST:
             return total

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, to_host
-from ..graph import Node, observe, sweep
+from ..backward import sweep
+from ..device import Array, array_module, to_host
+from ..modes import observe
 from ..nn import Module
-from ..tensor import Tensor
+from ..tensor import Node, Tensor
 
 
 @dataclass(frozen=True)

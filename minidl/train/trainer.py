@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..backend import Array
+from .. import device, rng
 from ..data import DataLoader, Dataset
+from ..device import Array
 from ..errors import ConfigError, DataError, ShapeError
-from ..graph import no_grad
+from ..modes import no_grad
 from ..nn import Module
 from ..ops import cross_entropy, softmax
 from ..tensor import Tensor
@@ -114,9 +114,9 @@ class Trainer:
             raise ConfigError("fit: resume=True needs out, the folder of the run")
         seed = self.seed
         if seed is None:
-            seed = int(backend.generator().integers(2**31))
+            seed = int(rng.generator().integers(2**31))
         else:
-            backend.manual_seed(seed)
+            rng.manual_seed(seed)
         loader = DataLoader(
             as_dataset(train), batch_size, shuffle=True, seed=seed, transform=transform
         )
@@ -171,7 +171,7 @@ class Trainer:
                 f"Trainer: expected images within {first.dtype}, the model's dtype, got values up "
                 f"to {np.abs(images).max():.3g}; scale or standardise them"
             )
-        return Tensor(backend.to_device(x, first.device))
+        return Tensor(device.to_device(x, first.device))
 
     def _logits(self, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         training = self.model.training
@@ -211,7 +211,7 @@ def _same_labels(train: Dataset, validation: Dataset) -> None:
 def _host(values: Any) -> np.ndarray:
     if isinstance(values, Tensor):
         return values.numpy()
-    return backend.to_host(values) if hasattr(values, "get") else np.asarray(values)
+    return device.to_host(values) if hasattr(values, "get") else np.asarray(values)
 
 
 def _whole(value: Any) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import minidl as md
-from minidl import backend, kernels, nn
+from minidl import device, kernels, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -56,7 +56,7 @@ def with_minidl(
     workload: str, graphs: bool, steps: int = STEPS, warm: int = WARM
 ) -> dict[str, float]:
     """Seconds and bytes of a step; graphs: as `Trainer(capture=True)` does it."""
-    cupy = backend.cupy()
+    cupy = device.cupy()
     make, shape, n, *_ = WORKLOADS[workload]
     model = make().to("cuda")
     optimizer = md.optim.SGD(model.parameters(), 0.01)
@@ -113,7 +113,7 @@ def with_torch(workload: str, graphs: bool, tf32: bool) -> dict[str, float]:
 
 def ceilings() -> dict[str, Any]:
     """What the card copies and multiplies in a second, and its name."""
-    cupy = backend.cupy()
+    cupy = device.cupy()
     wait = cupy.cuda.Device().synchronize
     source = cupy.zeros(1 << 28, cupy.float32)
     target = cupy.empty_like(source)
@@ -203,7 +203,7 @@ def table(tf32: bool) -> list[str]:
 
 def main(path: Path) -> None:
     """Measure everything and write the page; DeviceError where there is no GPU."""
-    backend.cupy()
+    device.cupy()
     import torch
 
     top = alone("ceilings", "", tf32=False)

@@ -96,10 +96,10 @@ def test_nothing_is_changed(method, trial_steps):
             return len(a) == len(b) and all(map(same, a, b))
         return np.array_equal(a, b)
 
-    before, draw = everything(), md.backend.generator().bit_generator.state
+    before, draw = everything(), md.rng.generator().bit_generator.state
     doctor(model, (images, labels), optimizer, trial_steps=trial_steps)
     assert same(before, everything())
-    assert draw == md.backend.generator().bit_generator.state
+    assert draw == md.rng.generator().bit_generator.state
     assert all(not layer.hooks for _, layer in model.named_modules())
 
 

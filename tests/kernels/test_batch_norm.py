@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as md
-from minidl.kernels import batch_norm
+from minidl.kernels.cpu import batch_norm
 from minidl.ops.normalize import batch_norm as op
 
 EPS = 1e-3

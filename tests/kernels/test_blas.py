@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.kernels import blas
+from minidl.kernels.cpu import blas
 
 from .cases import TOLERANCE, rearranged
 

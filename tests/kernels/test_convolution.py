@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.kernels
-from minidl.kernels import blas, cpu_columns, cpu_rows, dispatch, layout, portable, reference
+from minidl.kernels import choose as dispatch
+from minidl.kernels import portable, reference
+from minidl.kernels.cpu import blas, layout
+from minidl.kernels.cpu import columns as cpu_columns
+from minidl.kernels.cpu import rows as cpu_rows
 from tests import device
 from tests.device import Moved
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import minidl as md
 from minidl import kernels
-from minidl.kernels import cuda, reference
-from minidl.kernels.cuda_source import SOURCE
+from minidl.kernels import reference
+from minidl.kernels.gpu import launch as cuda
+from minidl.kernels.gpu.source import SOURCE
 from tests import standin
 from tests.standin.kernels import COMPILER
 
@@ -153,14 +154,14 @@ def test_a_step_of_every_parameter_in_one_launch(gpu, name):
         random = np.random.default_rng(0)
         params = [md.nn.Parameter(random.normal(size=s), np.float64) for s in shapes]
         for p in params:
-            p.data = md.backend.to_device(md.backend.to_host(p.data), place)
+            p.data = md.device.to_device(md.device.to_host(p.data), place)
         kind = getattr(md.optim, name, md.optim.SGD)
         optimizer = kind(params, **OPTIMIZERS[name])
         for step in range(4):
             for i, p in enumerate(params):
                 value = np.asarray(random.normal(size=p.shape))
                 late = i == 1 and step == 0  # counts its own steps
-                p.grad = None if late else md.Tensor(md.backend.to_device(value, place))
+                p.grad = None if late else md.Tensor(md.device.to_device(value, place))
             standin.counter.clear()
             optimizer.step()
         found.append([p.numpy() for p in params])

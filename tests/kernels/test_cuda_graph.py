@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl import backend, kernels
-from minidl.kernels import cuda
+from minidl import device, kernels
+from minidl.kernels.gpu import launch as cuda
 from tests import standin
 from tests.standin.kernels import COMPILER
 
@@ -44,7 +44,7 @@ def test_a_product_is_cublas_own_unless_a_graph_is_recorded(gpu):
     a = gpu(np.ones((2, 3)))
     standin.counter.clear()
     kernels.product(a, a.T)
-    with backend.capturing():
+    with device.capturing():
         kernels.product(a, a.T)
         kernels.product(a, gpu(np.ones((3, 0))))  # none of our kernels takes what is empty
     assert standin.counter.launched == ["matmul"] * 3
@@ -70,8 +70,8 @@ def test_a_graph_repeats_its_work_on_what_lies_there(gpu):
 
 REFUSED = {
     "waiting": lambda x: float(x.sum()),
-    "reading": lambda x: backend.to_host(x),
-    "a copy from the host": lambda x: backend.to_device(np.ones(3), "cuda"),
+    "reading": lambda x: device.to_host(x),
+    "a copy from the host": lambda x: device.to_device(np.ones(3), "cuda"),
     "cuBLAS": lambda x: standin.module.einsum("i,i->", x, x),
 }
 
@@ -81,5 +81,5 @@ def test_what_cannot_be_recorded_raises_and_leaves_no_capture_behind(gpu, name):
     x = gpu(np.ones(3))
     with pytest.raises((RuntimeError, NotImplementedError), match=r"captur|record"):
         kernels.Graph(lambda: REFUSED[name](x), like=x)
-    assert not backend.is_capturing()
+    assert not device.is_capturing()
     assert float(x.sum()) == 3

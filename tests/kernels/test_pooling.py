@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.kernels
-from minidl.kernels import cpu_conv_pool, cpu_pool, portable, reference, thin
+from minidl.kernels import portable, reference
+from minidl.kernels.cpu import conv_pool as cpu_conv_pool
+from minidl.kernels.cpu import pool as cpu_pool
+from minidl.kernels.cpu import thin
 from tests import device
 
 from .cases import cases, close
@@ -130,7 +133,7 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, rectify, case,
     if rectify:
         first[right <= 0], right = kernels.NO_TAP, np.maximum(right, 0)
     both = kernels.conv_pool(x, w, b, window, groups, pool, rectify)
-    few = x.shape[1] * window.size[0] < kernels.dispatch.THIN
+    few = x.shape[1] * window.size[0] < kernels.choose.THIN
     if device.NAME == "cpu":
         assert (both is not None) == (pool.stride == pool.size and groups == 1 and few)
     y, index = both or (right, first)

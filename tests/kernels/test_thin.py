@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.kernels import thin
+from minidl.kernels.cpu import thin
 
 from .cases import TOLERANCE, rearranged
 

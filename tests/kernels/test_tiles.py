@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import batch_norm, cpu_columns, cpu_conv_pool, cpu_pool, reference
+from minidl.kernels import reference
+from minidl.kernels.cpu import batch_norm
+from minidl.kernels.cpu import columns as cpu_columns
+from minidl.kernels.cpu import conv_pool as cpu_conv_pool
+from minidl.kernels.cpu import pool as cpu_pool
 
 pytestmark = pytest.mark.host
 

@@ -70,7 +70,7 @@ def test_orthogonal_is_the_factor_of_a_normal_matrix_whose_triangle_is_positive(
     """The one QR decomposition with that sign makes Q uniform over all rotations."""
     for seed in range(5):
         md.manual_seed(seed)
-        drawn = md.backend.generator().normal(size=(5, 5))
+        drawn = md.rng.generator().normal(size=(5, 5))
         md.manual_seed(seed)
         r = init.orthogonal((5, 5)).T @ drawn
         np.testing.assert_allclose(np.tril(r, -1), 0, atol=1e-6)

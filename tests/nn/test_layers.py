@@ -88,10 +88,10 @@ def test_dropout_drops_the_gradient_too():
 
 def test_dropout_does_nothing_in_prediction():
     x = md.tensor(normal(3, 4))
-    random = md.backend.generator().bit_generator.state
+    random = md.rng.generator().bit_generator.state
     assert nn.Dropout(0.9).eval()(x) is x
     assert nn.Dropout(0.0)(x) is x
-    assert md.backend.generator().bit_generator.state == random
+    assert md.rng.generator().bit_generator.state == random
     for p in (-0.1, 1.0, 1.5, float("nan"), "half", None, True):
         with pytest.raises(ConfigError, match=r"Dropout: expected p in \[0, 1\), got"):
             nn.Dropout(p)

@@ -246,14 +246,14 @@ def test_summary_leaves_the_model_as_it_was():
     seen.clear()
     state, grad = everything(net), net.scale.grad.numpy().copy()
     hooks = [list(m.hooks) for _, m in net.named_modules()]
-    random = md.backend.generator().bit_generator.state
+    random = md.rng.generator().bit_generator.state
     net.summary((1, 2, 2))
     assert seen == []
     assert same(state, everything(net))
     assert net.scale.grad.numpy() == grad
     assert [m.training for _, m in net.named_modules()] == [True, True, False, *[True] * 4]
     assert [m.hooks for _, m in net.named_modules()] == hooks
-    assert md.backend.generator().bit_generator.state == random
+    assert md.rng.generator().bit_generator.state == random
 
 
 def test_summary_that_fails_leaves_the_model_as_it_was():

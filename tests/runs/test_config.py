@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import backend
+from minidl import rng
 from minidl.errors import ConfigError
 from minidl.runs import Config
 
@@ -60,7 +60,7 @@ def test_unknown_options_in_a_file():
 
 
 def test_the_seed_decides_the_weights():
-    backend.manual_seed(5)
+    rng.manual_seed(5)
     first, second = (Config(seed=3).build_model((1, 8, 8), 2).state_dict() for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])

@@ -42,7 +42,7 @@ def trained(model, *, device="cuda", monitors=(), **options):
     options |= {"device": device, "monitors": watching, "seed": 0}
     trainer = md.Trainer(model, optimizer=optimizer, **options)
     history = trainer.fit(DATA, validation=DATA, epochs=2, batch_size=8, progress=False)
-    return history, {name: md.backend.to_host(t.data) for name, t in model._state().items()}
+    return history, {name: md.device.to_host(t.data) for name, t in model._state().items()}
 
 
 def article():

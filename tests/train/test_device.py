@@ -80,7 +80,7 @@ for device in ("cpu", "cuda", "cpu"):
     optimizer.zero_grad()
     layer(md.tensor(np.ones((1, 2)), device=device)).sum().backward()
     optimizer.step()
-    print({md.backend.device_of(a) for n, a in optimizer.state.items() if "step" not in n})
+    print({md.device.device_of(a) for n, a in optimizer.state.items() if "step" not in n})
 """)
     assert printed.split() == ["{'cpu'}", "{'cuda'}", "{'cpu'}"]
 

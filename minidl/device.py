@@ -1,9 +1,7 @@
-"""NumPy or CuPy: which module an array belongs to, devices, memory, random numbers."""
+"""NumPy or CuPy: which library an array belongs to, and on which device it lies."""
 
 import ctypes
 import math
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -11,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .errors import ConfigError, DeviceError
+from .errors import DeviceError
 
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
 
@@ -129,50 +127,3 @@ def erf(x: Array) -> Array:
 
         return device_erf(x)
     return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=x.dtype)
-
-
-_generator = np.random.default_rng(0)
-
-
-def manual_seed(seed: int) -> None:
-    """Restart the random numbers behind initializers and dropout.
-
-    They are drawn on the host on every device, so one seed means one model everywhere.
-    """
-    global _generator
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError(f"manual_seed: expected an integer >= 0, got {seed!r}")
-    _generator = np.random.default_rng(int(seed))
-
-
-def generator() -> np.random.Generator:
-    """The generator that `manual_seed` restarts."""
-    return _generator
-
-
-def release_memory() -> None:
-    """Give back to the GPU what CuPy keeps for later arrays; nothing where CuPy is not in use."""
-    if "cupy" in sys.modules:
-        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
-
-
-def keep_memory() -> bool:
-    """Let the C library keep freed memory; True where it could be told so.
-
-    Every array over 128 KiB comes from `mmap` and goes back to the system when it is freed;
-    the next one is handed out page by page, zeroed, at more than half the cost of a training
-    step. glibc keeps the memory instead once both thresholds are raised. Other C libraries
-    have no such call, and MINIDL_KEEP_MEMORY=0 leaves them as they are.
-    """
-    if os.environ.get("MINIDL_KEEP_MEMORY", "1") == "0":
-        return False
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD in malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    largest = 2**31 - 1
-    return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, largest))
-
-
-keep_memory()

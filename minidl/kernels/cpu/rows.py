@@ -23,10 +23,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..window import Window
 from .blas import add_product
 from .layout import as_images, as_rows
 from .thin import SMALL, product
-from .window import Window
 
 
 def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import backend
+from minidl import device, memory, rng
 from minidl.errors import ConfigError, DeviceError
 
 
 def test_arrays_of_the_host():
     x = np.ones(2)
-    assert backend.array_module(x) is np
-    assert backend.array_module(np.float64(1.0)) is np
-    assert backend.device_of(x) == "cpu"
-    assert backend.to_device(x, "cpu") is x
-    assert backend.to_host(x) is x
-    assert backend.is_host(x)
-    assert not backend.is_host([1.0])
+    assert device.array_module(x) is np
+    assert device.array_module(np.float64(1.0)) is np
+    assert device.device_of(x) == "cpu"
+    assert device.to_device(x, "cpu") is x
+    assert device.to_host(x) is x
+    assert device.is_host(x)
+    assert not device.is_host([1.0])
 
 
 def test_a_device_that_has_no_name():
     with pytest.raises(DeviceError, match="device: expected 'cpu' or 'cuda', got 'gpu'"):
-        backend.to_device(np.ones(1), "gpu")
+        device.to_device(np.ones(1), "gpu")
 
 
 def test_without_cupy_the_message_says_what_to_install(monkeypatch):
@@ -47,9 +47,9 @@ def test_the_extra_is_that_of_the_driver(monkeypatch, version, extra):
         return types.SimpleNamespace(cuDriverGetVersion=ask)
 
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(backend.ctypes, "CDLL", library)
+    monkeypatch.setattr(device.ctypes, "CDLL", library)
     with pytest.raises(DeviceError, match=rf"run `pip install minidl\[{extra}\]`$"):
-        backend.cupy()
+        device.cupy()
 
 
 def test_cupy_without_a_gpu(monkeypatch):
@@ -57,31 +57,31 @@ def test_cupy_without_a_gpu(monkeypatch):
     module.cuda = types.SimpleNamespace(is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "cupy", module)
     with pytest.raises(DeviceError, match=r"finds no usable GPU: check `nvidia-smi`"):
-        backend.cupy()
+        device.cupy()
     module.cuda = types.SimpleNamespace(is_available=lambda: True)
-    assert backend.cupy() is module
+    assert device.cupy() is module
 
 
 def test_erf_is_that_of_the_c_library():
     x = np.linspace(-3, 3, 13).reshape(13, 1)
-    y = backend.erf(x)
+    y = device.erf(x)
     assert y.shape == x.shape
     assert y.ravel().tolist() == [math.erf(v) for v in x.ravel()]
-    assert backend.erf(np.float32([0.5])).dtype == np.float32
-    assert backend.erf(np.array(0.5)).shape == ()
+    assert device.erf(np.float32([0.5])).dtype == np.float32
+    assert device.erf(np.array(0.5)).shape == ()
 
 
 def test_a_seed_restarts_the_generator():
     md.manual_seed(3)
-    first = backend.generator().normal(size=3)
-    backend.generator().normal(size=5)
+    first = rng.generator().normal(size=3)
+    rng.generator().normal(size=5)
     md.manual_seed(3)
-    np.testing.assert_array_equal(backend.generator().normal(size=3), first)
+    np.testing.assert_array_equal(rng.generator().normal(size=3), first)
     md.manual_seed(np.int64(4))
-    assert not np.array_equal(backend.generator().normal(size=3), first)
+    assert not np.array_equal(rng.generator().normal(size=3), first)
     np.testing.assert_array_equal(
         np.random.default_rng(4).normal(size=3),
-        (md.manual_seed(4), backend.generator().normal(size=3))[1],
+        (md.manual_seed(4), rng.generator().normal(size=3))[1],
     )
 
 
@@ -93,23 +93,23 @@ def test_what_is_no_seed(seed):
 
 def test_memory_is_kept_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("MINIDL_KEEP_MEMORY", "0")
-    assert backend.keep_memory() is False
+    assert memory.keep_freed_memory() is False
     monkeypatch.delenv("MINIDL_KEEP_MEMORY")
     calls = []
 
     def library(name):
         return types.SimpleNamespace(mallopt=lambda *args: calls.append(args) or 1)
 
-    monkeypatch.setattr(backend.ctypes, "CDLL", library)
-    assert backend.keep_memory() is True
+    monkeypatch.setattr(device.ctypes, "CDLL", library)
+    assert memory.keep_freed_memory() is True
     assert calls == [(-3, 2**30), (-1, 2**31 - 1)]
     monkeypatch.setattr(
-        backend.ctypes, "CDLL", lambda name: types.SimpleNamespace(mallopt=lambda *a: 0)
+        device.ctypes, "CDLL", lambda name: types.SimpleNamespace(mallopt=lambda *a: 0)
     )
-    assert backend.keep_memory() is False
-    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: types.SimpleNamespace())
-    assert backend.keep_memory() is False
+    assert memory.keep_freed_memory() is False
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    assert memory.keep_freed_memory() is False
 
 
 def test_the_default_float_is_float32():
-    assert backend.FLOAT.name == "float32"
+    assert device.FLOAT.name == "float32"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .window import Window
+from ..window import Window
 
 BLOCK = 8  # images copied at a time where the batch lies outermost
 

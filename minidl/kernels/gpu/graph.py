@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ..backend import Array, capturing, cupy
-from .cuda import product
+from ...device import Array, capturing, cupy
+from .launch import product
 
 
 class Graph:

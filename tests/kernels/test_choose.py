@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import dispatch
+from minidl.kernels import choose as dispatch
 
 pytestmark = pytest.mark.host
 

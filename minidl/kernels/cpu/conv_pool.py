@@ -19,9 +19,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..window import Window
 from . import thin
-from .cpu_columns import kernel_from_matrix, kernel_matrix, pixels_seen
-from .window import Window
+from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
 
 TILE = 2048 * 1024  # bytes of the convolution's output at a time
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..backend import Array, array_module, is_host
+from ...device import Array, array_module, is_host
 
 TILE = 512 * 1024  # bytes of the rows taken at a time
 

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, cupy, is_capturing, is_host
-from .cuda_source import SOURCE
-from .window import Window
+from ...device import Array, array_module, cupy, is_capturing, is_host
+from ..window import Window
+from .source import SOURCE
 
 THREADS = 256  # in a block; a multiple of the warp's 32
 TEAM = 16  # a block that multiplies has TEAM·TEAM threads, and makes (4·TEAM)² elements

@@ -19,8 +19,14 @@ from types import ModuleType
 
 import numpy as np
 
-from ..backend import Array, is_host
-from . import blas, cpu_columns, cpu_conv_pool, cpu_pool, cpu_rows, cuda, portable, thin
+from ..device import Array, is_host
+from . import portable
+from .cpu import blas, thin
+from .cpu import columns as cpu_columns
+from .cpu import conv_pool as cpu_conv_pool
+from .cpu import pool as cpu_pool
+from .cpu import rows as cpu_rows
+from .gpu import launch as cuda
 from .window import NO_TAP, Window
 
 THIN = 16  # lines (kh·C) below which a matrix product is not worth its call

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import portable
+from .. import portable
+from ..window import Window
 from .layout import as_images, as_rows, padded_rows
-from .window import Window
 
 TILE = 128 * 1024  # bytes of one tap's dense block
 

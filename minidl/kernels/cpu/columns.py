@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..window import Window
 from . import thin
 from .layout import as_images, as_rows, padded_rows
-from .window import Window
 
 TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
 

@@ -123,20 +123,7 @@ def _counts_right(char: str) -> bool:
     return bool((out == right).all() and (total == 4 * grid).all())
 
 
-def _touch_buffers() -> None:
-    """One product of each type, large enough to touch the buffers that BLAS works in.
-
-    BLAS packs what it multiplies and fetches a little ahead of what it reads. A page of a buffer
-    that nothing has touched yet has no place in memory, and every fetch looks for it in vain: until
-    then (64, 784) @ (784, 512) took 1.17 ms on two cores, and 0.80 ms ever after.
-    """
-    if os.environ.get("MINIDL_BLAS", "1") != "0":
-        for dtype in _REALS:
-            np.ones((256, 384), dtype) @ np.ones((384, 256), dtype)
-
-
 _gemm, _axpy = _load("gemm", "fffiiirpipirpi"), _load("axpy", "irpipi")
 for _routine in (_gemm, _axpy):
     for _char in [char for char in _routine if not _counts_right(char)]:
         del _routine[_char]
-_touch_buffers()

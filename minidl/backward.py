@@ -1,0 +1,119 @@
+"""The sweep: gradients carried back through a record, from its last operation to its first.
+
+A tensor that an operation made has a `node` (see `tensor.Node`): the operation's inputs, and for
+each the pullback that turns the gradient of this tensor into the gradient of that input. The chain
+rule is then a walk: take the youngest tensor, hand its gradient to its pullbacks, add up what
+arrives at each input, and go on with the next youngest.
+"""
+
+import heapq
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .errors import GradientError, ShapeError
+from .modes import switched, switches
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Pair = tuple["Tensor", "Tensor"]  # a tensor and the gradient of the loss by it
+
+
+def sweep(
+    roots: list[Pair],
+    targets: list["Tensor"] | None = None,
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+) -> list[Pair]:
+    """Carry the roots' gradients back; return those of the targets, without targets of the leaves.
+
+    Operations are numbered as they run (`node.order`), so an operation has a higher number than
+    all that its inputs came from. The highest number is taken first: every gradient is complete
+    before it is handed on. There is no recursion: 100,000 operations in a row work.
+    targets: tensors at which the walk stops. retain_graph: keep the record for another sweep, else
+    each node is freed as soon as it was used. create_graph: record what the pullbacks do, so that
+    the gradients can be differentiated themselves.
+    """
+    stop = {id(t) for t in targets or ()}
+    arrived: dict[int, Pair] = {}
+    waiting: list[tuple[int, int]] = []  # (-order, id) of the tensors whose pullbacks are to run
+
+    def arrive(t: "Tensor", g: "Tensor") -> None:
+        if id(t) in arrived:
+            g = arrived[id(t)][1] + g
+        elif t.node is not None and id(t) not in stop:
+            heapq.heappush(waiting, (-t.node.order, id(t)))
+        arrived[id(t)] = (t, g)
+
+    observer = switches.observer
+    # The observer sees what a pullback made, not the operations that the pullback is written in.
+    with switched("recording", create_graph), switched("observer", None):
+        for root, cotangent in roots:
+            arrive(root, cotangent)
+        while waiting:
+            y, g = arrived.pop(heapq.heappop(waiting)[1])
+            node, g = y.node, _complete(y, g)
+            assert node is not None
+            for x, gx in _pull_back(y, g, create_graph):
+                if observer is not None:
+                    observer("backward", node.name, node.layer, gx.data, [g.data])
+                arrive(x, _fit(gx, x, node.name))
+            if not retain_graph:
+                node.release()
+        return [
+            (t, _complete(t, g)) for t, g in arrived.values() if targets is None or id(t) in stop
+        ]
+
+
+def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:
+    """(input, gradient by it), for each input of y's operation that needs one.
+
+    Where the sweep is not recorded, an operation's fast way to its gradients is taken, if it has
+    one; its pullbacks are the formula, and what a recorded sweep needs.
+    """
+    node = y.node
+    assert node is not None
+    if node.inputs is None:
+        raise GradientError(
+            f"backward: the graph behind '{node.name}' (shape {y.shape}) was freed by an "
+            "earlier backward pass; call that one with retain_graph=True"
+        )
+    node.check_unchanged(y)
+    if node.fast is not None and not create_graph:
+        gradients = node.fast(g, y, node.needed)
+        pairs = zip(node.inputs, node.needed, gradients, strict=True)
+        yield from ((x, gx) for (x, _), needed, gx in pairs if needed and gx is not None)
+        return
+    for (x, pullback), needed in zip(node.inputs, node.needed, strict=True):
+        if needed:
+            yield x, pullback(g, y)
+
+
+def _complete(t: "Tensor", g: "Tensor") -> "Tensor":
+    """The whole gradient of t, all its parts added up: shown to t's hooks, and kept if t asks."""
+    for hook in t.hooks or ():
+        changed = hook(g)
+        g = g if changed is None else changed
+    if t.keeps_grad and t.node is not None:
+        t.add_gradient(g)
+    return g
+
+
+def _fit(g: "Tensor", x: "Tensor", name: str) -> "Tensor":
+    """g in x's shape and dtype: undoes what broadcasting and mixed precision did to x.
+
+    A value of x that was repeated along an axis has as its gradient the sum along that axis.
+    """
+    here, wanted = g.data, x.data
+    if here.shape != wanted.shape:
+        new = g.ndim - x.ndim  # axes that broadcasting put in front
+        grown = (i for i in range(max(new, 0), g.ndim) if x.shape[i - new] == 1)
+        fitted = g.sum((*range(new), *grown), keepdims=True)
+        if fitted.shape[max(new, 0) :] != x.shape:
+            raise ShapeError(
+                f"backward: a pullback of '{name}' gave shape {g.shape} for an input of shape "
+                f"{x.shape}; it must have that shape, or one that it broadcasts to"
+            )
+        g = fitted.reshape(x.shape)
+    return g if here.dtype == wanted.dtype else g.astype(x.dtype)

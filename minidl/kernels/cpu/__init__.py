@@ -1,0 +1,1 @@
+"""Kernels for the CPU: the batch lies innermost in memory, and BLAS multiplies."""

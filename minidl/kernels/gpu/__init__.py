@@ -1,0 +1,1 @@
+"""Kernels for the GPU, written in CUDA, and graphs of their launches."""
