@@ -1,8 +1,12 @@
-"""What owns parameters: modules, layers, initializers, weight normalisation."""
+"""What owns parameters: modules, layers, initializers. A file for each idea."""
 
 from . import init
-from .layers import ELU, GELU, SELU, AvgPool2d, BatchNorm2d, Dropout, Flatten, GlobalAvgPool2d
-from .layers import LayerNorm, LeakyReLU, MaxPool2d, ReLU, Residual, Sequential
-from .layers import Sigmoid, Softmax, Tanh
-from .linear import Conv2d, ConvTranspose2d, Dense, weight_norm
+from .activation import ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .container import Residual, Sequential
+from .conv import Conv2d, ConvTranspose2d
+from .dense import Dense
+from .dropout import Dropout
 from .module import Module, Parameter
+from .norm import BatchNorm2d, LayerNorm
+from .pool import AvgPool2d, Flatten, GlobalAvgPool2d, MaxPool2d
+from .weight_norm import weight_norm

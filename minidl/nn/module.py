@@ -7,8 +7,9 @@ import numpy as np
 
 from ..checks import same_shapes
 from ..device import FLOAT, Array, to_device
+from ..errors import ConfigError, ShapeError
 from ..modes import no_grad, running
-from ..tensor import ArrayLike, Tensor, tensor
+from ..tensor import ArrayLike, RemovableHook, Tensor, tensor
 
 
 class Parameter(Tensor):
@@ -24,26 +25,30 @@ class Parameter(Tensor):
 class Module:
     """Base of layers and networks: a subclass assigns its parts and defines `forward`.
 
-    Attributes that are Parameters, Modules or lists of them are found in the order of their
-    assignment, and named by their path ("branch.0.weight"), as in PyTorch.
+    Attributes that are Parameters or Modules, also in lists, tuples and dicts, are found in the
+    order of their assignment, and named by their path ("branch.0.weight"), as in PyTorch.
     buffers: names of the Tensors that are saved but not trained. training: see `train`.
-    hooks: functions (module, output) called after forward; what is not None replaces the output.
     """
 
     buffers: tuple[str, ...] = ()
     training: bool
-    hooks: list[Callable[["Module", Any], Any]]
+    _forward_hooks: list[Callable[["Module", tuple[Any, ...], Any], Any]]
+    _forward_pre_hooks: list[Callable[["Module", tuple[Any, ...]], Any]]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         self = super().__new__(cls)  # so that a subclass need not call super().__init__()
-        self.training, self.hooks = True, []
+        vars(self).update(training=True, _forward_hooks=[], _forward_pre_hooks=[])
         return self
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        for before in self._forward_pre_hooks:
+            changed = before(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
         with running(self):
             output = self.forward(*inputs, **options)
-        for hook in self.hooks:
-            changed = hook(self, output)
+        for after in self._forward_hooks:
+            changed = after(self, inputs, output)
             output = output if changed is None else changed
         return output
 
@@ -51,12 +56,63 @@ class Module:
         """The output for these inputs: each subclass defines its own."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
 
+    def register_forward_hook(
+        self, hook: Callable[["Module", tuple[Any, ...], Any], Any]
+    ) -> RemovableHook:
+        """Call hook(module, inputs, output) after each forward pass; inputs is a tuple.
+
+        What hook returns takes the place of the output, unless it is None. To see the gradient by
+        the output too, register a hook of the output: `output.register_hook(f)`.
+        The result's `remove()` takes the hook off.
+        """
+        return RemovableHook(self._forward_hooks, hook)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[["Module", tuple[Any, ...]], Any]
+    ) -> RemovableHook:
+        """Call hook(module, inputs) before each forward pass; inputs is a tuple.
+
+        What hook returns, one input or a tuple of them, takes the inputs' place, unless it is None.
+        The result's `remove()` takes the hook off.
+        """
+        return RemovableHook(self._forward_pre_hooks, hook)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a hook looks at this module's inputs or output."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get(name)
+        kind = Parameter if isinstance(held, Parameter) else Tensor
+        if isinstance(held, Tensor) and value is not None and not isinstance(value, kind):
+            value = self._with_values(name, held, value)
+        super().__setattr__(name, value)
+
+    def _with_values(self, name: str, held: Tensor, value: ArrayLike) -> Tensor:
+        """The tensor that the attribute holds, with new values: it stays trained and saved."""
+        call = f"{type(self).__name__}.{name}"
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise ConfigError(
+                f"{call}: expected an nn.Parameter, or values without a gradient, got a tensor "
+                "with requires_grad=True, which would be neither trained nor saved; write "
+                "nn.Parameter(values), or compute it in forward()"
+            )
+        new = tensor(value, dtype=held.dtype, device=held.device)
+        if new.shape != held.shape:
+            raise ShapeError(
+                f"{call}: expected values of shape {held.shape}, got {new.shape}; assign "
+                "nn.Parameter(values) for another shape"
+            )
+        held.data[...] = new.data
+        held.version += 1
+        return held
+
     def _members(self, kind: type) -> Iterator[tuple[str, Any]]:
+        """(name, part) of the parts of that kind, also in lists, tuples and dicts."""
         for name, value in vars(self).items():
-            if isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, kind))
-            elif isinstance(value, kind):
-                yield name, value
+            if not name.startswith("_forward_"):
+                yield from _found(name, value, kind)
 
     def named_modules(self) -> list[tuple[str, "Module"]]:
         """Every module with its path, parents first (self is ""), a shared one once."""
@@ -102,6 +158,7 @@ class Module:
         new = {n: tensor(state[n], dtype=t.dtype, device=t.device) for n, t in own.items()}
         for name, t in own.items():
             t.data[...] = new[name].data
+            t.version += 1
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training (dropout drops, batch statistics are used); returns self."""
@@ -132,20 +189,22 @@ class Module:
         """
         rows = [("layer", "type", "output", "parameters")]
         outputs: dict[int, str] = {}
-        before = [(module, module.training, module.hooks) for _, module in self.named_modules()]
+        modules = [module for _, module in self.named_modules()]
+        training = [module.training for module in modules]
         like = (*self.parameters(), Tensor(np.zeros((), FLOAT)))[0]
 
-        def note(module: Module, output: Any) -> None:
+        def note(module: Module, inputs: Any, output: Any) -> None:
             outputs[id(module)] = str(("N", *getattr(output, "shape", "")[1:])).replace("'", "")
 
+        hooks = [module.register_forward_hook(note) for module in modules]
         try:
-            for module, _, _ in before:
-                module.training, module.hooks = False, [note]
+            self.eval()
             with no_grad():
                 self(Tensor(like._module.zeros((1, *input_shape), like.dtype)))
         finally:
-            for module, training, hooks in before:
-                module.training, module.hooks = training, hooks
+            for module, mode, hook in zip(modules, training, hooks, strict=True):
+                module.training = mode
+                hook.remove()
         for path, module in self.named_modules():
             own = sum(p.size for _, p in module._members(Parameter))
             if own or not any(module._members(Module)):
@@ -156,6 +215,21 @@ class Module:
 
     def __repr__(self) -> str:
         own = {n: v for n, v in vars(self).items() if isinstance(v, int | float | str | tuple)}
-        options = ", ".join(f"{n}={v!r}" for n, v in own.items() if n != "training")
+        shown = (n for n, v in own.items() if n != "training" and not any(_found(n, v, Module)))
+        options = ", ".join(f"{n}={own[n]!r}" for n in shown)
         parts = (f"\n{name}: {child!r}" for name, child in self._members(Module))
         return f"{type(self).__name__}({options}{''.join(parts).replace(chr(10), chr(10) + '  ')})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`: a copy is watched by nobody."""
+        return vars(self) | {"_forward_hooks": [], "_forward_pre_hooks": []}
+
+
+def _found(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    """(path, part) of the parts of that kind in a value, a list, a tuple or a dict of them."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, list | tuple | dict):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _found(f"{name}.{key}", item, kind)

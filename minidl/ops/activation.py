@@ -3,13 +3,16 @@
 g is dL/dy; each docstring states y and dy/dx.
 """
 
-from math import inf, pi
+from math import pi
 from math import sqrt as _root
+from typing import Any
 
-from .. import kernels
+from ..device import Array
+from ..device import erf as erf_of
 from ..errors import ConfigError
+from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .elementwise import erf, expm1, keep_where, tanh, where
+from .elementwise import erf, exp, keep_where, tanh, where
 from .inputs import floating, operands
 
 
@@ -19,21 +22,31 @@ def sigmoid(x: ArrayLike) -> Tensor:
     Numerics: only e^(-|x|) is taken, so nothing overflows, and y keeps its digits near 0.
     """
     x, xp = floating(x)
-    small = xp.exp(-xp.abs(x.data))
-    value = xp.where(x.data >= 0, xp.ones_like(small), small) / (1 + small)
-    return record(value, (x, lambda g, y: g * y * (1 - y)))
+    return record(sigmoid_of(x.data, xp), (x, lambda g, y: g * y * (1 - y)), name="sigmoid")
+
+
+def sigmoid_of(x: Array, xp: Any) -> Array:
+    """sigmoid of an array of the module xp."""
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(small), small) / (1 + small)
 
 
 def softplus(x: ArrayLike) -> Tensor:
     """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^(-|x|)); dy/dx = sigmoid x."""
     x, xp = floating(x)
-    value = xp.maximum(x.data, 0) + xp.log1p(xp.exp(-xp.abs(x.data)))
-    return record(value, (x, lambda g, y: g * sigmoid(x)))
+    return record(softplus_of(x.data, xp), (x, lambda g, y: g * sigmoid(x)), name="softplus")
+
+
+def softplus_of(x: Array, xp: Any) -> Array:
+    """softplus of an array of the module xp."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def log_sigmoid(x: ArrayLike) -> Tensor:
     """y = ln sigmoid x = -softplus(-x); dy/dx = sigmoid(-x)."""
-    return -softplus(-as_tensor(x))
+    x, xp = floating(x)
+    value = -softplus_of(-x.data, xp)
+    return record(value, (x, lambda g, y: g * sigmoid(-x)), name="log_sigmoid")
 
 
 def logaddexp(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -44,30 +57,26 @@ def logaddexp(a: ArrayLike, b: ArrayLike) -> Tensor:
         xp.logaddexp(a.data, b.data),
         (a, lambda g, y: g * sigmoid(a - b)),
         (b, lambda g, y: g * sigmoid(b - a)),
+        name="logaddexp",
     )
 
 
 def relu(x: ArrayLike) -> Tensor:
     """y = max(x, 0); dy/dx = 1 where x > 0, else 0 (0 at 0 by convention)."""
     x = as_tensor(x)
-    if x.dtype.kind == "f":  # a fifth of the time that maximum takes with a number
-        value = x._module.clip(x.data, 0, inf)
-    else:
-        value = x._module.maximum(x.data, 0)
-    return record(value, (x, lambda g, y: _keep_positive(g, y)))
-
-
-def _keep_positive(g: Tensor, y: Tensor) -> Tensor:
-    kept = kernels.keep_positive(g.data, y.data)
-    if kept is None:
-        return keep_where(g, y.data > 0)
-    return record(kept, (g, lambda h, _: _keep_positive(h, y)))
+    return record(
+        masks.relu(x.data),
+        (x, lambda g, y: keep_where(g, y.data > 0)),
+        name="relu",
+        fast=lambda g, y, needed: [Tensor(masks.keep_positive(g.data, y.data))],
+    )
 
 
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope·x; dy/dx = 1 where x > 0, else slope."""
-    x, _ = floating(x)
-    return where(x.data > 0, x, slope * x)
+    x, xp = floating(x)
+    value = xp.where(x.data > 0, x.data, slope * x.data)
+    return record(value, (x, lambda g, y: where(x.data > 0, g, slope * g)), name="leaky_relu")
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
@@ -75,9 +84,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
 
     Source: Clevert, Unterthiner, Hochreiter 2015, eq. 15.
     """
-    x, _ = floating(x)
-    # The branch not taken must not overflow: its zero gradient times inf would be NaN.
-    return where(x.data > 0, x, alpha * expm1(where(x.data > 0, 0.0, x)))
+    return _elu("elu", x, 1.0, alpha)
 
 
 SELU_SCALE = 1.0507009873554805
@@ -90,25 +97,55 @@ def selu(x: ArrayLike) -> Tensor:
     λ and α keep mean 0 and variance 1 from layer to layer.
     Source: Klambauer et al. 2017, eq. 2.
     """
-    return SELU_SCALE * elu(x, SELU_ALPHA)
+    return _elu("selu", x, SELU_SCALE, SELU_ALPHA)
+
+
+def _elu(name: str, x: ArrayLike, scale: float, alpha: float) -> Tensor:
+    """y = scale·x where x > 0, else scale·α(eˣ - 1); dy/dx = scale there, else scale·α·eˣ."""
+    x, xp = floating(x)
+    below = xp.minimum(x.data, 0)  # the branch not taken must not overflow
+    value = scale * xp.where(x.data > 0, x.data, alpha * xp.expm1(below))
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        slope = scale * alpha * exp(where(x.data > 0, 0.0, x))
+        return g * where(x.data > 0, scale, slope)
+
+    return record(value, (x, pullback), name=name)
 
 
 def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
-    """y = x·Φ(x), Φ the normal distribution; dy/dx = Φ(x) + x·φ(x).
+    """y = x·Φ(x), Φ the normal distribution; dy/dx = Φ(x) + x·φ(x), φ = Φ'.
 
     approximate: "none" (the error function), or "tanh", which is within 5e-4 and on NumPy
-    much faster: Φ(x) ≈ (1 + tanh(√(2/π)(x + 0.044715x³)))/2.
+    much faster: Φ(x) ≈ (1 + tanh u)/2, u = √(2/π)(x + 0.044715x³), φ ≈ (1 - tanh² u)·u'/2.
     Source: Hendrycks, Gimpel 2016.
     """
-    x, _ = floating(x)
-    if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(_root(2 / pi) * (x + 0.044715 * x**3)))
-    if approximate != "none":
+    x, xp = floating(x)
+    if approximate not in ("none", "tanh"):
         raise ConfigError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")
-    return 0.5 * x * (1 + erf(x * _root(0.5)))
+    c, cubic, exact = _root(2 / pi), 0.044715, approximate == "none"
+    if exact:
+        share = 0.5 * (1 + erf_of(x.data * _root(0.5)))
+    else:
+        share = 0.5 * (1 + xp.tanh(c * (x.data + cubic * x.data**3)))
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        if exact:
+            slope = 0.5 * (1 + erf(x * _root(0.5))) + x * exp(-0.5 * x * x) * (0.5 * c)
+        else:
+            t = tanh(c * (x + cubic * x**3))
+            slope = 0.5 * (1 + t) + x * (1 - t * t) * (0.5 * c) * (1 + 3 * cubic * x * x)
+        return g * slope
+
+    return record(x.data * share, (x, pullback), name="gelu")
 
 
 def silu(x: ArrayLike) -> Tensor:
-    """y = x·sigmoid x; dy/dx = s + y(1 - s) with s = sigmoid x."""
-    x, _ = floating(x)
-    return x * sigmoid(x)
+    """y = x·s with s = sigmoid x; dy/dx = s + y(1 - s)."""
+    x, xp = floating(x)
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        s = sigmoid(x)
+        return g * (s + x * s * (1 - s))
+
+    return record(x.data * sigmoid_of(x.data, xp), (x, pullback), name="silu")

@@ -5,10 +5,11 @@ from typing import Any
 
 from .. import kernels
 from ..errors import ShapeError
+from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .inputs import axes_of, integers_follow, same_device
+from .inputs import axes_of, integers_follow, operands, same_device
 from .reduce import sum
-from .shape import broadcast_to, reshape, swapaxes, transpose
+from .shape import broadcast_to, flatten, reshape, swapaxes, transpose
 
 
 def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -37,10 +38,20 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
         raise ShapeError(
             f"matmul: the leading axes of {a.shape} and {b.shape} do not broadcast"
         ) from None
+
+    def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        a_t, b_t = a.data.swapaxes(-1, -2), b.data.swapaxes(-1, -2)
+        return [
+            Tensor(product_in_order_of(a.data, g.data, b_t)) if needed[0] else None,
+            Tensor(product_in_order_of(b.data, a_t, g.data)) if needed[1] else None,
+        ]
+
     return record(
         value,
-        (a, lambda g, y: _lying_as(a, g, swapaxes(b, -1, -2))),
-        (b, lambda g, y: _lying_as(b, swapaxes(a, -1, -2), g)),
+        (a, lambda g, y: matmul(g, swapaxes(b, -1, -2))),
+        (b, lambda g, y: matmul(swapaxes(a, -1, -2), g)),
+        name="matmul",
+        fast=fast,
     )
 
 
@@ -64,32 +75,37 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
     value = kernels.product(x.data, w.data.T)
     for b in bias:
         value = x._module.add(value, b.data, out=value if b.dtype == value.dtype else None)
+
+    def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        return [
+            Tensor(product_in_order_of(x.data, g.data, w.data)) if needed[0] else None,
+            Tensor(kernels.product(g.data.T, x.data)) if needed[1] else None,
+            *(sum(g, 0) if wanted else None for wanted in needed[2:]),
+        ]
+
     return record(
         value,
-        (x, lambda g, y: _lying_as(x, g, w)),
+        (x, lambda g, y: matmul(g, w)),
         (w, lambda g, y: matmul(transpose(g), x)),
         *((b, lambda g, y: sum(g, 0)) for b in bias),
+        name="linear",
+        fast=fast,
     )
 
 
-def _lying_as(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, a gradient by x, computed so that it lies in memory as the matrix x does.
-
-    Flattened images are columns, and so are weights that were transposed.
-    """
-    if x.ndim == a.ndim == b.ndim == 2 and x.data.flags.f_contiguous:
-        return transpose(matmul(transpose(b), transpose(a)))
-    return matmul(a, b)
-
-
-def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
+def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
     """Einstein's summation, "ij,jk->ik": a product over named axes, those not kept summed.
 
     dL/dx of one operand is the einsum of g and the others, kept at x's names; names that stand
     in x alone were summed, so the gradient is the same along them.
     Letters only (no "..."), and none twice in one operand.
     """
-    xs = [as_tensor(x) for x in operands]
+    return _einsum("einsum", subscripts, *tensors)
+
+
+def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
+    """`einsum` for the operation `call`."""
+    xs = [as_tensor(x) for x in tensors]
     terms, arrow, out = subscripts.replace(" ", "").partition("->")
     names = terms.split(",")
     if not arrow:
@@ -103,16 +119,16 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
         or not all(c.isalpha() for c in "".join(names))
     ):
         raise ShapeError(
-            f"einsum: {subscripts!r} does not describe {[x.shape for x in xs]}: expected one "
+            f"{call}: {subscripts!r} does not describe {[x.shape for x in xs]}: expected one "
             "letter per axis, none twice in an operand, and an output of letters from the inputs"
         )
-    same_device("einsum", *xs)
+    same_device(call, *xs)
     sizes: dict[str, int] = {}
     for name, x in zip(names, xs, strict=True):
         for letter, n in zip(name, x.shape, strict=True):
             if sizes.setdefault(letter, n) != n:
                 raise ShapeError(
-                    f"einsum: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
+                    f"{call}: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
                 )
 
     def pullback(i: int) -> Any:
@@ -129,7 +145,7 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
         return pull
 
     value = xs[0]._module.einsum(f"{terms}->{out}", *(x.data for x in xs), optimize=True)
-    return record(value, *((x, pullback(i)) for i, x in enumerate(xs)))
+    return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 
 
 def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
@@ -150,9 +166,15 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
         second[j] = first[i]
     free = [c for i, c in enumerate(first) if i not in left]
     free += [c for j, c in enumerate(second) if j not in right]
-    return einsum(f"{''.join(first)},{''.join(second)}->{''.join(free)}", a, b)
+    return _einsum("tensordot", f"{''.join(first)},{''.join(second)}->{''.join(free)}", a, b)
 
 
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """yᵢⱼ = aᵢ·bⱼ of two flattened tensors."""
-    return reshape(a, -1, 1) * reshape(b, 1, -1)
+    """yᵢⱼ = aᵢ·bⱼ of two flattened tensors; dL/da = g @ b, dL/db = gᵀ @ a."""
+    a, b, _ = operands("outer", flatten(a), flatten(b), broadcast=False)
+    return record(
+        a.data[:, None] * b.data,
+        (a, lambda g, y: matmul(g, b)),
+        (b, lambda g, y: matmul(transpose(g), a)),
+        name="outer",
+    )

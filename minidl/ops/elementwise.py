@@ -5,13 +5,14 @@ g is dL/dy; each docstring states y and dy/dx, and the pullback below it is g·d
 """
 
 from collections.abc import Callable
-from math import pi
+from math import inf, pi
 from math import sqrt as _root
 from typing import Any
 
 from .. import device
 from ..device import Array
 from ..errors import ConfigError
+from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .inputs import floating, operands
 
@@ -55,26 +56,29 @@ erf = _unary("erf", "y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(-x²)
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a + b; dy/da = dy/db = 1."""
     a, b, xp = operands("add", a, b)
-    return record(xp.add(a.data, b.data), (a, lambda g, y: g), (b, lambda g, y: g))
+    return record(xp.add(a.data, b.data), (a, lambda g, y: g), (b, lambda g, y: g), name="add")
 
 
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a - b; dy/da = 1, dy/db = -1."""
     a, b, xp = operands("subtract", a, b)
-    return record(xp.subtract(a.data, b.data), (a, lambda g, y: g), (b, lambda g, y: -g))
+    value = xp.subtract(a.data, b.data)
+    return record(value, (a, lambda g, y: g), (b, lambda g, y: -g), name="subtract")
 
 
 def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a·b; dy/da = b, dy/db = a."""
     a, b, xp = operands("multiply", a, b)
-    return record(xp.multiply(a.data, b.data), (a, lambda g, y: g * b), (b, lambda g, y: g * a))
+    value = xp.multiply(a.data, b.data)
+    return record(value, (a, lambda g, y: g * b), (b, lambda g, y: g * a), name="multiply")
 
 
 def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a / b; dy/da = 1/b, dy/db = -y/b."""
     a, b, xp = operands("divide", a, b)
     a, b = floating(a)[0], floating(b)[0]
-    return record(xp.divide(a.data, b.data), (a, lambda g, y: g / b), (b, lambda g, y: -g * y / b))
+    value = xp.divide(a.data, b.data)
+    return record(value, (a, lambda g, y: g / b), (b, lambda g, y: -g * y / b), name="divide")
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -87,64 +91,67 @@ def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     def by_exponent(g: Tensor, y: Tensor) -> Tensor:
         return g * y * log(where(a.data == 0, 1.0, a))
 
-    return record(xp.power(a.data, b.data), (a, by_base), (b, by_exponent))
+    return record(xp.power(a.data, b.data), (a, by_base), (b, by_exponent), name="power")
 
 
 def negative(x: ArrayLike) -> Tensor:
     """y = -x; dy/dx = -1."""
     x = as_tensor(x)
-    return record(-x.data, (x, lambda g, y: -g))
+    return record(-x.data, (x, lambda g, y: -g), name="negative")
 
 
 def abs(x: ArrayLike) -> Tensor:
     """y = |x|; dy/dx = sign x, which is 0 at 0."""
     x = as_tensor(x)
-    return record(x._module.abs(x.data), (x, lambda g, y: g * Tensor(x._module.sign(x.data))))
+    xp = x._module
+    return record(xp.abs(x.data), (x, lambda g, y: g * Tensor(xp.sign(x.data))), name="abs")
 
 
 def square(x: ArrayLike) -> Tensor:
     """y = x²; dy/dx = 2x."""
     x = as_tensor(x)
-    return record(x._module.square(x.data), (x, lambda g, y: 2 * g * x))
+    return record(x._module.square(x.data), (x, lambda g, y: 2 * g * x), name="square")
 
 
-def keep_where(g: Tensor, mask: Array) -> Tensor:
-    """g where the mask holds, 0 elsewhere, whatever g is there (0·inf would be NaN)."""
-    if g.dtype.kind == "f":  # on the bits: a tenth of the time of where, and 0·inf is no NaN there
-        value = (g.data.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)
-    else:
-        value = g._module.where(mask, g.data, g.dtype.type(0))
-    return record(value, (g, lambda h, y: keep_where(h, mask)))
+def keep_where(g: Tensor, mask: Array, name: str = "where") -> Tensor:
+    """y = g where the mask holds, else 0, whatever g is there (0·inf would be NaN); dy/dg = mask.
+
+    name: of the operation that keeps these values.
+    """
+    value = masks.keep_where(g.data, mask)
+    return record(value, (g, lambda h, y: keep_where(h, mask)), name=name)
 
 
 def clip(x: ArrayLike, low: float | None = None, high: float | None = None) -> Tensor:
     """y = x kept within [low, high]; dy/dx = 1 on the closed interval, else 0."""
     x = as_tensor(x)
-    low, high = (-float("inf") if low is None else low), (float("inf") if high is None else high)
+    low, high = (-inf if low is None else low), (inf if high is None else high)
     if not low <= high:
         raise ConfigError(f"clip: expected low <= high, got [{low}, {high}]")
     inside = (x.data >= low) & (x.data <= high)
-    return record(x._module.clip(x.data, low, high), (x, lambda g, y: keep_where(g, inside)))
+    value = x._module.clip(x.data, low, high)
+    return record(value, (x, lambda g, y: keep_where(g, inside)), name="clip")
 
 
 def maximum(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = max(a, b); the gradient goes to the larger one, half to each where they tie."""
-    a, b, xp = operands("maximum", a, b)
-    return _larger(xp.maximum(a.data, b.data), a, b)
+    return _chosen("maximum", a, b)
 
 
 def minimum(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = min(a, b); the gradient goes to the smaller one, half to each where they tie."""
-    a, b, xp = operands("minimum", a, b)
-    return _larger(xp.minimum(a.data, b.data), a, b)
+    return _chosen("minimum", a, b)
 
 
-def _larger(value: Array, a: Tensor, b: Tensor) -> Tensor:
+def _chosen(name: str, a: ArrayLike, b: ArrayLike) -> Tensor:
+    """y = maximum or minimum of a and b."""
+    a, b, xp = operands(name, a, b)
     tie = a.data == b.data
     return record(
-        value,
+        getattr(xp, name)(a.data, b.data),
         (a, lambda g, y: keep_where(where(tie, g * 0.5, g), a.data == y.data)),
         (b, lambda g, y: keep_where(where(tie, g * 0.5, g), b.data == y.data)),
+        name=name,
     )
 
 
@@ -156,4 +163,5 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
         xp.where(holds, a.data, b.data),
         (a, lambda g, y: keep_where(g, holds)),
         (b, lambda g, y: keep_where(g, ~holds)),
+        name="where",
     )

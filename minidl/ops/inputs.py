@@ -17,8 +17,10 @@ def floating(x: ArrayLike) -> tuple[Tensor, Any]:
     return x, x._module
 
 
-def operands(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor, Any]:
-    """Two tensors that broadcast against each other, and their array module."""
+def operands(
+    call: str, a: ArrayLike, b: ArrayLike, broadcast: bool = True
+) -> tuple[Tensor, Tensor, Any]:
+    """Two tensors on one device, which broadcast unless they need not, and their array module."""
     if not isinstance(a, Tensor) and isinstance(b, Tensor):
         b, a = as_tensor(b), as_tensor(a, like=b)
     else:
@@ -26,7 +28,7 @@ def operands(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor, Any
         b = as_tensor(b, like=a)
     same_device(call, a, b)
     a, b = integers_follow(a, b), integers_follow(b, a)
-    if a.shape != b.shape:
+    if broadcast and a.shape != b.shape:
         try:
             np.broadcast_shapes(a.shape, b.shape)
         except ValueError:

@@ -1,16 +1,18 @@
 """Operations that end in a scalar: predictions against a target, averaged over all elements."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .. import device, kernels
+from .. import kernels
+from ..device import Array, is_host
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..modes import is_recording
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .activation import softplus
-from .elementwise import abs, where
+from .activation import sigmoid, softplus_of
+from .elementwise import clip
 from .inputs import floating, same_device, same_shape
 from .normalize import softmax
-from .reduce import mean, sum
+from .reduce import add_up, sum
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
@@ -33,7 +35,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
         raise DTypeError(f"cross_entropy: expected integer labels, got dtype {targets.dtype}")
     n, classes = logits.shape
     same_device("cross_entropy", logits, targets)
-    if device.is_host(targets.data):
+    if is_host(targets.data):
         low, high = targets.data.min(), targets.data.max()
         if low < 0 or high >= classes:
             at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])
@@ -44,29 +46,32 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
 
     value, gradient = kernels.cross_entropy(logits.data, targets.data)
 
-    def pullback(g: Tensor, y: Tensor) -> Tensor:
-        if not is_recording():
-            return Tensor(gradient) * g
+    def by_logits(g: Tensor, y: Tensor) -> Tensor:
         index = xp.clip(targets.data.astype(np.int64), 0, classes - 1)
         onehot = xp.zeros_like(logits.data)
         onehot[xp.arange(n), index] = 1
         others = softmax(logits) * Tensor(1 - onehot)
         return (others - Tensor(onehot) * sum(others, 1, keepdims=True)) * (g * (1 / n))
 
-    return record(value, (logits, pullback))
+    return record(
+        value,
+        (logits, by_logits),
+        name="cross_entropy",
+        fast=lambda g, y, needed: [Tensor(gradient * g.data)],
+    )
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
     """L = mean (p - t)²; dL/dp = 2(p - t)/n."""
     p, t = same_shape("mse_loss", prediction, target)
-    difference = p - t
-    return mean(difference * difference)
+    return _mean_loss("mse_loss", p, t, (p.data - t.data) ** 2, lambda: 2 * (p - t))
 
 
 def l1_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
     """L = mean |p - t|; dL/dp = sign(p - t)/n, 0 where they are equal."""
     p, t = same_shape("l1_loss", prediction, target)
-    return mean(abs(p - t))
+    apart, xp = p.data - t.data, p._module
+    return _mean_loss("l1_loss", p, t, xp.abs(apart), lambda: Tensor(xp.sign(apart)))
 
 
 def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> Tensor:
@@ -77,12 +82,52 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> 
     if not delta > 0:
         raise ConfigError(f"huber_loss: expected delta > 0, got {delta}")
     p, t = same_shape("huber_loss", prediction, target)
-    d = p - t
-    size = abs(d)
-    return mean(where(size.data <= delta, 0.5 * d * d, delta * (size - 0.5 * delta)))
+    apart = p._module.abs(p.data - t.data)
+    near = p._module.minimum(apart, delta)  # |d| where d is small, else δ
+    value = near * (apart - 0.5 * near)
+    return _mean_loss("huber_loss", p, t, value, lambda: clip(p - t, -delta, delta))
+
+
+def _mean_loss(
+    call: str, p: Tensor, t: Tensor, losses: Array, slope: Callable[[], Tensor]
+) -> Tensor:
+    """The mean of one loss for each element, given the slope of each by p; by t it is -slope."""
+    n = max(p.size, 1)
+    return record(
+        _average(losses),
+        (p, lambda g, y: slope() * (g * (1 / n))),
+        (t, lambda g, y: slope() * (g * (-1 / n))),
+        name=call,
+    )
+
+
+def _average(losses: Array) -> Array:
+    """The mean; NaN where there are none."""
+    axes = tuple(range(losses.ndim))
+    share = 1 / losses.size if losses.size else float("nan")
+    return (add_up(losses, axes).reshape(()) * share).astype(losses.dtype)
 
 
 def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> Tensor:
-    """L = mean of softplus(x) - t·x, x the logits, t in [0, 1]; dL/dx = (sigmoid x - t)/n."""
+    """L = mean of t·softplus(-x) + (1 - t)·softplus(x), x the logits, t in [0, 1].
+
+    Gradient: dL/dx = ((1 - t)·sigmoid x - t·sigmoid(-x))/n, dL/dt = -x/n.
+    Numerics: softplus x - t·x and sigmoid x - t are the same, but cancel where x is large and t is
+    1: in float32 that gradient is exactly 0 from x = 17 on. These forms keep their digits.
+    Raises: ShapeError; DataError for a target outside [0, 1] (on a GPU nobody looks).
+    """
     x, t = same_shape("binary_cross_entropy", logits, target)
-    return mean(softplus(x) - t * x)
+    if is_host(t.data) and t.size and not (t.data.min() >= 0 and t.data.max() <= 1):
+        raise DataError(
+            "binary_cross_entropy: expected targets in [0, 1], got values from "
+            f"{t.data.min():.4g} to {t.data.max():.4g}; divide them by their largest value, or use "
+            "mse_loss"
+        )
+    n, xp = max(x.size, 1), x._module
+    losses = t.data * softplus_of(-x.data, xp) + (1 - t.data) * softplus_of(x.data, xp)
+    return record(
+        _average(losses),
+        (x, lambda g, y: ((1 - t) * sigmoid(x) - t * sigmoid(-x)) * (g * (1 / n))),
+        (t, lambda g, y: x * (g * (-1 / n))),
+        name="binary_cross_entropy",
+    )

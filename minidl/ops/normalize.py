@@ -3,11 +3,10 @@
 from .. import kernels
 from ..device import Array
 from ..errors import ShapeError
-from ..modes import is_recording
-from ..tensor import ArrayLike, Pullback, Tensor, record
-from .elementwise import exp
+from ..tensor import ArrayLike, Tensor, record
+from .elementwise import exp, sqrt
 from .inputs import axes_of, floating
-from .reduce import Axis, mean, sum, var
+from .reduce import Axis, add_up, mean, sum, var
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
@@ -18,10 +17,9 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     x, xp = floating(x)
     (axis,) = axes_of("softmax", x, axis)
     powers = xp.exp(x.data - x.data.max(axis, keepdims=True)) if x.size else x.data
-    return record(
-        powers / powers.sum(axis, keepdims=True),
-        (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))),
-    )
+    value = (powers / add_up(powers, (axis,))).astype(x.dtype, copy=False)
+    pullback = (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True)))
+    return record(value, pullback, name="softmax")
 
 
 def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
@@ -33,8 +31,9 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     (axis,) = axes_of("log_softmax", x, axis)
     value = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
     if x.size:
-        value = value - xp.log(xp.exp(value).sum(axis, keepdims=True))
-    return record(value, (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
+        value = (value - xp.log(add_up(xp.exp(value), (axis,)))).astype(x.dtype, copy=False)
+    pullback = (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True))
+    return record(value, pullback, name="log_softmax")
 
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
@@ -44,19 +43,23 @@ def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
     value = x.data - x.data.mean(axes, keepdims=True)
-    scale = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
-    value /= scale
+    deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
+    value /= deviation
 
-    def pullback(g: Tensor, y: Tensor) -> Tensor:
-        # A derivative of the derivative must see that the scale depends on x.
-        s = (var(x, axes, keepdims=True) + eps).sqrt() if is_recording() else Tensor(scale)
-        return (g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)) / s
+    def gradient(g: Tensor, y: Tensor, deviation: Tensor) -> Tensor:
+        inner = g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)
+        return inner / deviation
 
-    return record(value, (x, pullback))
+    return record(
+        value,
+        (x, lambda g, y: gradient(g, y, sqrt(var(x, axes, keepdims=True) + eps))),
+        name="standardize",
+        fast=lambda g, y, needed: [gradient(g, y, Tensor(deviation))],
+    )
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
-    """y = standardize(x)·weight + bias by channel, and the mean and variance that x had.
+    """y = x̂·weight + bias with x̂ = standardize(x) by channel; and x's mean and variance.
 
     Shapes: x (N, C, H, W); weight, bias, mean, variance (C,).
     Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = that of standardize at g·weight.
@@ -64,28 +67,25 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
     x, xp = floating(x)
     average, variance = kernels.batch_norm.moments(x.data)
     inverse = 1 / xp.sqrt(variance + eps)
-    y = kernels.batch_norm.affine(x.data, average, weight.data * inverse, bias.data)
-    left: dict[int, Array] = {}  # gradients that were computed together and not asked for yet
-
-    def pullback(i: int) -> Pullback:
-        def pull(g: Tensor, y: Tensor) -> Tensor:
-            if is_recording():
-                return _batch_norm_grads(g, x, weight, eps)[i]
-            if i not in left:
-                found = kernels.batch_norm.gradients(g.data, x.data, weight.data, average, inverse)
-                left.update(enumerate(found))
-            return Tensor(left.pop(i))
-
-        return pull
-
-    inputs = ((t, pullback(i)) for i, t in enumerate((x, weight, bias)))
-    return record(y, *inputs, name="batch_norm"), average, variance
-
-
-def _batch_norm_grads(g: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, ...]:
-    """The same in Tensor operations, for the derivative of the derivative."""
+    value = kernels.batch_norm.affine(x.data, average, weight.data * inverse, bias.data)
     axes = (0, 2, 3)
-    deviation = (var(x, axes, keepdims=True) + eps).sqrt()
-    y, h = (x - mean(x, axes, keepdims=True)) / deviation, g * weight.reshape(1, -1, 1, 1)
-    by_x = (h - mean(h, axes, keepdims=True) - y * mean(h * y, axes, keepdims=True)) / deviation
-    return by_x, sum(g * y, axes), sum(g, axes)
+
+    def by_input(g: Tensor, y: Tensor) -> Tensor:
+        z = standardize(x, axes, eps)
+        h = g * weight.reshape(1, -1, 1, 1)
+        inner = h - mean(h, axes, keepdims=True) - z * mean(h * z, axes, keepdims=True)
+        return inner / sqrt(var(x, axes, keepdims=True) + eps)
+
+    def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        found = kernels.batch_norm.gradients(g.data, x.data, weight.data, average, inverse)
+        return [Tensor(array) for array in found]
+
+    y = record(
+        value,
+        (x, by_input),
+        (weight, lambda g, y: sum(g * standardize(x, axes, eps), axes)),
+        (bias, lambda g, y: sum(g, axes)),
+        name="batch_norm",
+        fast=fast,
+    )
+    return y, average, variance

@@ -6,6 +6,9 @@ Shapes: the input's without the named axes, or with 1 in their place where keepd
 import math
 from typing import Any
 
+import numpy as np
+
+from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import exp, keep_where, where
@@ -27,35 +30,100 @@ def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axes)
 
 
+MANY = 1024  # terms from which a float32 sum loses digits that matter
+
+
+def add_up(x: Array, axes: tuple[int, ...]) -> Array:
+    """Σ x along axes, which stay with length 1.
+
+    In n additions one after the other, rounding errors grow with n: a float32 sum of 20 million
+    ones stops at 16.8 million, and a float16 sum overflows at 65,504. So float16 adds up in
+    float32, and float32 in float64 where there are many terms.
+    """
+    wide = None
+    if x.dtype.kind == "f" and x.dtype.itemsize < 8:
+        many = math.prod(x.shape[i] for i in axes) > MANY
+        wide = np.float32 if x.dtype.itemsize == 2 else np.float64 if many else None
+    return x.sum(axes, dtype=wide, keepdims=True)
+
+
+def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """`value`, whose reduced axes have length 1, in x's dtype and the shape asked for."""
+    kept = value.reshape(_rest(x, axes, keepdims))
+    return kept.astype(x.dtype) if x.dtype.kind == "f" and kept.dtype != x.dtype else kept
+
+
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x; dy/dx = 1, so g is spread over the axes that vanished."""
+    """y = Σ x; dy/dx = 1, so g is spread over the axes that vanished.
+
+    Numerics: many terms are added in a wider type; float16 in float32.
+    """
     x = as_tensor(x)
     axes = axes_of("sum", x, axis)
     kept = _kept(x, axes)
-    value = x.data.sum(axes, keepdims=keepdims)
-    return record(value, (x, lambda g, y: broadcast_to(reshape(g, kept), x.shape)))
+    value = _in_dtype(add_up(x.data, axes), x, axes, keepdims)
+    return record(value, (x, lambda g, y: broadcast_to(reshape(g, kept), x.shape)), name="sum")
 
 
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x / n; dy/dx = 1/n. NaN where n = 0."""
+    """y = Σ x / n; dy/dx = 1/n. NaN where n = 0. Numerics: as `sum`."""
+    return mean_of("mean", x, axis, keepdims)
+
+
+def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
+    """`mean` for the operation `call`."""
     x, _ = floating(x)
-    n = _count(x, axes_of("mean", x, axis))
-    return sum(x, axis, keepdims) * (1 / n if n else float("nan"))
+    axes = axes_of(call, x, axis)
+    kept, n = _kept(x, axes), _count(x, axes)
+    share = 1 / n if n else math.nan
+    value = _in_dtype(add_up(x.data, axes) * share, x, axes, keepdims)
+    return record(
+        value, (x, lambda g, y: broadcast_to(reshape(g, kept) * share, x.shape)), name=call
+    )
 
 
 def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """y = Σ (x - mean)² / (n - ddof); dy/dx = 2(x - mean)/(n - ddof)."""
-    x, _ = floating(x)
-    n = _count(x, axes_of("var", x, axis))
-    if n <= ddof:
-        raise ShapeError(f"var: expected more than {ddof} elements along {axis}, got {x.shape}")
-    centred = x - mean(x, axis, keepdims=True)
-    return sum(centred * centred, axis, keepdims) * (1 / (n - ddof))
+    """y = Σ (x - mean)² / (n - ddof); dy/dx = 2(x - mean)/(n - ddof).
+
+    Numerics: the mean is subtracted before squaring, and subtracted once more where rounding left
+    a part of it, so that a large constant has variance 0.
+    """
+    x, kept, n, centred, squares = _spread("var", x, axis, ddof)
+    value = _in_dtype(squares, x, axes_of("var", x, axis), keepdims)
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        return reshape(g, kept) * (2 / n) * centred()
+
+    return record(value, (x, pullback), name="var")
 
 
 def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = √var; dy/dx = (x - mean)/((n - ddof)·y), undefined where y = 0."""
-    return var(x, axis, ddof, keepdims).sqrt()
+    x, kept, n, centred, squares = _spread("std", x, axis, ddof)
+    value = _in_dtype(x._module.sqrt(squares), x, axes_of("std", x, axis), keepdims)
+
+    def pullback(g: Tensor, y: Tensor) -> Tensor:
+        return reshape(g, kept) / reshape(y, kept) * (1 / n) * centred()
+
+    return record(value, (x, pullback), name="std")
+
+
+def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
+    """For var and std: x, its shape with the axes kept, n - ddof, x - mean, and the variance."""
+    x, _ = floating(x)
+    axes = axes_of(call, x, axis)
+    n = _count(x, axes)
+    if n <= ddof:
+        raise ShapeError(f"{call}: expected more than {ddof} elements along {axis}, got {x.shape}")
+    centre = x.data - (add_up(x.data, axes) / n).astype(x.dtype)
+    left = add_up(centre, axes)  # 0, but for rounding
+    squares = (add_up(x._module.square(centre), axes) - left * left / n) / (n - ddof)
+    kept = _kept(x, axes)
+
+    def centred() -> Tensor:
+        return x - reshape(mean(x, axes), kept)
+
+    return x, kept, n - ddof, centred, x._module.maximum(squares, 0)
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -80,7 +148,7 @@ def _extreme(call: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
         shares = x._module.maximum(ties.sum(axes, keepdims=True), 1).astype(x.dtype)
         return keep_where(broadcast_to(reshape(g, kept) / Tensor(shares), x.shape), ties)
 
-    return record(getattr(x.data, call)(axes, keepdims=keepdims), (x, pullback))
+    return record(getattr(x.data, call)(axes, keepdims=keepdims), (x, pullback), name=call)
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -95,10 +163,11 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
     kept = _kept(x, axes)
     largest = x.data.max(axes, keepdims=True)
     shift = xp.where(xp.isfinite(largest), largest, 0).astype(x.dtype)  # inf - inf is NaN
-    value = xp.log(xp.exp(x.data - shift).sum(axes, keepdims=True)) + shift
+    value = xp.log(add_up(xp.exp(x.data - shift), axes)) + shift
     return record(
-        value.reshape(_rest(x, axes, keepdims)),
+        _in_dtype(value, x, axes, keepdims),
         (x, lambda g, y: reshape(g, kept) * exp(x - reshape(y, kept))),
+        name="logsumexp",
     )
 
 
@@ -120,7 +189,7 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         length = reshape(y, kept)
         return reshape(g, kept) * x / where(length.data == 0, 1.0, length)
 
-    return record(value.reshape(_rest(x, axes, keepdims)), (x, pullback))
+    return record(value.reshape(_rest(x, axes, keepdims)), (x, pullback), name="norm")
 
 
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
@@ -128,4 +197,5 @@ def cumsum(x: ArrayLike, axis: int) -> Tensor:
     x = as_tensor(x)
     (axis,) = axes_of("cumsum", x, axis)
     value: Any = x._module.cumsum(x.data, axis=axis, dtype=x.dtype)
-    return record(value, (x, lambda g, y: flip(cumsum(flip(g, axis), axis), axis)))
+    back = (x, lambda g, y: flip(cumsum(flip(g, axis), axis), axis))
+    return record(value, back, name="cumsum")

@@ -17,57 +17,30 @@ def astype(x: ArrayLike, dtype: Any) -> Tensor:
     x = as_tensor(x)
     if np.dtype(dtype).kind not in "fiubc":
         raise DTypeError(f"astype: expected a numeric dtype, got {dtype!r}")
-    return record(x.data.astype(dtype), (x, lambda g, y: astype(g, x.dtype)))
+    return record(x.data.astype(dtype), (x, lambda g, y: astype(g, x.dtype)), name="astype")
 
 
 def reshape(x: ArrayLike, *shape: Any) -> Tensor:
     """The same values, in order, in another shape; one length may be -1."""
     x = as_tensor(x)
     try:
-        value = x.data.reshape(ints(shape))
+        return _reshaped("reshape", x, ints(shape))
     except (ValueError, TypeError):
         raise ShapeError(
             f"reshape: expected a shape of {x.size} elements, got {ints(shape)} for {x.shape}"
         ) from None
-    return record(value, (x, lambda g, y: reshape(g, x.shape)))
+
+
+def _reshaped(call: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same values in another shape; so does g come back."""
+    value = x.data.reshape(shape)
+    return record(value, (x, lambda g, y: _reshaped("reshape", g, x.shape)), name=call)
 
 
 def flatten(x: ArrayLike, start: int = 0) -> Tensor:
     """The axes from `start` on made one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
     x = as_tensor(x)
-    length = math.prod(x.shape[start:])
-    return reshape(x, (*x.shape[:start], length))
-
-
-def transpose(x: ArrayLike, *axes: Any) -> Tensor:
-    """The axes in another order, reversed by default."""
-    x = as_tensor(x)
-    if not axes or axes[0] is None:
-        order = back = tuple(range(x.data.ndim))[::-1]
-    else:
-        order = axes_of("transpose", x, ints(axes))
-        if len(order) != x.ndim:
-            raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
-        back = tuple(sorted(range(x.ndim), key=order.__getitem__))
-    return record(x.data.transpose(order), (x, lambda g, y: transpose(g, back)))
-
-
-def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
-    """One axis moved to another place, the others in their order."""
-    x = as_tensor(x)
-    (here,), (there,) = axes_of("moveaxis", x, source), axes_of("moveaxis", x, destination)
-    order = [i for i in range(x.ndim) if i != here]
-    order.insert(there, here)
-    return transpose(x, tuple(order))
-
-
-def swapaxes(x: ArrayLike, first: int, second: int) -> Tensor:
-    """Two axes exchanged."""
-    x = as_tensor(x)
-    (i,), (j,) = axes_of("swapaxes", x, first), axes_of("swapaxes", x, second)
-    order = list(range(x.ndim))
-    order[i], order[j] = j, i
-    return transpose(x, tuple(order))
+    return _reshaped("flatten", x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 def expand_dims(x: ArrayLike, axis: int) -> Tensor:
@@ -76,7 +49,7 @@ def expand_dims(x: ArrayLike, axis: int) -> Tensor:
     if not -x.ndim - 1 <= axis <= x.ndim:
         raise ShapeError(f"expand_dims: axis {axis} is outside shape {x.shape} with one axis more")
     at = axis % (x.ndim + 1)
-    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+    return _reshaped("expand_dims", x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
 def squeeze(x: ArrayLike, axis: Any = None) -> Tensor:
@@ -85,7 +58,44 @@ def squeeze(x: ArrayLike, axis: Any = None) -> Tensor:
     named = axes_of("squeeze", x, axis)
     if axis is not None and any(x.shape[i] != 1 for i in named):
         raise ShapeError(f"squeeze: expected length 1 along axis {axis}, got shape {x.shape}")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in named))
+    left = tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in named)
+    return _reshaped("squeeze", x, left)
+
+
+def transpose(x: ArrayLike, *axes: Any) -> Tensor:
+    """The axes in another order, reversed by default."""
+    x = as_tensor(x)
+    if not axes or axes[0] is None:
+        return _reordered("transpose", x, list(range(x.ndim))[::-1])
+    order = axes_of("transpose", x, ints(axes))
+    if len(order) != x.ndim:
+        raise ShapeError(f"transpose: expected all {x.ndim} axes of {x.shape}, got {order}")
+    return _reordered("transpose", x, list(order))
+
+
+def _reordered(call: str, x: Tensor, order: list[int]) -> Tensor:
+    """The axes in this order; those of g come back to their places."""
+    back = sorted(range(x.ndim), key=order.__getitem__)
+    pullback = (x, lambda g, y: _reordered("transpose", g, back))
+    return record(x.data.transpose(order), pullback, name=call)
+
+
+def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
+    """One axis moved to another place, the others in their order."""
+    x = as_tensor(x)
+    (here,), (there,) = axes_of("moveaxis", x, source), axes_of("moveaxis", x, destination)
+    order = [i for i in range(x.ndim) if i != here]
+    order.insert(there, here)
+    return _reordered("moveaxis", x, order)
+
+
+def swapaxes(x: ArrayLike, first: int, second: int) -> Tensor:
+    """Two axes exchanged."""
+    x = as_tensor(x)
+    (i,), (j,) = axes_of("swapaxes", x, first), axes_of("swapaxes", x, second)
+    order = list(range(x.ndim))
+    order[i], order[j] = j, i
+    return _reordered("swapaxes", x, order)
 
 
 def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
@@ -95,7 +105,8 @@ def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
         value = x._module.broadcast_to(x.data, ints(shape))
     except ValueError:
         raise ShapeError(f"broadcast_to: {x.shape} does not broadcast to {ints(shape)}") from None
-    return record(value, (x, lambda g, y: g))  # the engine sums g back to x's shape
+    # The engine sums g back to x's shape.
+    return record(value, (x, lambda g, y: g), name="broadcast_to")
 
 
 def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
@@ -110,21 +121,23 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
         raise ShapeError(f"pad: expected {x.ndim} widths >= 0 for shape {x.shape}, got {widths}")
     inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))
     padded = x._module.pad(x.data, pairs, mode="constant", constant_values=value)
-    return record(padded, (x, lambda g, y: getitem(g, inside)))
+    return record(padded, (x, lambda g, y: getitem(g, inside)), name="pad")
 
 
 def flip(x: ArrayLike, axis: Any = None) -> Tensor:
     """The order along the axes reversed."""
     x = as_tensor(x)
     axes = axes_of("flip", x, axis)
-    return record(x._module.flip(x.data, axes), (x, lambda g, y: flip(g, axes)))
+    value = x._module.flip(x.data, axes)
+    return record(value, (x, lambda g, y: flip(g, axes)), name="flip")
 
 
 def roll(x: ArrayLike, shift: int, axis: int) -> Tensor:
     """The values moved along an axis by `shift`, the last ones re-entering at the front."""
     x = as_tensor(x)
     (axis,) = axes_of("roll", x, axis)
-    return record(x._module.roll(x.data, shift, axis), (x, lambda g, y: roll(g, -shift, axis)))
+    value = x._module.roll(x.data, shift, axis)
+    return record(value, (x, lambda g, y: roll(g, -shift, axis)), name="roll")
 
 
 def tril(x: ArrayLike, k: int = 0) -> Tensor:
@@ -142,15 +155,13 @@ def _triangle(call: str, x: ArrayLike, k: int) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(f"{call}: expected at least 2 axes, got shape {x.shape}")
     xp = x._module
-    return keep_where(x, getattr(xp, call)(xp.ones(x.shape[-2:], dtype=bool), k))
+    kept = getattr(xp, call)(xp.ones(x.shape[-2:], dtype=bool), k)
+    return keep_where(x, kept, name=call)
 
 
 def concatenate(tensors: Any, axis: int = 0) -> Tensor:
     """Tensors joined along an axis that they have; each gets its part of the gradient back."""
-    parts = [as_tensor(t) for t in tensors]
-    if not parts:
-        raise ShapeError("concatenate: expected at least one tensor, got none")
-    same_device("concatenate", *parts)
+    parts = _all("concatenate", tensors)
     (axis,) = axes_of("concatenate", parts[0], axis)
     try:
         value = parts[0]._module.concatenate([t.data for t in parts], axis)
@@ -165,14 +176,34 @@ def concatenate(tensors: Any, axis: int = 0) -> Tensor:
         return lambda g, y: getitem(g, index)
 
     ends = np.cumsum([t.shape[axis] for t in parts]).tolist()
-    starts = [0, *ends[:-1]]
-    pulls = map(part, starts, ends)
-    return record(value, *zip(parts, pulls, strict=True))
+    pullbacks = map(part, [0, *ends], ends)
+    return record(value, *zip(parts, pullbacks, strict=True), name="concatenate")
 
 
 def stack(tensors: Any, axis: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new axis."""
-    return concatenate([expand_dims(t, axis) for t in tensors], axis)
+    """Tensors of one shape joined along a new axis; each gets its layer of the gradient back."""
+    parts = _all("stack", tensors)
+    if len({t.shape for t in parts}) > 1:
+        raise ShapeError(f"stack: expected equal shapes, got {[t.shape for t in parts]}")
+    ndim = parts[0].ndim + 1
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"stack: axis {axis} is outside the {ndim} axes of the result")
+    before = [slice(None)] * (axis % ndim)
+
+    def layer(i: int) -> Any:
+        return lambda g, y: getitem(g, (*before, i))
+
+    value = parts[0]._module.stack([t.data for t in parts], axis)
+    return record(value, *((t, layer(i)) for i, t in enumerate(parts)), name="stack")
+
+
+def _all(call: str, tensors: Any) -> list[Tensor]:
+    """At least one tensor, all on one device."""
+    parts = [as_tensor(t) for t in tensors]
+    if not parts:
+        raise ShapeError(f"{call}: expected at least one tensor, got none")
+    same_device(call, *parts)
+    return parts
 
 
 def getitem(x: ArrayLike, index: Any) -> Tensor:
@@ -188,7 +219,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
         value = x.data[index]
     except IndexError as error:
         raise ShapeError(f"getitem: {error} (shape {x.shape})") from None
-    return record(value, (x, lambda g, y: _put(g, index, x.shape)))
+    return record(value, (x, lambda g, y: _put(g, index, x.shape)), name="getitem")
 
 
 def _put(g: Tensor, index: tuple[Any, ...], shape: tuple[int, ...]) -> Tensor:
@@ -199,4 +230,4 @@ def _put(g: Tensor, index: tuple[Any, ...], shape: tuple[int, ...]) -> Tensor:
         value[index] = g.data
     else:
         xp.add.at(value, index, g.data)
-    return record(value, (g, lambda h, y: getitem(h, index)))
+    return record(value, (g, lambda h, y: getitem(h, index)), name="put")

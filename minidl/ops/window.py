@@ -15,20 +15,22 @@ from typing import Any
 
 from .. import kernels
 from ..errors import ShapeError
-from ..kernels import NO_TAP, Window
-from ..modes import is_recording
+from ..kernels import Window
 from ..tensor import ArrayLike, Tensor, record
-from .elementwise import keep_where
 from .inputs import floating, same_device
-from .reduce import mean, sum
+from .reduce import mean_of, sum
+from .shape import reshape
 
 
 @dataclass(frozen=True)
-class _Convolution:
+class Convolution:
+    """The three linear maps for one geometry; each one's pullbacks are the other two."""
+
     window: Window
     groups: int
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        """y (N, O, OH, OW) = conv(x, w) + b."""
         bias = () if b is None else ((b, lambda g, y: sum(g, (0, 2, 3))),)
         return record(
             kernels.conv_forward(
@@ -41,6 +43,7 @@ class _Convolution:
         )
 
     def by_input(self, g: Tensor, w: Tensor) -> Tensor:
+        """dx (N, C, H, W): each g spread over the window that it came from."""
         return record(
             kernels.conv_input_grad(g.data, w.data, self.window, self.groups),
             (g, lambda h, y: self.forward(h, w)),
@@ -49,11 +52,12 @@ class _Convolution:
         )
 
     def by_kernel(self, x: Tensor, g: Tensor) -> Tensor:
+        """dw (O, C/groups, kh, kw): for each tap, the pixels under it times their g."""
         return record(
             kernels.conv_weight_grad(x.data, g.data, self.window, self.groups),
             (x, lambda h, y: self.by_input(g, h)),
             (g, lambda h, y: self.forward(x, h)),
-            name="conv2d",
+            name="conv2d by w",
         )
 
 
@@ -107,9 +111,24 @@ def conv2d(
     Gradient: dx spreads g through w (`conv_transpose2d`), dw correlates x with g, db = Σ g.
     Raises: ShapeError where channels, groups or the window do not fit.
     """
-    x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
-    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
-    return _Convolution(window, groups).forward(x, w, b)
+    x, w, b, convolved = convolution("conv2d", x, w, b, stride, padding, dilation, groups)
+    return convolved.forward(x, w, b)
+
+
+def convolution(
+    call: str,
+    x: ArrayLike,
+    w: ArrayLike,
+    b: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> tuple[Tensor, Tensor, Tensor | None, Convolution]:
+    """The checked arguments of a convolution, and its geometry."""
+    x, w, b = _layer(call, x, w, b, groups, transposed=False)
+    window = kernels.window(call, x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return x, w, b, Convolution(window, groups)
 
 
 def conv_transpose2d(
@@ -158,8 +177,8 @@ def conv_transpose2d(
             f"w {w.shape}, padding {padding!r}; use less padding"
         )
     window = kernels.window(call, image, w.shape[2:], strides, padding, dilations)
-    y = _Convolution(window, groups).by_input(x, w)
-    return y if b is None else y + b.reshape(1, -1, 1, 1)
+    y = Convolution(window, groups).by_input(x, w)
+    return y if b is None else y + reshape(b, 1, -1, 1, 1)
 
 
 def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
@@ -168,60 +187,21 @@ def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
     """
     x = _images("max_pool2d", x)
-    window = _pooling("max_pool2d", x.shape[2:], size, stride, padding)
+    window = pooling("max_pool2d", x.shape[2:], size, stride, padding)
     value, index = kernels.max_pool(x.data, window)
-    return record(value, (x, lambda g, y: _unpool(g, index, window)), name="max_pool2d")
+    return record(value, (x, lambda g, y: unpool(g, index, window)), name="max_pool2d")
 
 
-def conv_pool(
-    x: ArrayLike, w: ArrayLike, b: Any, convolution: Any, pooling: Any, rectify: bool
-) -> Tensor | None:
-    """max_pool2d(conv2d(x, w, b, **convolution), **pooling), and its relu, by one kernel, or None.
-
-    What lies between is never written: one pixel of each window gets its g, none where relu is 0.
-    """
-    groups, *geometry = (convolution[name] for name in ("groups", "stride", "padding", "dilation"))
-    x, w, b = _layer("conv2d", x, w, b, groups, transposed=False)
-    window = kernels.window("conv2d", x.shape[2:], w.shape[2:], *geometry)
-    pool, bias = _pooling("max_pool2d", window.out, **pooling), None if b is None else b.data
-    both = kernels.conv_pool(x.data, w.data, bias, window, groups, pool, rectify)
-    if both is None:
-        return None
-    (value, index), between = both, _Convolution(window, groups)
-    sums: list[Any] = []  # db, found on the way to dw
-
-    def by_kernel(x: Tensor, g: Tensor) -> Tensor:
-        dw, *sums[:] = kernels.conv_pool_grads(x.data, g.data, index, window, groups, pool)
-        return record(
-            dw,
-            (x, lambda h, y: between.by_input(_unpool(g, index, pool), h)),
-            (g, lambda h, y: _take(between.forward(x, h), index, pool)),
-            name="conv2d",
-        )
-
-    def by_bias(g: Tensor, y: Tensor) -> Tensor:
-        known = sums and not is_recording()
-        return Tensor(sums.pop()) if known else sum(keep_where(g, index != NO_TAP), (0, 2, 3))
-
-    return record(
-        value,
-        (x, lambda g, y: between.by_input(_unpool(g, index, pool), w)),
-        (w, lambda g, y: by_kernel(x, g)),
-        *(() if b is None else ((b, by_bias),)),
-        name="conv2d",
-    )
-
-
-def _unpool(g: Tensor, index: Any, window: Window) -> Tensor:
+def unpool(g: Tensor, index: Any, window: Window) -> Tensor:
     """Each g to the pixel that its window chose; linear, and `_take` is its transpose."""
     value = kernels.max_unpool(g.data, index, window)
-    return record(value, (g, lambda h, y: _take(h, index, window)))
+    return record(value, (g, lambda h, y: take(h, index, window)))
 
 
-def _take(h: Tensor, index: Any, window: Window) -> Tensor:
+def take(h: Tensor, index: Any, window: Window) -> Tensor:
     """The pixel that each window chose."""
     value = kernels.max_take(h.data, index, window)
-    return record(value, (h, lambda g, y: _unpool(g, index, window)))
+    return record(value, (h, lambda g, y: unpool(g, index, window)), name="max_take2d")
 
 
 def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
@@ -230,7 +210,7 @@ def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
     """
     x = _images("avg_pool2d", x)
-    return _average(x, _pooling("avg_pool2d", x.shape[2:], size, stride, padding))
+    return _average(x, pooling("avg_pool2d", x.shape[2:], size, stride, padding))
 
 
 def _average(x: Tensor, window: Window) -> Tensor:
@@ -242,7 +222,8 @@ def _spread(g: Tensor, window: Window) -> Tensor:
     return record(kernels.avg_unpool(g.data, window), (g, lambda h, y: _average(h, window)))
 
 
-def _pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:
+def pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:
+    """The window of a pooling, checked: none may lie in the padding alone."""
     stride = size if stride is None else stride
     window = kernels.window(call, image, size, stride, padding)
     _, bottom, _, right = window.pads  # never less than top and left
@@ -259,4 +240,4 @@ def global_avg_pool2d(x: ArrayLike) -> Tensor:
 
     Shapes: x (N, C, H, W) -> (N, C).
     """
-    return mean(_images("global_avg_pool2d", x), (2, 3))
+    return mean_of("global_avg_pool2d", _images("global_avg_pool2d", x), (2, 3), False)

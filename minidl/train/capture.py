@@ -53,7 +53,7 @@ class Captured:
         return recording.start(x, targets)
 
     def _refuse_hooks(self) -> None:
-        watched = [name for name, module in self._model.named_modules() if module.hooks]
+        watched = [name for name, module in self._model.named_modules() if module.is_watched]
         if watched:
             raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
 

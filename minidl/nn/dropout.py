@@ -1,0 +1,28 @@
+"""Dropout: in training, units are left out at random."""
+
+import numpy as np
+
+from .. import rng
+from ..checks import check
+from ..device import to_device
+from ..tensor import ArrayLike, Tensor, as_tensor
+from .module import Module
+
+
+class Dropout(Module):
+    """In training, each value is 0 with probability p, else divided by 1 - p, so that E y = x.
+
+    Source: Srivastava et al. 2014, section 10.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        check("Dropout", "in [0, 1)", p=p)
+        self.p = p
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        x = as_tensor(x)
+        if not self.training or self.p == 0:
+            return x
+        kept = rng.generator().random(x.shape, dtype=np.float32) >= self.p
+        mask = kept.astype(x.dtype) * (1 / (1 - self.p))
+        return x * Tensor(to_device(mask, x.device))

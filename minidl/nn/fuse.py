@@ -1,0 +1,96 @@
+"""Fusion: neighbouring layers that one kernel runs together, or that run faster in another order.
+
+`Sequential` calls its layers through `fused`. Results are the same as those of the layers one by
+one; only time and memory differ. Two rules:
+- relu and max-pooling may change places, because relu rises: max(relu(x)) = relu(max(x)). Pooling
+  first leaves relu fewer pixels.
+- a convolution, the max-pooling behind it and the relu after that run as one kernel, where there
+  is one: the convolution's full output is not stored.
+A layer that somebody watches (it has hooks), or whose `forward` somebody has replaced, runs by
+itself.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from .. import kernels
+from ..modes import running
+from ..ops.reduce import sum
+from ..ops.window import convolution, pooling, unpool
+from ..tensor import ArrayLike, Tensor, record
+from .activation import ReLU
+from .conv import Conv2d
+from .module import Module
+from .pool import MaxPool2d
+
+
+def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
+    """The layers in order, neighbours joined where they run faster together."""
+    left: list[Any] = list(layers)
+    for i, (first, then) in enumerate(pairwise(left)):
+        if _is_plain(first, ReLU) and _is_plain(then, MaxPool2d):
+            left[i : i + 2] = then, first
+    while left:
+        layer, pool, relu = (*left, None, None)[:3]
+        if _is_plain(layer, Conv2d) and _is_plain(pool, MaxPool2d):
+            relu = relu if _is_plain(relu, ReLU) else None
+            yield _ConvPool(layer, pool, relu)
+            del left[: 2 if relu is None else 3]
+        else:
+            yield left.pop(0)
+
+
+def _is_plain(layer: Any, kind: type[Module]) -> bool:
+    """Whether the layer does what its kind does, and nobody watches it."""
+    same = isinstance(layer, kind) and type(layer).forward is kind.forward
+    return same and not layer.is_watched and "forward" not in vars(layer)
+
+
+class _ConvPool:
+    """A convolution, a max-pooling and perhaps a relu, called as one layer."""
+
+    def __init__(self, conv: Conv2d, pool: MaxPool2d, relu: ReLU | None) -> None:
+        self.conv, self.pool, self.relu = conv, pool, relu
+
+    def __call__(self, x: ArrayLike) -> Tensor:
+        with running(self.conv):
+            y = conv_pool(x, self.conv, self.pool, self.relu is not None)
+        if y is None:  # no kernel does both for these shapes
+            y = self.pool(self.conv(x))
+            y = y if self.relu is None else self.relu(y)
+        return y
+
+
+def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Tensor | None:
+    """max_pool2d of conv2d(x), and relu of that if told to rectify; None where no kernel does it.
+
+    Gradient: in each window g goes to one pixel of the convolution's output, to none where relu
+    made it 0. From there it goes on as a convolution's does.
+    """
+    x, w, b, both = convolution("conv2d", x, conv.weight, conv.bias, **conv.geometry)
+    places = pooling("max_pool2d", both.window.out, pool.size, pool.stride, pool.padding)
+    bias = None if b is None else b.data
+    found = kernels.conv_pool(x.data, w.data, bias, both.window, both.groups, places, rectify)
+    if found is None:
+        return None
+    value, index = found
+
+    def spread(g: Tensor) -> Tensor:
+        return unpool(g, index, places)
+
+    def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        by_x = both.by_input(spread(g), w) if needed[0] else None
+        if not any(needed[1:]):
+            return [by_x, None, None][: len(needed)]
+        found = kernels.conv_pool_grads(x.data, g.data, index, both.window, both.groups, places)
+        return [by_x, *map(Tensor, found)][: len(needed)]
+
+    return record(
+        value,
+        (x, lambda g, y: both.by_input(spread(g), w)),
+        (w, lambda g, y: both.by_kernel(x, spread(g))),
+        *(() if b is None else ((b, lambda g, y: sum(spread(g), (0, 2, 3))),)),
+        name="conv2d + max_pool2d" + rectify * " + relu",
+        fast=fast,
+    )

@@ -1,0 +1,78 @@
+"""Normalisation as layers: values rescaled to mean 0 and variance 1, then scaled and shifted."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..checks import check
+from ..errors import ShapeError
+from ..tensor import ArrayLike, Tensor, as_tensor, tensor
+from .module import Module, Parameter
+
+
+class BatchNorm2d(Module):
+    """y = γ·(x - mean)/√(var + ε) + β by channel; γ is `weight`, β is `bias`.
+
+    Shapes: (N, C, H, W) -> (N, C, H, W); weight, bias, running_mean, running_var (C,).
+    In training, mean and variance are the batch's, and the running ones move towards them (the
+    unbiased variance) by `momentum`; in eval, the running ones are used.
+    Source: Ioffe, Szegedy 2015, algorithms 1 and 2.
+    """
+
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        check("BatchNorm2d", "an int >= 1", features=features)
+        check("BatchNorm2d", "in [0, 1]", momentum=momentum)
+        check("BatchNorm2d", "> 0", eps=eps)
+        self.features, self.momentum, self.eps = features, momentum, eps
+        self.weight, self.bias = Parameter(np.ones(features)), Parameter(np.zeros(features))
+        self.running_mean = tensor(np.zeros(features))
+        self.running_var = tensor(np.ones(features))
+        self.num_batches_tracked = tensor(0)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        x, n = as_tensor(x), self.features
+        if x.ndim != 4 or x.shape[1] != n or (self.training and x.size < 2 * n):
+            raise ShapeError(
+                f"BatchNorm2d({n}): expected images (N, {n}, H, W), in training with two or more "
+                f"values per channel, got {x.shape}; change batch_size if the last batch holds one"
+            )
+        if self.training:
+            y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
+            self._follow(mean, var, x.size // n)
+            return y
+        values = (self.weight, self.bias, self.running_mean, self.running_var)
+        weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)
+        scale = weight / (var + self.eps).sqrt()
+        return x * scale + (bias - mean * scale)
+
+    def _follow(self, mean: Any, var: Any, count: int) -> None:
+        """Move the running mean and variance towards those of a batch of `count` values."""
+        now = (self.running_mean, mean), (self.running_var, var * (count / (count - 1)))
+        for running, seen in now:
+            running.data *= 1 - self.momentum
+            running.data += self.momentum * seen
+        self.num_batches_tracked.data += 1
+
+
+class LayerNorm(Module):
+    """y = γ·(x - mean)/√(var + ε) + β over the last axes of each example.
+
+    Shapes: (..., *shape) -> the same; weight, bias: shape. Source: Ba, Kiros, Hinton 2016, eq. 4.
+    """
+
+    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        self.shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+        check("LayerNorm", "an int >= 1", **{f"shape[{i}]": n for i, n in enumerate(self.shape)})
+        check("LayerNorm", "> 0", eps=eps)
+        self.eps = eps
+        self.weight, self.bias = Parameter(np.ones(self.shape)), Parameter(np.zeros(self.shape))
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        x, n = as_tensor(x), len(self.shape)
+        if x.shape[-n:] != self.shape:
+            raise ShapeError(f"LayerNorm: expected last axes {self.shape}, got x of {x.shape}")
+        axes = tuple(range(x.ndim - n, x.ndim))
+        return ops.standardize(x, axes, self.eps) * self.weight + self.bias
