@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .export import export_onnx
     from .train import History, Trainer, load, save
 
-_LATER = ("data", "health", "models", "testing", "train")  # loaded when first used
+_LATER = ("data", "graph", "health", "models", "testing", "train")  # loaded when first used
 _FROM = {"export_onnx": "export"} | dict.fromkeys(("History", "Trainer", "load", "save"), "train")
 
 

@@ -144,7 +144,7 @@ class _Graph:
                 f"{self.paths[id(layer)]!r}, which has no ONNX form; build it from "
                 f"{', '.join(sorted(form.__name__ for form in _FORMS))}"
             )
-        if layer.hooks:
+        if layer.is_watched:
             raise ConfigError(
                 f"export_onnx: {type(layer).__name__} at {self.paths[id(layer)]!r} has hooks, "
                 "which may change its output; remove them first"

@@ -21,7 +21,7 @@ def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], 
                 f"grad: argnums {argnums} asks for more than the {len(args)} arguments"
             )
         x = args[i] if isinstance(args[i], Tensor) else as_tensor(args[i])
-        own = record(x.data, (x, lambda g, y: g))
+        own = record(x.data, (x, lambda g, y: g), name="argument")
         own.requires_grad = True
         if own.data.dtype.kind != "f":
             raise GradientError(

@@ -199,7 +199,8 @@ class Tensor:
         with switched("recording", create_graph):
             while pairs:
                 leaf, g = pairs.pop()
-                leaf.add_gradient(g, share=memory.nobody_else_holds(g))
+                alone = memory.nobody_else_holds(g)
+                leaf.add_gradient(g, share=alone)
 
     def add_gradient(self, g: "Tensor", share: bool = False) -> None:
         """Add g to `.grad`, whose array belongs to this tensor alone and can be written.
@@ -215,7 +216,9 @@ class Tensor:
             else:
                 array = g._module.empty_like(self.data)
                 array[...] = g.data
-                self.grad = record(array, (g, lambda h, y: h), name="copy")
+                self.grad = Tensor(array)
+                if g.requires_grad:  # the sweep is recorded: the copy stays part of it
+                    self.grad = record(array, (g, lambda h, y: h), name="copy")
 
     def retain_grad(self) -> None:
         """Keep `.grad` at the next backward pass, although this tensor is no leaf.

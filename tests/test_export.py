@@ -149,7 +149,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ConfigError, match=rf"{type(layer).__name__} at '1'.*Conv2d, "):
             md.export_onnx(path, nn.Sequential(nn.ReLU(), layer), (4,))
     hooked = nn.Sequential(nn.ReLU())
-    hooked[0].hooks.append(lambda module, y: 2 * y)
+    hooked[0].register_forward_hook(lambda module, inputs, y: 2 * y)
     with pytest.raises(ConfigError, match="hooks"):
         md.export_onnx(path, hooked, (4,))
     with pytest.raises(ShapeError, match="Dense"):

@@ -57,7 +57,7 @@ def test_an_observer_sees_what_is_not_recorded_too():
 
 def test_a_pullback_of_the_wrong_shape_is_refused():
     def flipped(x):
-        return graph.record(x.data * 2, (x, lambda g, y: g.reshape(3, 2)))
+        return graph.record(x.data * 2, (x, lambda g, y: g.reshape(3, 2)), name="flipped")
 
     x = md.tensor(np.ones((2, 3)), requires_grad=True)
     words = r"'flipped' gave shape \(3, 2\) for an input of shape \(2, 3\)"

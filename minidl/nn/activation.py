@@ -1,73 +1,62 @@
 """Activations as layers: each applies the operation of `ops.activation` that it is named after."""
 
+from dataclasses import dataclass
+
 from .. import ops
-from ..tensor import ArrayLike, Tensor
-from .module import Module
+from .module import Applied
 
 
-class ReLU(Module):
+class ReLU(Applied):
     """y = max(x, 0)."""
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.relu(x)
+    operation = staticmethod(ops.relu)
 
 
-class LeakyReLU(Module):
+@dataclass(eq=False, repr=False)
+class LeakyReLU(Applied):
     """y = x where x > 0, else slope·x."""
 
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = slope
-
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.leaky_relu(x, self.slope)
+    operation = staticmethod(ops.leaky_relu)
+    slope: float = 0.01
 
 
-class ELU(Module):
+@dataclass(eq=False, repr=False)
+class ELU(Applied):
     """y = x where x > 0, else α(eˣ - 1)."""
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
-
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.elu(x, self.alpha)
+    operation = staticmethod(ops.elu)
+    alpha: float = 1.0
 
 
-class SELU(Module):
+class SELU(Applied):
     """y = λ·elu(x, α), whose λ and α keep mean 0 and variance 1 from layer to layer."""
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.selu(x)
+    operation = staticmethod(ops.selu)
 
 
-class GELU(Module):
+@dataclass(eq=False, repr=False)
+class GELU(Applied):
     """y = x·Φ(x), Φ the normal distribution; approximate="tanh" is faster and within 5e-4."""
 
-    def __init__(self, approximate: str = "none") -> None:
-        self.approximate = approximate
-
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.gelu(x, self.approximate)
+    operation = staticmethod(ops.gelu)
+    approximate: str = "none"
 
 
-class Tanh(Module):
+class Tanh(Applied):
     """y = tanh x."""
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.tanh(x)
+    operation = staticmethod(ops.tanh)
 
 
-class Sigmoid(Module):
+class Sigmoid(Applied):
     """y = 1/(1 + e⁻ˣ)."""
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.sigmoid(x)
+    operation = staticmethod(ops.sigmoid)
 
 
-class Softmax(Module):
+@dataclass(eq=False, repr=False)
+class Softmax(Applied):
     """y = eˣ / Σ eˣ along an axis. Not before `cross_entropy`, which holds the softmax itself."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
-
-    def forward(self, x: ArrayLike) -> Tensor:
-        return ops.softmax(x, self.axis)
+    operation = staticmethod(ops.softmax)
+    axis: int = -1

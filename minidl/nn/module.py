@@ -1,7 +1,7 @@
 """Module: a part of a network that owns parameters, and the walk that finds them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -189,22 +189,20 @@ class Module:
         """
         rows = [("layer", "type", "output", "parameters")]
         outputs: dict[int, str] = {}
-        modules = [module for _, module in self.named_modules()]
-        training = [module.training for module in modules]
         like = (*self.parameters(), Tensor(np.zeros((), FLOAT)))[0]
 
         def note(module: Module, inputs: Any, output: Any) -> None:
             outputs[id(module)] = str(("N", *getattr(output, "shape", "")[1:])).replace("'", "")
 
-        hooks = [module.register_forward_hook(note) for module in modules]
+        before = [(vars(module), dict(vars(module))) for _, module in self.named_modules()]
         try:
-            self.eval()
+            for now, _ in before:  # the hooks that are there must not take this for a real pass
+                now.update(training=False, _forward_hooks=[note], _forward_pre_hooks=[])
             with no_grad():
                 self(Tensor(like._module.zeros((1, *input_shape), like.dtype)))
         finally:
-            for module, mode, hook in zip(modules, training, hooks, strict=True):
-                module.training = mode
-                hook.remove()
+            for now, kept in before:
+                now.update(kept)
         for path, module in self.named_modules():
             own = sum(p.size for _, p in module._members(Parameter))
             if own or not any(module._members(Module)):
@@ -223,6 +221,19 @@ class Module:
     def __getstate__(self) -> dict[str, Any]:
         """For `pickle` and `copy.deepcopy`: a copy is watched by nobody."""
         return vars(self) | {"_forward_hooks": [], "_forward_pre_hooks": []}
+
+
+class Applied(Module):
+    """Base of layers without weights: forward applies an operation with the layer's options.
+
+    A subclass names the operation, and lists its options as the fields of a dataclass.
+    """
+
+    operation: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        options = getattr(self, "__dataclass_fields__", ())
+        return type(self).operation(x, **{name: getattr(self, name) for name in options})
 
 
 def _found(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:

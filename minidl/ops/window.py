@@ -193,9 +193,12 @@ def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
 
 
 def unpool(g: Tensor, index: Any, window: Window) -> Tensor:
-    """Each g to the pixel that its window chose; linear, and `_take` is its transpose."""
+    """Each g to the pixel that its window chose, added where windows share one.
+
+    Linear, and `take` is its transpose.
+    """
     value = kernels.max_unpool(g.data, index, window)
-    return record(value, (g, lambda h, y: take(h, index, window)))
+    return record(value, (g, lambda h, y: take(h, index, window)), name="max_unpool2d")
 
 
 def take(h: Tensor, index: Any, window: Window) -> Tensor:
@@ -219,7 +222,8 @@ def _average(x: Tensor, window: Window) -> Tensor:
 
 
 def _spread(g: Tensor, window: Window) -> Tensor:
-    return record(kernels.avg_unpool(g.data, window), (g, lambda h, y: _average(h, window)))
+    value = kernels.avg_unpool(g.data, window)
+    return record(value, (g, lambda h, y: _average(h, window)), name="avg_unpool2d")
 
 
 def pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:

@@ -45,7 +45,7 @@ def test_a_simple_layer_is_its_operation(cls, args, options, op, given, named):
     x = normal(*IMAGES).astype(np.float32)
     assert np.array_equal(layer(x).numpy(), op(x, *given, **named).numpy())
     assert layer.parameters() == []
-    assert cls.__doc__ and cls.__module__ == "minidl.nn.layers"
+    assert cls.__doc__
     assert repr(layer).startswith(f"{cls.__name__}(")
 
 
@@ -55,7 +55,7 @@ def test_simple_layers_know_their_options():
     )
     assert nn.MaxPool2d(2).size == 2 and nn.MaxPool2d(2, 3).stride == 3
     assert repr(nn.LeakyReLU()) == "LeakyReLU(slope=0.01)"
-    for make in (nn.MaxPool2d, lambda: nn.ReLU(3), lambda: nn.ELU(beta=1)):
+    for make in (nn.MaxPool2d, lambda: nn.LeakyReLU(3, 4), lambda: nn.ELU(beta=1)):
         with pytest.raises(TypeError):
             make()
 
@@ -141,7 +141,7 @@ def test_batch_norm_gradients(training):
     layer.running_var = md.tensor([0.5, 1, 2])
 
     def f(x, w, b):
-        layer.weight, layer.bias = w, b
+        vars(layer).update(weight=w, bias=b)
         return layer(x)
 
     gradcheck(f, normal(4, 3, 2, 2), normal(3, seed=1), normal(3, seed=2), order=2)
@@ -179,7 +179,7 @@ def test_layer_norm_gradients():
     layer = nn.LayerNorm((3, 4))
 
     def f(x, w, b):
-        layer.weight, layer.bias = w, b
+        vars(layer).update(weight=w, bias=b)
         return layer(x)
 
     gradcheck(f, normal(2, 3, 4), normal(3, 4, seed=1), normal(3, 4, seed=2), order=2)
@@ -203,7 +203,7 @@ def test_residual_gradients():
     block = nn.Residual(nn.Sequential(nn.Tanh(), nn.Dense(3, 3)), scale=0.5)
 
     def f(x, w):
-        block.branch[1].weight = w
+        vars(block.branch[1]).update(weight=w)
         return block(x)
 
     gradcheck(f, normal(2, 3), normal(3, 3, seed=1), order=2)

@@ -1,6 +1,7 @@
 """Module: the walk that finds parameters, state, modes, hooks, summary."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -178,12 +179,46 @@ def test_zero_grad_forgets():
 
 def test_hooks_see_and_may_replace_the_output():
     layer, seen = nn.ReLU(), []
-    layer.hooks.append(lambda module, y: seen.append((module, y.numpy().tolist())))
-    layer.hooks.append(lambda module, y: y + 1)
-    layer.hooks.append(lambda module, y: y * 2)
+
+    def see(module, inputs, output):
+        seen.append((module, *(x.numpy().tolist() for x in (*inputs, output))))
+
+    hooks = [layer.register_forward_hook(see)]
+    hooks.append(layer.register_forward_hook(lambda module, inputs, y: y + 1))
+    hooks.append(layer.register_forward_hook(lambda module, inputs, y: y * 2))
+    assert layer.is_watched and not nn.ReLU().is_watched
     assert layer(md.tensor([-1.0, 3.0])).numpy().tolist() == [2, 8]
-    assert seen == [(layer, [0, 3])]
-    assert nn.ReLU().hooks == []
+    assert seen == [(layer, [-1, 3], [0, 3])]
+    hooks[1].remove()
+    hooks[1].remove()
+    assert layer(md.tensor([-1.0, 3.0])).numpy().tolist() == [0, 6]
+    for hook in hooks:
+        hook.remove()
+    assert not layer.is_watched
+
+
+def test_hooks_before_the_forward_pass_see_and_may_replace_the_inputs():
+    layer, seen = nn.ReLU(), []
+    hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs)))
+    layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] - 1,))
+    layer.register_forward_pre_hook(lambda module, inputs: inputs[0] * 2)
+    x = md.tensor([0.5, 3.0])
+    assert layer(x).numpy().tolist() == [0, 4]
+    assert seen == [(layer, (x,))]
+    hook.remove()
+    layer(x)
+    assert len(seen) == 1
+
+
+def test_a_copy_is_watched_by_nobody(tmp_path):
+    net = nn.Sequential(nn.Dense(2, 3), nn.ReLU())
+    net[1].register_forward_hook(lambda module, inputs, y: y + 1)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(nn.Sequential(net[0], nn.ReLU())))):
+        assert not twin[1].is_watched
+        assert same(everything(twin), everything(net))
+        twin[0].weight.data[...] = 0
+        assert net[0].weight.data.any()
+    assert net[1].is_watched
 
 
 def test_operations_belong_to_the_innermost_module():
@@ -240,28 +275,31 @@ def test_summary_shows_own_parameters_and_layers_that_did_not_run():
 def test_summary_leaves_the_model_as_it_was():
     net = Net()
     seen = []
-    net.stem.hooks.append(lambda module, y: seen.append(y))
+    net.stem.register_forward_hook(lambda module, inputs, y: seen.append(y))
+    net.stem.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
     net.blocks[0].eval()
     net(image()).sum().backward()
     seen.clear()
     state, grad = everything(net), net.scale.grad.numpy().copy()
-    hooks = [list(m.hooks) for _, m in net.named_modules()]
+    watched = [m.is_watched for _, m in net.named_modules()]
     random = md.rng.generator().bit_generator.state
     net.summary((1, 2, 2))
     assert seen == []
     assert same(state, everything(net))
     assert net.scale.grad.numpy() == grad
     assert [m.training for _, m in net.named_modules()] == [True, True, False, *[True] * 4]
-    assert [m.hooks for _, m in net.named_modules()] == hooks
+    assert [m.is_watched for _, m in net.named_modules()] == watched
     assert md.rng.generator().bit_generator.state == random
 
 
 def test_summary_that_fails_leaves_the_model_as_it_was():
     net = md.models.article_cnn()
-    hooks = net.hooks
+    hook = net[1].register_forward_hook(lambda module, inputs, y: None)
     with pytest.raises(md.errors.ShapeError):
         net.summary((3, 28, 28))
-    assert net.training and net.hooks is hooks and net[0].hooks == []
+    assert net.training and [layer.is_watched for layer in net] == [False, True, *[False] * 3]
+    hook.remove()
+    assert not net[1].is_watched
 
 
 def test_summary_runs_in_the_models_dtype():

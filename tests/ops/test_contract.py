@@ -79,7 +79,7 @@ def test_operators_are_the_operations():
             lambda a, b: ops.tensordot(a, b, ([0, 1], [0])),
             r"tensordot: expected as many axes of a as of b, got \(0, 1\) and \(0,\)",
         ),
-        (lambda a, b: ops.tensordot(a, a, 1), "einsum: .*has lengths 3 and 2"),
+        (lambda a, b: ops.tensordot(a, a, 1), "tensordot: .*has lengths 3 and 2"),
         (lambda a, b: ops.tensordot(a, b, 3), "tensordot: "),
         (lambda a, b: ops.tensordot(a, b, ([2], [0])), "tensordot: axis 2"),
         (lambda a, b: ops.tensordot(a, b, ([0], [2])), "tensordot: axis 2"),
