@@ -171,10 +171,10 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
 
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
     """yᵢⱼ = aᵢ·bⱼ of two flattened tensors; dL/da = g @ b, dL/db = gᵀ @ a."""
-    a, b, _ = operands("outer", flatten(a), flatten(b), broadcast=False)
+    a, b, _ = operands("outer", a, b, broadcast=False)
     return record(
-        a.data[:, None] * b.data,
-        (a, lambda g, y: matmul(g, b)),
-        (b, lambda g, y: matmul(transpose(g), a)),
+        a.data.reshape(-1, 1) * b.data.reshape(1, -1),
+        (a, lambda g, y: reshape(matmul(g, flatten(b)), a.shape)),
+        (b, lambda g, y: reshape(matmul(flatten(a), g), b.shape)),
         name="outer",
     )

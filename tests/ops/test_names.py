@@ -12,7 +12,10 @@ from tests.ops.cases import CASES
 
 def called(name):
     """The operation on drawn inputs, of which the floating ones need a gradient."""
-    arrays, kwargs = CASES[name].draw(np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    arrays = [np.ones(1)]
+    while any(a.size == 1 for a in arrays):  # one value takes a gradient of any shape, summed
+        arrays, kwargs = CASES[name].draw(rng)
     xs = [md.tensor(a, dtype=a.dtype, requires_grad=a.dtype.kind == "f") for a in arrays]
     return CASES[name].function(name, kwargs)(*xs)
 
@@ -40,9 +43,9 @@ def test_an_observer_is_told_the_operation_forward_and_backward(name):
         y = called(name)
         y.backward(np.ones(y.shape))
     assert ("forward", name) in seen and ("backward", name) in seen
-    # Inner steps would hide the operation among others: what runs is what is named.
-    helpers = {"reshape", "transpose", "astype", "copy", "expand_dims", "swapaxes", name}
-    assert {seen_name for _, seen_name in seen} <= helpers | {"add" if name.startswith("conv") else name}
+    # A reader who steps through the record meets the operation, not steps inside it.
+    around = {"reshape", "add"}  # a vector made a matrix and back; a transposed convolution's bias
+    assert {seen_name for _, seen_name in seen} <= {name} | around
 
 
 @pytest.mark.parametrize("name", md.ops.__all__)
