@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from . import backward, memory
-from .device import FLOAT, Array, array_module, cupy, device_of, number, to_device, to_host
+from . import arrays, backward, memory
+from .arrays import as_array
+from .device import FLOAT, Array, array_module, device_of, number, to_device, to_host
 from .errors import DeviceError, DTypeError, GradientError, ShapeError
 from .modes import switched, switches
 
@@ -347,12 +348,7 @@ def tensor(
     Raises: DTypeError for data that are no numbers, or requires_grad on integers;
     ShapeError for ragged lists; DeviceError for a device that is not there.
     """
-    source = data.data if isinstance(data, Tensor) else data
-    if hasattr(source, "__dlpack__") and not hasattr(source, "get"):
-        source = np.asarray(source)
-    if not hasattr(source, "dtype"):
-        source = _from_python("tensor", source)
-    _check_numeric("tensor", source)
+    source = data.data if isinstance(data, Tensor) else as_array("tensor", data)
     if dtype is None and source.dtype.kind == "f":
         dtype = FLOAT
     try:
@@ -376,35 +372,15 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x
-    if like is not None and isinstance(x, bool | int | float):
-        whole = like.dtype.kind in "iub" and isinstance(x, int)
+    if like is not None and isinstance(x, bool | int | float | np.generic):
+        whole = like.dtype.kind in "iub" and not isinstance(x, float | np.inexact)
         dtype = like.dtype if like.dtype.kind in "fc" else None if whole else FLOAT
         return Tensor(number(x, like.data, dtype))
-    if not hasattr(x, "dtype"):
-        x = _from_python("as_tensor", x)
-        x = x.astype(FLOAT) if x.dtype.kind == "f" else x
-    _check_numeric("as_tensor", x)
-    return Tensor(x)
-
-
-def _from_python(call: str, x: Any) -> np.ndarray:
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ShapeError(f"{call}: expected numbers in equally long lists, got {x!r}") from error
-    return array
-
-
-def _check_numeric(call: str, array: Array) -> None:
-    if array.dtype.kind not in "fiubc":
-        raise DTypeError(f"{call}: expected numbers, got dtype {array.dtype}")
+    array = as_array("as_tensor", x)
+    of_python = not hasattr(x, "dtype")
+    return Tensor(array.astype(FLOAT) if of_python and array.dtype.kind == "f" else array)
 
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares the memory of any array with `__dlpack__` (torch, jax, cupy, ...)."""
-    try:
-        kind, _ = source.__dlpack_device__()
-        xp = cupy() if kind == 2 else np  # 2 is kDLCUDA in dlpack.h
-        return Tensor(xp.from_dlpack(source))
-    except (AttributeError, BufferError, RuntimeError) as error:
-        raise DTypeError(f"from_dlpack: cannot share {type(source).__name__}: {error}") from None
+    return Tensor(arrays.from_dlpack(source))

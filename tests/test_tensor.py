@@ -227,7 +227,7 @@ def test_dlpack_goes_to_the_library_of_its_device(monkeypatch):
     library = SimpleNamespace(
         from_dlpack=lambda source: np.array([1.0 * isinstance(source, OnGPU)])
     )
-    monkeypatch.setattr(sys.modules["minidl.tensor"], "cupy", lambda: library)
+    monkeypatch.setattr(sys.modules["minidl.arrays"], "cupy", lambda: library)
     assert md.from_dlpack(OnGPU()).item() == 1.0
 
 

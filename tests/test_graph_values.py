@@ -1,0 +1,124 @@
+"""Whose numbers a gradient is: no pullback runs over changed values, no gradient is shared."""
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl.errors import GradientError
+from tests.device import fetch, shares
+
+
+def leaf(*values):
+    return md.tensor(list(values), dtype="float64", requires_grad=True)
+
+
+def network():
+    md.manual_seed(0)
+    net = md.nn.Sequential(md.nn.Dense(3, 4), md.nn.Tanh(), md.nn.Dense(4, 2))
+    x = np.random.default_rng(1).normal(size=(6, 3)).astype("f")
+    return net, x
+
+
+def steps_an_optimizer(net):
+    optimizer = md.optim.SGD(net.parameters(), 0.1)
+    net(np.ones((1, 3), "f")).sum().backward()
+    optimizer.step()
+
+
+def loads_a_state(net):
+    net.load_state_dict({n: a + 1 for n, a in net.state_dict().items()})
+
+
+def assigns_data(net):
+    net[2].weight.data = net[2].weight.data * 2
+
+
+def changes_data_in_place(net):
+    net[2].weight.data *= 2
+
+
+def assigns_the_attribute(net):
+    net[2].weight = np.ones((2, 4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        steps_an_optimizer,
+        loads_a_state,
+        assigns_data,
+        changes_data_in_place,
+        assigns_the_attribute,
+    ],
+)
+def test_a_weight_changed_after_the_forward_pass_is_refused_in_words(change):
+    net, x = network()
+    loss = net(x).sum()
+    change(net)
+    words = (
+        r"its input of shape \(2, 4\) has been changed since 'linear' used it .* run the forward"
+    )
+    with pytest.raises(GradientError, match=words):
+        loss.backward()
+    net(x).sum().backward()  # a new forward pass is fine
+
+
+def test_a_result_that_was_changed_is_refused_too():
+    x = leaf(1.0, 2.0)
+    y = x.exp()
+    z = y.sum()
+    y.data = y.data * 2
+    with pytest.raises(GradientError, match="has been changed since"):
+        z.backward()
+
+
+def test_changes_before_and_after_are_fine():
+    net, x = network()
+    optimizer = md.optim.SGD(net.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(x).sum().backward()
+        optimizer.step()
+
+
+@pytest.mark.host
+def test_numpy_gives_no_writable_array_of_values_that_a_gradient_needs():
+    x = leaf(1.0, 2.0)
+    y = x.exp()
+    for t in (x, y):
+        with pytest.raises(ValueError, match="read-only"):
+            t.numpy()[:] = 0
+        assert t.data.flags.writeable
+    md.tensor([1.0]).numpy()[:] = 5  # nothing is computed from it: its owner may write
+
+
+def test_two_leaves_never_share_a_gradient():
+    for create_graph in (False, True):
+        a, b, c = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(5.0, 6.0)
+        cotangent = md.tensor([1.0, 1.0], dtype="float64")
+        (a + b - c * 1.0).backward(cotangent, create_graph=create_graph)
+        arrays = [cotangent.data, *(t.grad.data for t in (a, b, c))]
+        for i, one in enumerate(arrays):
+            assert not any(shares(one, other) for other in arrays[i + 1 :])
+        md.optim.clip_grad_norm([a, b], 0.1)
+        assert fetch(cotangent).tolist() == [1.0, 1.0]
+        np.testing.assert_allclose(fetch(a.grad), fetch(b.grad))
+
+
+@pytest.mark.host
+def test_every_gradient_can_be_written():
+    a, row = leaf(1.0, 2.0), leaf(1.0)
+    md.ops.broadcast_to(a, 3, 2).sum().backward()
+    (row + np.zeros((3, 1))).backward(np.broadcast_to(1.0, (3, 1)))
+    for t in (a, row):
+        assert t.grad.data.flags.writeable
+        t.grad.data[...] = 0
+
+
+def test_a_gradient_of_a_recorded_sweep_can_be_differentiated_although_it_is_a_copy():
+    a, b = leaf(2.0), leaf(3.0)
+    (a * a + b * b * b).sum().backward(create_graph=True)
+    first_a, first_b = a.grad, b.grad
+    a.grad = b.grad = None
+    (first_a + first_b).sum().backward()
+    assert (a.grad.item(), b.grad.item()) == (2.0, 18.0)
