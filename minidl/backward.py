@@ -87,7 +87,13 @@ def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:
         return
     for (x, pullback), needed in zip(node.inputs, node.needed, strict=True):
         if needed:
-            yield x, pullback(g, y)
+            gx = pullback(g, y)
+            if not hasattr(gx, "requires_grad"):
+                raise GradientError(
+                    f"backward: expected a pullback of '{node.name}' to return a Tensor, got "
+                    f"{type(gx).__name__}; write it in Tensor operations, without .data"
+                )
+            yield x, gx
 
 
 def _complete(t: "Tensor", g: "Tensor") -> "Tensor":

@@ -94,7 +94,7 @@ def gather(values: Sequence[Any]) -> Array:
     return out
 
 
-def number(value: float, like: Array, dtype: Any) -> Array:
+def number(value: Any, like: Array, dtype: Any) -> Array:
     """A Python number as an array of shape () where `like` is."""
     xp = array_module(like)
     # On a GPU a launch writes it: nothing is copied from the host.

@@ -89,11 +89,15 @@ def record(
     """
     y = Tensor(value)
     if switches.recording and y._data.dtype.kind == "f":
-        for x, _ in inputs:
-            if x.requires_grad:
-                y.requires_grad = True
-                y.node = Node(name, inputs, fast)
-                break
+        try:
+            y.requires_grad = any(x.requires_grad for x, _ in inputs)
+        except (TypeError, ValueError, AttributeError):
+            raise GradientError(
+                f"record: expected a pair (input, pullback) for each input of '{name}', as in "
+                f"record(value, (x, lambda g, y: ...)), got {inputs!r}"
+            ) from None
+        if y.requires_grad:
+            y.node = Node(name, inputs, fast)
     if switches.observer is not None:
         switches.observer("forward", name, switches.layer, y.data, [x.data for x, _ in inputs])
     return y
@@ -311,15 +315,44 @@ class Tensor:
     def __int__(self) -> int:
         return int(self.item())
 
-    if TYPE_CHECKING:  # what `ops` attaches: operators, then methods with NumPy's argument names
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _attached
-        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _attached
-        __neg__ = __abs__ = __getitem__ = __lt__ = __le__ = __gt__ = __ge__ = _attached
-        sum = mean = max = min = var = std = cumsum = logsumexp = norm = _attached
-        reshape = transpose = swapaxes = moveaxis = flatten = squeeze = expand_dims = _attached
-        pad = flip = broadcast_to = astype = stack = T = mT = _attached
-        exp = log = sqrt = square = abs = clip = relu = tanh = sigmoid = _attached
-        softmax = log_softmax = _attached
+    def __reduce__(self) -> Any:
+        """For `pickle` and `copy`: the values and the gradient, without the history."""
+        return _restored, (type(self), self.data, self.grad, self.requires_grad)
+
+    if TYPE_CHECKING:  # what `ops` attaches, under the same names
+        from .ops import activation as _a
+        from .ops import contract as _c
+        from .ops import elementwise as _e
+        from .ops import normalize as _n
+        from .ops import reduce as _r
+        from .ops import shape as _s
+
+        __add__, __sub__, __mul__, __truediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
+        __radd__, __rsub__, __rmul__, __rtruediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
+        __pow__, __rpow__, __matmul__, __rmatmul__ = _e.power, _e.power, _c.matmul, _c.matmul
+        __neg__, __abs__, __getitem__ = _e.negative, _e.abs, _s.getitem
+        __lt__ = __le__ = __gt__ = __ge__ = _e.subtract
+        sum, mean, max, min, var, std = _r.sum, _r.mean, _r.max, _r.min, _r.var, _r.std
+        cumsum, logsumexp, norm = _r.cumsum, _r.logsumexp, _r.norm
+        reshape, transpose, swapaxes, moveaxis = _s.reshape, _s.transpose, _s.swapaxes, _s.moveaxis
+        flatten, squeeze, expand_dims, stack = _s.flatten, _s.squeeze, _s.expand_dims, _s.stack
+        pad, flip, broadcast_to, astype = _s.pad, _s.flip, _s.broadcast_to, _s.astype
+        exp, log, sqrt, square, abs, clip = _e.exp, _e.log, _e.sqrt, _e.square, _e.abs, _e.clip
+        relu, tanh, sigmoid = _a.relu, _e.tanh, _a.sigmoid
+        softmax, log_softmax = _n.softmax, _n.log_softmax
+
+        @property
+        def T(self) -> "Tensor": ...  # the axes in reverse order
+        @property
+        def mT(self) -> "Tensor": ...  # the last two axes exchanged
+
+
+def _restored(kind: Any, data: Array, grad: Tensor | None, requires_grad: bool) -> Tensor:
+    """What `pickle` and `copy` make of a tensor."""
+    t = kind.__new__(kind)
+    Tensor.__init__(t, data)
+    t.grad, t.requires_grad = grad, requires_grad
+    return t
 
 
 def cotangent_of(call: str, y: Tensor, grad: ArrayLike) -> Tensor:

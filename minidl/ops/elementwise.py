@@ -33,22 +33,22 @@ def _unary(name: str, doc: str, pullback: Any) -> _Op:
 
 
 # fmt: off
-exp = _unary("exp", "y = eˣ; dy/dx = y. inf above 88.7 in float32.", lambda g, x, y: g * y)
-expm1 = _unary("expm1", "y = eˣ - 1; dy/dx = y + 1. Exact near 0.", lambda g, x, y: g * (y + 1))
-log = _unary("log", "y = ln x; dy/dx = 1/x.", lambda g, x, y: g / x)
-log1p = _unary("log1p", "y = ln(1 + x); dy/dx = 1/(1 + x).", lambda g, x, y: g / (1 + x))
-sqrt = _unary("sqrt", "y = √x; dy/dx = 1/(2y), infinite at 0.", lambda g, x, y: g / (2 * y))
-reciprocal = _unary("reciprocal", "y = 1/x; dy/dx = -y².", lambda g, x, y: -g * y * y)
-sin = _unary("sin", "y = sin x (radians); dy/dx = cos x.", lambda g, x, y: g * cos(x))
+exp: _Op = _unary("exp", "y = eˣ; dy/dx = y. inf above 88.7 in float32.", lambda g, x, y: g * y)
+expm1: _Op = _unary("expm1", "y = eˣ - 1; y' = y + 1. Exact near 0.", lambda g, x, y: g * (y + 1))
+log: _Op = _unary("log", "y = ln x; dy/dx = 1/x.", lambda g, x, y: g / x)
+log1p: _Op = _unary("log1p", "y = ln(1 + x); dy/dx = 1/(1 + x).", lambda g, x, y: g / (1 + x))
+sqrt: _Op = _unary("sqrt", "y = √x; dy/dx = 1/(2y), infinite at 0.", lambda g, x, y: g / (2 * y))
+reciprocal: _Op = _unary("reciprocal", "y = 1/x; dy/dx = -y².", lambda g, x, y: -g * y * y)
+sin: _Op = _unary("sin", "y = sin x (radians); dy/dx = cos x.", lambda g, x, y: g * cos(x))
 cos: _Op = _unary("cos", "y = cos x (radians); dy/dx = -sin x.", lambda g, x, y: -g * sin(x))
-tan = _unary("tan", "y = tan x (radians); dy/dx = 1 + y².", lambda g, x, y: g * (1 + y * y))
-arcsin = _unary("arcsin", "y = arcsin x; dy/dx = 1/√(1 - x²).", lambda g, x, y: g / sqrt(1 - x * x))
-arccos = _unary("arccos", "y = arccos x; y' = -1/√(1 - x²).", lambda g, x, y: -g / sqrt(1 - x * x))
-arctan = _unary("arctan", "y = arctan x; dy/dx = 1/(1 + x²).", lambda g, x, y: g / (1 + x * x))
-sinh = _unary("sinh", "y = sinh x; dy/dx = cosh x.", lambda g, x, y: g * cosh(x))
+tan: _Op = _unary("tan", "y = tan x (radians); dy/dx = 1 + y².", lambda g, x, y: g * (1 + y * y))
+arcsin: _Op = _unary("arcsin", "arcsin x; y' = 1/√(1 - x²)", lambda g, x, y: g / sqrt(1 - x * x))
+arccos: _Op = _unary("arccos", "arccos x; y' = -1/√(1 - x²)", lambda g, x, y: -g / sqrt(1 - x * x))
+arctan: _Op = _unary("arctan", "y = arctan x; dy/dx = 1/(1 + x²).", lambda g, x, y: g / (1 + x * x))
+sinh: _Op = _unary("sinh", "y = sinh x; dy/dx = cosh x.", lambda g, x, y: g * cosh(x))
 cosh: _Op = _unary("cosh", "y = cosh x; dy/dx = sinh x.", lambda g, x, y: g * sinh(x))
-tanh = _unary("tanh", "y = tanh x; dy/dx = 1 - y².", lambda g, x, y: g * (1 - y * y))
-erf = _unary("erf", "y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(-x²).",
+tanh: _Op = _unary("tanh", "y = tanh x; dy/dx = 1 - y².", lambda g, x, y: g * (1 - y * y))
+erf: _Op = _unary("erf", "y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(-x²).",
              lambda g, x, y: g * (2 / _root(pi)) * exp(-x * x))
 # fmt: on
 
