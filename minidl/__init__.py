@@ -7,7 +7,7 @@ from .errors import MinidlError
 from .rng import manual_seed
 from .modes import enable_grad, no_grad
 from .tensor import Tensor, as_tensor, from_dlpack, tensor
-from . import ops
+from . import ops, numpy_functions
 from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
 from . import nn, optim
 

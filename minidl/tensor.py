@@ -127,8 +127,7 @@ class Tensor:
         *("__weakref__", "_data", "grad", "hooks", "keeps_grad", "node", "requires_grad"),
         "version",
     )
-    __array_ufunc__ = None  # `array + tensor` is our __radd__, not NumPy's ufunc
-    __array_priority__ = 1000  # the same for CuPy's arrays, whose own is 100
+    __array_priority__ = 1000  # CuPy's `array + tensor` is our __radd__; its own priority is 100
     __hash__ = object.__hash__
 
     def __init__(self, data: Array) -> None:

@@ -14,7 +14,18 @@ PACKAGE = ROOT / "minidl"
 # Top to bottom: a part imports only from parts that stand after it.
 FLOORS = (
     *("__main__", "cli", "lab", "runs", "health", "train", "plot", "export", "models", "data"),
-    *("optim", "nn", "testing", "functional", "ops", "graph", "tensor", "backward", "kernels"),
+    *(
+        "optim",
+        "nn",
+        "testing",
+        "functional",
+        "numpy_functions",
+        "ops",
+        "graph",
+        "tensor",
+        "backward",
+        "kernels",
+    ),
     *("norms", "arrays", "memory", "modes", "rng", "device", "checks", "errors"),
 )
 ENGINE = ("tensor", "backward", "functional", "ops", "nn", "optim")
