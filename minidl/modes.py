@@ -3,12 +3,16 @@
 Each thread has its own switches, so that one thread may predict while another one trains.
 """
 
+import functools
+import inspect
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .device import Array
+from .errors import ConfigError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Called with "forward" or "backward", the operation's name, the module that ran it (or None), the
 # array just made, and the arrays it was made from.
@@ -24,23 +28,57 @@ class _Switches(threading.local):
 switches = _Switches()
 
 
-@contextmanager
-def switched(name: str, value: Any) -> Iterator[None]:
-    """Context in which one switch has this value."""
-    before = getattr(switches, name)
-    setattr(switches, name, value)
-    try:
-        yield
-    finally:
-        setattr(switches, name, before)
+class switched:
+    """Context in which one switch has a value; as a decorator, each call of the function has it.
+
+    A generator function has it whenever the generator runs, and nobody else between its steps.
+    """
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name, self.value = name, value
+        self.before: list[Any] = []  # a decorated function may call itself
+
+    def __enter__(self) -> None:
+        self.before.append(getattr(switches, self.name))
+        setattr(switches, self.name, self.value)
+
+    def __exit__(self, *error: object) -> None:
+        setattr(switches, self.name, self.before.pop())
+
+    def __call__(self, function: Function) -> Function:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(
+                f"{self.name}: expected a function or a generator function to decorate, got "
+                f"{function.__qualname__}, which runs in turns with others; write the context "
+                "inside it, around code without await"
+            )
+
+        @functools.wraps(function)
+        def inside(*args: Any, **options: Any) -> Any:
+            with switched(self.name, self.value):
+                return function(*args, **options)
+
+        @functools.wraps(function)
+        def steps(*args: Any, **options: Any) -> Any:
+            generator, sent = function(*args, **options), None
+            while True:
+                with switched(self.name, self.value):
+                    try:
+                        value = generator.send(sent)
+                    except StopIteration as end:
+                        return end.value
+                sent = yield value
+
+        chosen: Any = steps if inspect.isgeneratorfunction(function) else inside
+        return chosen
 
 
-def no_grad() -> Any:
+def no_grad() -> switched:
     """Context in which nothing is recorded: results carry no gradient."""
     return switched("recording", False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> switched:
     """Context in which operations are recorded, also inside `no_grad`."""
     return switched("recording", True)
 
@@ -50,11 +88,11 @@ def is_recording() -> bool:
     return switches.recording
 
 
-def observe(observer: Observer) -> Any:
+def observe(observer: Observer) -> switched:
     """Context in which `observer` sees every array that an operation or a pullback makes."""
     return switched("observer", observer)
 
 
-def running(layer: Any) -> Any:
+def running(layer: Any) -> switched:
     """Context in which recorded operations belong to `layer`, a module."""
     return switched("layer", layer)
