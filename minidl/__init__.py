@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, memory
 from .errors import MinidlError
+from .habits import TOP, missing
 from .rng import manual_seed
 from .modes import enable_grad, no_grad
 from .tensor import Tensor, as_tensor, from_dlpack, tensor
+from .create import arange, full, ones, rand, randn, zeros
 from . import ops, numpy_functions
 from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
 from . import nn, optim
@@ -31,7 +33,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if name in _FROM:
         return getattr(import_module(f".{_FROM[name]}", __name__), name)
-    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+    missing("minidl", name, TOP)
 
 
 def __dir__() -> list[str]:

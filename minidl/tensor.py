@@ -24,6 +24,7 @@ from . import arrays, backward, memory
 from .arrays import as_array
 from .device import FLOAT, Array, array_module, device_of, number, to_device, to_host
 from .errors import DeviceError, DTypeError, GradientError, ShapeError
+from .habits import TENSORS, missing
 from .modes import switched, switches
 
 ArrayLike: TypeAlias = Any  # a Tensor, an array, a number, or nested lists of numbers
@@ -297,6 +298,12 @@ class Tensor:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({text}, dtype={self.dtype}{grad})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __getattr__(self, name: str) -> Any:
+        missing("Tensor", name, TENSORS)
+
     def __len__(self) -> int:
         if self.ndim == 0:
             raise ShapeError("len: a tensor of shape () has no length")
@@ -320,6 +327,7 @@ class Tensor:
 
     if TYPE_CHECKING:  # what `ops` attaches, under the same names
         from .ops import activation as _a
+        from .ops import compare as _q
         from .ops import contract as _c
         from .ops import elementwise as _e
         from .ops import normalize as _n
@@ -338,6 +346,9 @@ class Tensor:
         pad, flip, broadcast_to, astype = _s.pad, _s.flip, _s.broadcast_to, _s.astype
         exp, log, sqrt, square, abs, clip = _e.exp, _e.log, _e.sqrt, _e.square, _e.abs, _e.clip
         relu, tanh, sigmoid = _a.relu, _e.tanh, _a.sigmoid
+        argmax, argmin = _q.argmax, _q.argmin
+        __and__ = __or__ = __xor__ = _e.subtract
+        __invert__ = _q.invert
         softmax, log_softmax = _n.softmax, _n.log_softmax
 
         @property

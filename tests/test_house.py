@@ -26,7 +26,7 @@ FLOORS = (
         "backward",
         "kernels",
     ),
-    *("norms", "arrays", "memory", "modes", "rng", "device", "checks", "errors"),
+    *("norms", "arrays", "habits", "memory", "modes", "rng", "device", "checks", "errors"),
 )
 ENGINE = ("tensor", "backward", "functional", "ops", "nn", "optim")
 BUDGET = 2200  # lines of code in them

@@ -5,10 +5,12 @@ By what happens to the shape: `elementwise` and `activation` (same), `reduce` (a
 `normalize` (rescaled along axes), `loss` (a scalar against a target).
 """
 
+import inspect
 from typing import Any
 
-from ..tensor import ArrayLike, Tensor, as_tensor
-from . import activation, contract, elementwise, loss, normalize, reduce, shape, window
+from ..habits import OPERATIONS, explained, missing
+from ..tensor import Tensor
+from . import activation, compare, contract, elementwise, loss, normalize, reduce, shape, window
 
 # fmt: off
 from .activation import (
@@ -20,7 +22,6 @@ from .elementwise import (
     maximum, minimum, multiply, negative, power, reciprocal, sin, sinh, sqrt, square, subtract,
     tan, tanh, where,
 )
-from .inputs import ints, operands
 from .loss import binary_cross_entropy, cross_entropy, huber_loss, l1_loss, mse_loss
 from .normalize import log_softmax, softmax, standardize
 from .reduce import cumsum, logsumexp, max, mean, min, norm, std, sum, var
@@ -30,6 +31,8 @@ from .shape import (
 )
 from .window import avg_pool2d, conv2d, conv_transpose2d, global_avg_pool2d, max_pool2d
 # fmt: on
+
+from .compare import argmax, argmin
 
 _GROUPS = (elementwise, activation, reduce, shape, contract, window, normalize, loss)
 __all__ = [
@@ -44,8 +47,10 @@ def _attach() -> None:
         *("exp", "log", "sqrt", "square", "abs", "clip", "relu", "tanh", "sigmoid", "softmax"),
         *("log_softmax", "sum", "mean", "max", "min", "var", "std", "cumsum", "logsumexp", "norm"),
         *("reshape", "transpose", "swapaxes", "moveaxis", "flatten", "squeeze", "pad", "flip"),
-        *("expand_dims", "broadcast_to", "astype"),
+        *("expand_dims", "broadcast_to", "astype", "argmax", "argmin"),
     ):
+        if "axis" in inspect.signature(globals()[name]).parameters:
+            globals()[name] = explained(globals()[name])
         setattr(Tensor, name, globals()[name])
 
     forward: dict[str, Any] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide}
@@ -54,22 +59,16 @@ def _attach() -> None:
         setattr(Tensor, f"__{name}__", op)
         setattr(Tensor, f"__r{name}__", lambda self, other, op=op: op(other, self))
     T: Any = Tensor
-    T.__neg__, T.__abs__, T.__getitem__ = negative, abs, getitem
+    T.__neg__, T.__abs__, T.__getitem__, T.__invert__ = negative, abs, getitem, compare.invert
     T.stack = staticmethod(stack)
     T.T = property(transpose, doc="The axes in reverse order.")
     T.mT = property(lambda self: swapaxes(self, -1, -2), doc="The last two axes exchanged.")
-    for symbol in ("lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(T, f"__{symbol}__", _comparison(f"__{symbol}__"))
+    for symbol in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor"):
+        setattr(T, f"__{symbol}__", compare.comparison(f"__{symbol}__"))
 
 
-def _comparison(name: str) -> Any:
-    def compare(self: Tensor, other: ArrayLike) -> Any:
-        if other is None:  # `x == None` is False, as for any object that is not None
-            return NotImplemented
-        a, b, _ = operands(name, self, as_tensor(other, like=self))
-        return Tensor(getattr(a.data, name)(b.data))
-
-    return compare
+def __getattr__(name: str) -> Any:
+    missing("minidl.ops", name, OPERATIONS)
 
 
 # A method takes `axis` and `keepdims` as NumPy does: x.sum((0, 1)), x.reshape(2, 3).
