@@ -12,24 +12,34 @@ from .ops import reshape, stack
 from .tensor import Tensor, as_tensor, cotangent_of, record
 
 
+def _mapped(f: Callable[[Any], Any], x: Any) -> Any:
+    """f of x, or of each value where x is a dict."""
+    return {key: _mapped(f, item) for key, item in x.items()} if isinstance(x, dict) else f(x)
+
+
 def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Tensor]]:
     """The arguments with tensors of our own at argnums, still tied to the caller's graph."""
-    arguments = list(args)
+    arguments, targets = list(args), list[Tensor]()
     for i in argnums:
         if not -len(args) <= i < len(args):
             raise ShapeError(
                 f"grad: argnums {argnums} asks for more than the {len(args)} arguments"
             )
-        x = args[i] if isinstance(args[i], Tensor) else as_tensor(args[i])
-        own = record(x.data, (x, lambda g, y: g), name="argument")
-        own.requires_grad = True
-        if own.data.dtype.kind != "f":
-            raise GradientError(
-                f"grad: argument {i} has dtype {own.dtype}; only floating-point tensors carry a "
-                "gradient: pass dtype='float32' or 'float64'"
-            )
-        arguments[i] = own
-    return arguments, [arguments[i] for i in argnums]
+
+        def own(value: Any, i: int = i) -> Tensor:
+            x = as_tensor(value)
+            if x.dtype.kind != "f":
+                raise GradientError(
+                    f"grad: argument {i} has dtype {x.dtype}; only floating-point tensors carry a "
+                    "gradient: pass dtype='float32' or 'float64'"
+                )
+            t = record(x.data, (x, lambda g, y: g), name="argument")
+            t.requires_grad = True
+            targets.append(t)
+            return t
+
+        arguments[i] = _mapped(own, args[i])
+    return arguments, targets
 
 
 def _wanted_outside(y: Tensor, targets: list[Tensor]) -> bool:
@@ -63,23 +73,28 @@ def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., Any]]:
 
 
 def _vjp(
-    f: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...]
-) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
+    f: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...], options: Any = ()
+) -> tuple[Tensor, Callable[[Any], list[Any]]]:
+    """f(*args, **options), and uᵀ·J for the arguments at argnums; of a dict, a dict of them."""
     outside = is_recording()
     with enable_grad():
         arguments, targets = _inner(args, argnums)
-        y = f(*arguments)
+        y = f(*arguments, **dict(options))
         if not isinstance(y, Tensor):
             raise GradientError(f"grad: expected the function to return a Tensor, got {type(y)}")
     keep = outside and _wanted_outside(y, targets)
 
-    def pull(u: Any) -> list[Tensor]:
+    def pull(u: Any) -> list[Any]:
         g = cotangent_of("grad", y, u)
         tracked = keep or (is_recording() and g.requires_grad)
         pairs = sweep([(y, g)], targets, retain_graph=True, create_graph=tracked)
         found = {id(t): g for t, g in pairs}
-        zeros = [Tensor(t._module.zeros_like(t.data)) for t in targets]
-        return [found.get(id(t), zero) for t, zero in zip(targets, zeros, strict=True)]
+
+        def gradient(t: Tensor) -> Tensor:
+            g = found.get(id(t))
+            return Tensor(t._module.zeros_like(t.data)) if g is None else g
+
+        return [_mapped(gradient, arguments[i]) for i in argnums]
 
     return (y if keep else y.detach()), pull
 
@@ -87,13 +102,17 @@ def _vjp(
 def value_and_grad(
     f: Callable[..., Any], argnums: int | tuple[int, ...] = 0
 ) -> Callable[..., tuple[Tensor, Any]]:
-    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f; a tuple for several argnums."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f; a tuple for several argnums.
 
-    def wrapped(*args: Any) -> tuple[Tensor, Any]:
-        y, pull = _vjp(f, args, numbers)
+    The gradient of a dict of tensors is a dict. Keyword arguments are handed on to f.
+    """
+    one = isinstance(argnums, int | np.integer)
+    numbers = (int(argnums),) if isinstance(argnums, int | np.integer) else tuple(argnums)
+
+    def wrapped(*args: Any, **options: Any) -> tuple[Tensor, Any]:
+        y, pull = _vjp(f, args, numbers, options)
         grads = pull(None)
-        return y, (grads[0] if isinstance(argnums, int) else tuple(grads))
+        return y, (grads[0] if one else tuple(grads))
 
     return wrapped
 
@@ -101,7 +120,7 @@ def value_and_grad(
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """The function x ↦ ∂f/∂x of a scalar-valued f. `grad(grad(f))` is the second derivative."""
     both = value_and_grad(f, argnums)
-    return lambda *args: both(*args)[1]
+    return lambda *args, **options: both(*args, **options)[1]
 
 
 def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:

@@ -275,3 +275,24 @@ def test_a_gradient_has_the_dtype_of_its_input_whatever_stood_beside_it(kinds):
     a, b = (np.array([2.0, 3.0], kind) for kind in kinds)
     for x, g in zip((a, b), md.grad(lambda x, y: (x * y).sum(), (0, 1))(a, b), strict=True):
         assert g.dtype == x.dtype
+
+
+def test_the_gradient_of_a_dict_of_tensors_is_a_dict():
+    def loss(layers, x, power=2):
+        return ((x * layers["a"]["w"] + layers["b"]) ** power).sum()
+
+    layers = {"a": {"w": np.array([1.0, 2.0])}, "b": np.array([0.5, -1.0])}
+    x = np.array([3.0, 4.0])
+    for power in (2, 3):
+        y, (found, by_x) = md.value_and_grad(loss, (0, 1))(layers, x, power=power)
+        inner = x * layers["a"]["w"] + layers["b"]
+        slope = power * inner ** (power - 1)
+        np.testing.assert_allclose(y.item(), (inner**power).sum())
+        np.testing.assert_allclose(fetch(found["a"]["w"]), slope * x)
+        np.testing.assert_allclose(fetch(found["b"]), slope)
+        np.testing.assert_allclose(fetch(by_x), slope * layers["a"]["w"])
+    assert set(md.grad(loss)(layers, x)) == {"a", "b"}
+
+
+def test_argnums_may_be_a_numpy_integer():
+    assert md.grad(lambda x, y: x * y * y, np.int64(1))(2.0, 3.0).item() == 12.0
