@@ -6,7 +6,7 @@ import pytest
 
 import minidl as md
 from minidl.health import doctor, rules
-from minidl.health.change import strain
+from minidl.health.strain import strain
 from minidl.health.measure import Step
 from minidl.lab import cnn, doctor_study
 

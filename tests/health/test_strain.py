@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import minidl as md
 from minidl.health import doctor
-from minidl.health.change import compound
+from minidl.health.strain import compound
 from minidl.lab import cnn
 
 from .networks import mlp, said
