@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, rng
+from .. import rng
 from ..checks import check
 from ..errors import ConfigError, DataError
 from ..nn import Module
@@ -72,26 +72,20 @@ def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     It is the model itself, not a copy, since a loss may look at the model's weights.
     """
     tops = [top for top in (model, loss) if isinstance(top, Module)]
-    modules = [m for top in tops for _, m in top.named_modules()]
-    parameters = {id(p): p for m in modules for _, p in m._members(nn.Parameter)}
-    parameters |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
-    weights = [(p, p.data, p.grad, p.version) for p in parameters.values()]
-    modes = [(m, m.training) for m in modules]
-    buffers = [(m, name, getattr(m, name)) for m in modules for name in m.buffers]
+    tensors = {id(t): t for top in tops for t in top._state().values()}
+    tensors |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
+    values = [(t, t.data, t.grad, t.version) for t in tensors.values()]
+    modes = [(m, m.training) for top in tops for _, m in top.named_modules()]
     randomness = rng.generator().bit_generator.state
     token = examining.set(True)
     try:
-        for p in parameters.values():
-            p.data, p.grad = p.data.copy(), None
-        for m, name, value in buffers:
-            setattr(m, name, copy.deepcopy(value))
+        for t in tensors.values():
+            t.data, t.grad = t.data.copy(), None
         yield
     finally:
         examining.reset(token)
-        for p, data, grad, version in weights:
-            p.data, p.grad, p.version = data, grad, version
+        for t, data, grad, version in values:
+            t.data, t.grad, t.version = data, grad, version
         for m, training in modes:
             m.training = training
-        for m, name, value in buffers:
-            setattr(m, name, value)
         rng.generator().bit_generator.state = randomness
