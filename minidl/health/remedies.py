@@ -19,7 +19,7 @@ from .strain import expected_change
 # there is no setting. On the command line biases start at 0 already.
 WORDS = {
     "code": {
-        "input": "standardise the images with md.data.standardize(images)",
+        "input": "standardise the images with md.data.standardize(images)(images)",
         "init": 'initialise the layers with init="{}"',
         "bias": "start the biases at {:g}",
         "lr": "lower the learning rate to about {:.2g}",
@@ -39,7 +39,7 @@ def in_words(cure: Mapping[str, Any], place: str = "code") -> str:
     if place not in WORDS:
         raise ConfigError(f"Report: expected place to be one of {', '.join(WORDS)}, got {place!r}")
     words = WORDS[place]
-    return " and ".join(words[name].format(value) for name, value in cure.items() if name in words)
+    return ", ".join(words[name].format(value) for name, value in cure.items() if name in words)
 
 
 def prescribe(m: Measurements, findings: list[Finding], regime: str) -> list[Finding]:

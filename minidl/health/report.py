@@ -53,16 +53,20 @@ class Report:
         return "\n".join([*lines, "", self.advice(place)])
 
     def advice(self, place: str = "code") -> str:
-        """The findings, each with its cure, and the verdict. place, Raises: as for `table`."""
+        """The findings with their cures, and the verdict. place, Raises: as for `table`.
+
+        Findings of one cause stand together, with their cure below the last of them.
+        """
         lines = []
-        for f in self.findings:
+        for f, following in zip(self.findings, [*self.findings[1:], None], strict=True):
             expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
             lines += [
                 f"[{f.severity}] {f.code} ({f.layer}): {f.measured:.3g}{expected}, bound "
                 f"{f.threshold:.3g}",
                 f"    {f.evidence}",
-                f"    -> {in_words(f.cure, place)}",
             ]
+            if following is None or following.cure != f.cure:
+                lines.append(f"    -> {in_words(f.cure, place)}")
         return "\n".join([*lines, f"verdict: {self.verdict}    regime: {self.regime}"])
 
     def _cells(self) -> list[tuple[str, ...]]:
