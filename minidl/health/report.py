@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,12 @@ class Report:
         Findings of one cause stand together, with their cure below the last of them.
         """
         lines = []
-        for f, following in zip(self.findings, [*self.findings[1:], None], strict=True):
-            expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
-            lines += [
-                f"[{f.severity}] {f.code} ({f.layer}): {f.measured:.3g}{expected}, bound "
-                f"{f.threshold:.3g}",
-                f"    {f.evidence}",
-            ]
-            if following is None or following.cure != f.cure:
-                lines.append(f"    -> {in_words(f.cure, place)}")
+        for cure, findings in groupby(self.findings, key=lambda f: f.cure):
+            for f in findings:
+                expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
+                numbers = f"{f.measured:.3g}{expected}, bound {f.threshold:.3g}"
+                lines += [f"[{f.severity}] {f.code} ({f.layer}): {numbers}", f"    {f.evidence}"]
+            lines.append(f"    -> {in_words(cure, place)}")
         return "\n".join([*lines, f"verdict: {self.verdict}    regime: {self.regime}"])
 
     def _cells(self) -> list[tuple[str, ...]]:

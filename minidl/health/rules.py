@@ -40,7 +40,7 @@ REGIMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One number that lies outside its range.
 
@@ -51,9 +51,9 @@ class Finding:
     """
 
     code: str
-    layer: str
+    layer: str = "model"
     measured: float
-    predicted: float | None
+    predicted: float | None = None
     threshold: float
     evidence: str
     prescription: str = ""
@@ -113,7 +113,6 @@ def _not_finite(m: Measurements) -> Iterator[Finding]:
             code="non-finite",
             layer=layer.name if layer else "model",
             measured=layer.out_rms if layer else m.gradient,
-            predicted=None,
             threshold=inf,
             evidence="The forward pass overflows before the first step: this is the first layer "
             "whose output is not finite."
@@ -127,7 +126,6 @@ def _input(m: Measurements) -> Iterator[Finding]:
     if m.input_rms > INPUT_AMBER:
         yield Finding(
             code="input-scale",
-            layer="model",
             measured=m.input_rms,
             predicted=1.0,
             threshold=INPUT_AMBER,
@@ -156,7 +154,6 @@ def _initial_loss(m: Measurements) -> Iterator[Finding]:
     if m.loss > LOSS_AMBER * m.chance_loss:
         yield Finding(
             code="initial-loss",
-            layer="model",
             measured=m.loss,
             predicted=m.chance_loss,
             threshold=LOSS_AMBER * m.chance_loss,
@@ -177,7 +174,6 @@ def _rate(m: Measurements) -> Iterator[Finding]:
         code="update-ratio",
         layer=worst,
         measured=found.value if red else change,
-        predicted=None,
         threshold=found.critical if red else CHANGE_AMBER,
         evidence=f"The first update changes the layers' weights by {total_change(m):.2g} of their "
         f"size in all, most in this layer ({m.step.ratios[worst]:.2g}). Once training is under way "
@@ -192,7 +188,6 @@ def _trial(m: Measurements) -> Iterator[Finding]:
         last = m.trial[-1].loss
         yield Finding(
             code="trial-loss",
-            layer="model",
             measured=last if last == last else inf,
             predicted=m.loss,
             threshold=max(m.loss, m.chance_loss),
@@ -215,9 +210,7 @@ def _overshoot(m: Measurements) -> Iterator[Finding]:
     if not steps_are_bounded and len(past) > 1 and all(p > bound for p in past):
         yield Finding(
             code="overshoot",
-            layer="model",
             measured=min(past),
-            predicted=None,
             threshold=bound,
             evidence="Each of the first steps, which were undone, reverses the gradient and makes "
             "it this many times as large.",
@@ -246,7 +239,6 @@ def _dead(m: Measurements) -> Iterator[Finding]:
                 code="dead" if red else "dead-units",
                 layer=call.name,
                 measured=call.dead,
-                predicted=None,
                 threshold=DEAD_RED if red else DEAD_AMBER,
                 evidence="This share of the units is 0 for every image of the batch and learns "
                 "nothing from it.",
@@ -279,9 +271,7 @@ def _seed_spread(m: Measurements) -> Iterator[Finding]:
     if spread > SPREAD_AMBER:
         yield Finding(
             code="seed-spread",
-            layer="model",
             measured=spread,
-            predicted=None,
             threshold=SPREAD_AMBER,
             evidence="√(5β), β = Σ 1/fan_in, is one standard deviation of ln ‖x‖² between seeds: "
             "with some seeds the signal starts far too large, with others far too small.",
@@ -294,7 +284,6 @@ def _batch_norm(m: Measurements) -> Iterator[Finding]:
     if growth > BATCH_NORM_AMBER and not m.residual:
         yield Finding(
             code="batchnorm-growth",
-            layer="model",
             measured=growth,
             predicted=growth,
             threshold=BATCH_NORM_AMBER,
