@@ -26,21 +26,51 @@ BATCH_NORM_AMBER = 10.0  # times
 
 EXPLODES, FAST = "signal explodes", "rate too high"
 VANISHES, DEAD, NONE = "signal vanishes", "dead", "none"
-# The cause that a finding is a sign of. Findings that are not here are a cause of their own.
-REGIMES = {
-    "non-finite": EXPLODES,
-    "input-scale": EXPLODES,
-    "forward-growth": EXPLODES,
-    "initial-loss": EXPLODES,
-    "update-ratio": FAST,
-    "trial-loss": FAST,
-    "overshoot": FAST,
-    "dead": DEAD,
-    "vanishing": VANISHES,
+# The signs of each cause, by their codes, with their evidence: why the bound stands where it does.
+SIGNS = {
+    EXPLODES: {
+        "non-finite": "The numbers overflow before the first step: {first}.",
+        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150; the "
+        "largest stable learning rate falls with its square.",
+        "forward-growth": "The signal grows by this factor from one weighted layer to the next, "
+        "most in this one, and so does the gradient on its way back.",
+        "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
+        "This one is sure of wrong answers, because its logits are too large.",
+    },
+    FAST: {
+        "update-ratio": "The first update changes the layers' weights by {total:.2g} of their size "
+        "in all, most in this layer ({largest:.2g}). Once training is under way it will be "
+        "{change:.2g}. The strain decides, {meaning}: {strain:.2g}. Random networks like this one "
+        "diverged above {critical:.2g} and seldom below.",
+        "trial-loss": "The loss rose to this in {steps} trial steps, which were undone, and has "
+        "not come back.",
+        "overshoot": "Each of the first steps, which were undone, reverses the gradient and makes "
+        "it this many times as large.",
+    },
+    VANISHES: {
+        "vanishing": "Only this share of the first layer's signal is left at the last layer. The "
+        "output hardly depends on the image, and the gradient vanishes on its way back.",
+    },
+    DEAD: {
+        "dead": "No gradient gets through: this share of the units is 0 for every image of the "
+        "batch, or the loss does not depend on them.",
+    },
+    NONE: {
+        "dead-units": "This share of the units is 0 for every image of the batch and learns "
+        "nothing from it.",
+        "seed-spread": "√(5β), β = Σ 1/fan_in, is one standard deviation of ln ‖x‖² between "
+        "seeds: with some the signal starts far too large, with others far too small.",
+        "batchnorm-growth": "Each of {norms} BatchNorm layers enlarges the gradient by 1.21 on its "
+        "way back, at the start: together by this.",
+        "not-in-optimizer": "So many parameters need a gradient but are not in the optimizer: they "
+        "will never change. The first is {first}.",
+    },
 }
+REGIMES = {code: regime for regime, signs in SIGNS.items() for code in signs}
+RED = {"non-finite", "trial-loss", "overshoot", "vanishing", "dead"}  # these ruin the training
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One number that lies outside its range.
 
@@ -51,9 +81,9 @@ class Finding:
     """
 
     code: str
-    layer: str = "model"
+    layer: str
     measured: float
-    predicted: float | None = None
+    predicted: float | None
     threshold: float
     evidence: str
     prescription: str = ""
@@ -63,7 +93,7 @@ class Finding:
     @property
     def regime(self) -> str:
         """The cause that this is a sign of, or "none"."""
-        return REGIMES.get(self.code, NONE)
+        return REGIMES[self.code]
 
 
 def find(m: Measurements) -> list[Finding]:
@@ -106,32 +136,40 @@ def _hidden(m: Measurements) -> list[LayerCall]:
     return [call for call in m.weighted[:-1] if call.name not in m.normalised]
 
 
+def _finding(
+    code: str,
+    measured: float,
+    threshold: float,
+    *,
+    layer: str = "model",
+    predicted: float | None = None,
+    red: bool = False,
+    **details: Any,
+) -> Finding:
+    """The finding of a code, with the details that its evidence names."""
+    return Finding(
+        code=code,
+        layer=layer,
+        measured=measured,
+        predicted=predicted,
+        threshold=threshold,
+        evidence=SIGNS[REGIMES[code]][code].format(**details),
+        severity="red" if red or code in RED else "amber",
+    )
+
+
 def _not_finite(m: Measurements) -> Iterator[Finding]:
     layer = next((call for call in m.calls if not isfinite(call.out_rms)), None)
-    if layer or not isfinite(m.loss) or not isfinite(m.gradient):
-        yield Finding(
-            code="non-finite",
-            layer=layer.name if layer else "model",
-            measured=layer.out_rms if layer else m.gradient,
-            threshold=inf,
-            evidence="The forward pass overflows before the first step: this is the first layer "
-            "whose output is not finite."
-            if layer
-            else "Loss or gradient of the first batch is not finite.",
-            severity="red",
-        )
+    if layer:
+        first = "this is the first layer whose output is not finite"
+        yield _finding("non-finite", layer.out_rms, inf, layer=layer.name, first=first)
+    elif not isfinite(m.loss) or not isfinite(m.gradient):
+        yield _finding("non-finite", m.gradient, inf, first="the loss or its gradient")
 
 
 def _input(m: Measurements) -> Iterator[Finding]:
     if m.input_rms > INPUT_AMBER:
-        yield Finding(
-            code="input-scale",
-            measured=m.input_rms,
-            predicted=1.0,
-            threshold=INPUT_AMBER,
-            evidence="The root mean square of the images. Pixels of 0 to 255 give 60 to 150; the "
-            "largest stable learning rate falls with its square.",
-        )
+        yield _finding("input-scale", m.input_rms, INPUT_AMBER, predicted=1.0)
 
 
 def _growth(m: Measurements) -> Iterator[Finding]:
@@ -139,27 +177,13 @@ def _growth(m: Measurements) -> Iterator[Finding]:
     if growth > GROWTH_AMBER:
         pairs = itertools.pairwise(_hidden(m))
         _, steepest = max(pairs, key=lambda pair: pair[1].out_rms / (pair[0].out_rms or 1e-300))
-        yield Finding(
-            code="forward-growth",
-            layer=steepest.name,
-            measured=growth,
-            predicted=1.0,
-            threshold=GROWTH_AMBER,
-            evidence="The signal grows by this factor from one weighted layer to the next, most in "
-            "this one, and so does the gradient on its way back.",
-        )
+        yield _finding("forward-growth", growth, GROWTH_AMBER, layer=steepest.name, predicted=1.0)
 
 
 def _initial_loss(m: Measurements) -> Iterator[Finding]:
     if m.loss > LOSS_AMBER * m.chance_loss:
-        yield Finding(
-            code="initial-loss",
-            measured=m.loss,
-            predicted=m.chance_loss,
-            threshold=LOSS_AMBER * m.chance_loss,
-            evidence="An untrained network should be as good as a guess, whose loss is ln K. This "
-            "one is sure of wrong answers, because its logits are too large.",
-        )
+        bound = LOSS_AMBER * m.chance_loss
+        yield _finding("initial-loss", m.loss, bound, predicted=m.chance_loss)
 
 
 def _rate(m: Measurements) -> Iterator[Finding]:
@@ -170,31 +194,26 @@ def _rate(m: Measurements) -> Iterator[Finding]:
     worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
     tried = [strain(m, step) for step in m.trial] if diverged else []
     found = max([now, *tried], key=lambda s: s.value)
-    yield Finding(
-        code="update-ratio",
-        layer=worst,
+    yield _finding(
+        "update-ratio",
         measured=found.value if red else change,
         threshold=found.critical if red else CHANGE_AMBER,
-        evidence=f"The first update changes the layers' weights by {total_change(m):.2g} of their "
-        f"size in all, most in this layer ({m.step.ratios[worst]:.2g}). Once training is under way "
-        f"it will be {change:.2g}. The strain decides, {found.meaning}: {found.value:.2g}. Random "
-        f"networks like this one diverged above {found.critical:.2g} and seldom below.",
-        severity="red" if red else "amber",
+        layer=worst,
+        red=red,
+        total=total_change(m),
+        largest=m.step.ratios[worst],
+        change=change,
+        meaning=found.meaning,
+        strain=found.value,
+        critical=found.critical,
     )
 
 
 def _trial(m: Measurements) -> Iterator[Finding]:
     if judge_trial(m)[0]:
-        last = m.trial[-1].loss
-        yield Finding(
-            code="trial-loss",
-            measured=last if last == last else inf,
-            predicted=m.loss,
-            threshold=max(m.loss, m.chance_loss),
-            evidence=f"The loss rose to this in {len(m.trial)} trial steps, which were undone, and "
-            "has not come back.",
-            severity="red",
-        )
+        last, start = m.trial[-1].loss, max(m.loss, m.chance_loss)
+        measured = last if last == last else inf
+        yield _finding("trial-loss", measured, start, predicted=m.loss, steps=len(m.trial))
 
 
 def _overshoot(m: Measurements) -> Iterator[Finding]:
@@ -208,42 +227,20 @@ def _overshoot(m: Measurements) -> Iterator[Finding]:
     steps_are_bounded = m.chance_loss == m.chance_loss or m.adaptive or m.step.clip_headroom < inf
     bound = 1 + 2 * m.momentum
     if not steps_are_bounded and len(past) > 1 and all(p > bound for p in past):
-        yield Finding(
-            code="overshoot",
-            measured=min(past),
-            threshold=bound,
-            evidence="Each of the first steps, which were undone, reverses the gradient and makes "
-            "it this many times as large.",
-            severity="red",
-        )
+        yield _finding("overshoot", min(past), bound)
 
 
 def _dead(m: Measurements) -> Iterator[Finding]:
     if m.gradient == 0 and isfinite(m.loss):
-        yield Finding(
-            code="dead",
-            layer=next((call.name for call in m.calls if call.dead > DEAD_RED), "model"),
-            measured=1.0,
-            predicted=0.5,
-            threshold=DEAD_RED,
-            evidence="Every gradient is exactly 0: no unit of this layer is above 0 for any image, "
-            "so nothing can ever change.",
-            severity="red",
-        )
+        layer = next((call.name for call in m.calls if call.dead > DEAD_RED), "model")
+        yield _finding("dead", 1.0, DEAD_RED, layer=layer, predicted=0.5)
         return
     for call in m.calls:
-        red = call.dead > DEAD_RED
+        if call.dead > DEAD_RED:
+            yield _finding("dead", call.dead, DEAD_RED, layer=call.name)
         # For a single image half of all units are 0, and that is as it should be.
-        if red or (call.dead >= DEAD_AMBER and call.out_shape[0] > 1):
-            yield Finding(
-                code="dead" if red else "dead-units",
-                layer=call.name,
-                measured=call.dead,
-                threshold=DEAD_RED if red else DEAD_AMBER,
-                evidence="This share of the units is 0 for every image of the batch and learns "
-                "nothing from it.",
-                severity="red" if red else "amber",
-            )
+        elif call.dead >= DEAD_AMBER and call.out_shape[0] > 1:
+            yield _finding("dead-units", call.dead, DEAD_AMBER, layer=call.name)
 
 
 def _vanishing(m: Measurements) -> Iterator[Finding]:
@@ -253,53 +250,25 @@ def _vanishing(m: Measurements) -> Iterator[Finding]:
     first, last = weighted[0], weighted[-1]
     left = last.out_rms / first.out_rms if first.out_rms else 1.0
     if left < VANISHED and m.logit_rms <= VANISHED * 10:
-        yield Finding(
-            code="vanishing",
-            layer=last.name,
-            measured=left,
-            predicted=1.0,
-            threshold=VANISHED,
-            evidence="Only this share of the first layer's signal is left at the last layer. The "
-            "output hardly depends on the image, and the gradient vanishes on its way back.",
-            severity="red",
-        )
+        yield _finding("vanishing", left, VANISHED, layer=last.name, predicted=1.0)
 
 
 def _seed_spread(m: Measurements) -> Iterator[Finding]:
     widths = [theory.fan_in(call.layer) for call in m.weighted if call.name not in m.normalised]
     _, spread = theory.seed_spread(widths)
     if spread > SPREAD_AMBER:
-        yield Finding(
-            code="seed-spread",
-            measured=spread,
-            threshold=SPREAD_AMBER,
-            evidence="√(5β), β = Σ 1/fan_in, is one standard deviation of ln ‖x‖² between seeds: "
-            "with some seeds the signal starts far too large, with others far too small.",
-        )
+        yield _finding("seed-spread", spread, SPREAD_AMBER)
 
 
 def _batch_norm(m: Measurements) -> Iterator[Finding]:
     norms = sum(isinstance(call.layer, nn.BatchNorm2d) for call in m.calls)
     growth = theory.BATCH_NORM_GROWTH**norms
     if growth > BATCH_NORM_AMBER and not m.residual:
-        yield Finding(
-            code="batchnorm-growth",
-            measured=growth,
-            predicted=growth,
-            threshold=BATCH_NORM_AMBER,
-            evidence=f"Each of {norms} BatchNorm layers enlarges the gradient by 1.21 at the "
-            "start, on its way back: together by this.",
-        )
+        yield _finding("batchnorm-growth", growth, BATCH_NORM_AMBER, predicted=growth, norms=norms)
 
 
 def _missing(m: Measurements) -> Iterator[Finding]:
     if m.missing:
-        yield Finding(
-            code="not-in-optimizer",
-            layer=m.missing[0].rpartition(".")[0] or "model",
-            measured=len(m.missing),
-            predicted=0,
-            threshold=0,
-            evidence="So many parameters need a gradient but are not in the optimizer: they will "
-            f"never change. The first is {m.missing[0]}.",
-        )
+        first, count = m.missing[0], len(m.missing)
+        layer = first.rpartition(".")[0] or "model"
+        yield _finding("not-in-optimizer", count, 0, layer=layer, predicted=0, first=first)

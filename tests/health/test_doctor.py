@@ -151,7 +151,7 @@ def test_a_signal_that_overflows_is_found_at_its_layer():
     assert found.verdict == "will diverge" and found.regime == "signal explodes"
     first = next(r["layer"] for r in found.layers if not np.isfinite(r["signal"]))
     assert finding.layer == first
-    assert "overflows" in finding.evidence
+    assert "overflow" in finding.evidence
 
 
 def test_every_finding_is_complete():
