@@ -54,10 +54,10 @@ class GradientMonitor:
     takes it off the model. A copied or unpickled monitor keeps its rows and watches nothing.
     sample: the first three columns come from `sample` rows of each of the first 8·sample images, so
     that watching is cheap; of a Dense layer from all of its output.
-    Numerics: no norm overflows. A convolution that is watched runs by itself, not as one kernel with
-    the pooling behind it, so that its output can be seen. This changes results by rounding alone,
-    but takes time: a step of the article's CNN takes 1.5 times as long for 64 images on the CPU, and
-    twice as long for 256. Where nothing is pooled, watching costs little.
+    Numerics: no norm overflows. A convolution that is watched runs by itself, so that its output
+    can be seen, and not as one kernel with the pooling behind it. This changes results by rounding
+    alone, but takes time: on the CPU a step of the article's CNN takes 1.5 times as long for 64
+    images, and twice as long for 256. Where nothing is pooled, watching costs little.
     """
 
     def __init__(self, model: Module, *, sample: int = 4) -> None:
