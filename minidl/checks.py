@@ -8,6 +8,7 @@ import numpy as np
 from .errors import CheckpointError, ConfigError
 
 _TESTS: dict[str, Callable[[Any], Any]] = {
+    "an int >= 0": lambda x: isinstance(x, int | np.integer) and x >= 0,
     "an int >= 1": lambda x: isinstance(x, int | np.integer) and x >= 1,
     "in [0, 1)": lambda x: 0 <= x < 1,
     "in [0, 1]": lambda x: 0 <= x <= 1,

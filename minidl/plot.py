@@ -49,15 +49,17 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **k
     return figure, axes
 
 
-def write_figure(figure: Any, path: PathLike) -> None:
-    """Write a figure to a file. Raises: ConfigError where it cannot be written."""
+def write_figure(figure: Any, path: PathLike | None) -> Any:
+    """The figure, written to a file if there is a path. Raises: ConfigError where that fails."""
     try:
-        figure.savefig(path)
+        if path is not None:
+            figure.savefig(path)
     except (OSError, ValueError) as error:  # ValueError: an unknown ending
-        raise ConfigError(f"plot: cannot write {os.fspath(path)!r}: {error}") from None
+        raise ConfigError(f"plot: cannot write {str(path)!r}: {error}") from None
+    return figure
 
 
-def curves(history: Columns, path: PathLike) -> None:
+def curves(history: Columns, path: PathLike | None = None) -> Any:
     """Loss, accuracy and learning rate over the steps; training beside validation.
 
     Raises: ConfigError if matplotlib is missing, nothing was recorded, or the file cannot be
@@ -92,10 +94,10 @@ def curves(history: Columns, path: PathLike) -> None:
     below.set_ylabel("learning rate")
     below.set_ylim(bottom=0)
     below.set_xlabel("step (one batch each)")
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
-def gradients(history: Columns, path: PathLike) -> None:
+def gradients(history: Columns, path: PathLike | None = None) -> Any:
     """The gradient norm of each layer, and of all together, over the steps, on a log scale.
 
     Raises: ConfigError as in `curves`.
@@ -126,7 +128,7 @@ def gradients(history: Columns, path: PathLike) -> None:
         axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
     else:
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
 def _check_recorded(call: str, steps: Mapping[str, np.ndarray]) -> None:
@@ -183,8 +185,8 @@ def monitor(
     predicted: np.ndarray,
     ratio: np.ndarray,
     clipped: np.ndarray,
-    path: PathLike,
-) -> None:
+    path: PathLike | None = None,
+) -> Any:
     """log₁₀ gradient by layer and step; the signal's growth beside theory; ‖update‖/‖weight‖.
 
     Where gradients were clipped, the share of the norm that this took away lies behind the ratios.
@@ -240,10 +242,12 @@ def monitor(
         right.set_ylabel("share clipped (grey)")
     if len(layers) <= _LEGEND_LIMIT:
         below.legend(loc="center left", bbox_to_anchor=(aside, 0.5), frameon=False, fontsize=8)
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
-def report(layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLike) -> None:
+def report(
+    layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLike | None = None
+) -> Any:
     """The doctor's view: signal beside its prediction, gradient, and update ratio, by layer.
 
     Raises: ConfigError as in `curves`.
@@ -275,4 +279,4 @@ def report(layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLi
             axis.set_yscale("log")
     update.set_xticks(at, names)
     update.set_xlabel("layer, from the input")
-    write_figure(figure, path)
+    return write_figure(figure, path)

@@ -1,5 +1,20 @@
-"""Gradient health: what is measured, what it means, and what to do about it."""
+"""Gradient health: the doctor judges a network before training, the monitor watches it in training.
+
+The doctor works in seven stages. Each is one file, and imports only from the stages before it:
+
+1. probe: runs the network forward and backward once, and notes the size of what each layer passes.
+2. measure: also measures one real update of the optimizer and, if asked, a few trial steps.
+3. theory: predicts from the weights alone how large each layer's output should be.
+4. strain: adds up how much the update changes the network, and how much change it can take.
+5. rules: compares the numbers with bounds, and turns what lies outside into findings.
+6. remedies: adds to each finding what to do about it.
+7. report: holds the result, and shows it as text, HTML, JSON or a figure.
+
+`doctor.py` runs the stages in this order and puts the model back as it was. `monitor.py` stands
+beside them: it uses the probe's idea at every step of a training.
+"""
 
 from .doctor import doctor
 from .monitor import GradientMonitor
-from .report import Finding, Report
+from .report import Report
+from .rules import Finding

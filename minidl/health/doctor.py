@@ -1,4 +1,4 @@
-"""The gradient doctor: one forward and one backward pass, and what they say about training."""
+"""The gradient doctor: looks at a model before training, and leaves it as it was."""
 
 import copy
 from collections.abc import Iterator
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, rng
+from .. import rng
+from ..checks import check
 from ..errors import ConfigError, DataError
 from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, as_tensor
 from ..train.settings import Clip, check_optimizer, clipper
-from . import rules
 from .measure import measure
-from .report import Report
+from .probe import examining
+from .report import Report, report_on
 
 
 def doctor(
@@ -29,62 +30,62 @@ def doctor(
 ) -> Report:
     """Say before training whether it will explode, vanish or stall, where, why, and what to do.
 
-    Its bounds are those of fresh networks: once one is trained, a rate that is raised may ruin
-    it without a warning. docs/doctor.md says how it judges, and how often it is right.
+    The doctor makes a forward and a backward pass on the batch and one real update. Then it puts
+    weights, gradients, buffers, optimizer and random numbers back as they were. docs/doctor.md says
+    how it judges, and how often it is right. Its bounds are those of fresh networks: a rate that is
+    raised in the middle of a training may ruin the network without a warning.
     batch: (images, labels) as training will see them. optimizer: the one that training will use,
-    already holding model.parameters(); its real update is measured. Without it nothing is said
-    about the learning rate. loss, clip: as in the Trainer; what the loss of a guess is, is known of
-    cross_entropy alone.
-    trial_steps: make so many steps, always on this batch, and look at their losses. Two are always
-    made where the loss is not cross_entropy, whose gradients are bounded as others may not be.
-    Weights, gradients, buffers, optimizer and random numbers are put back as they were.
-    Raises: ConfigError where the optimizer holds other parameters; DataError for a batch that is
-    empty or not finite.
+    made from model.parameters(). Without it nothing is said about the learning rate.
+    loss, clip: as in the Trainer. Only cross_entropy has a known loss of a guess, ln K.
+    trial_steps: this many further steps on the same batch are made and undone, and their losses
+    judged. Two are always made for other losses than cross_entropy, which may have gradients
+    without bound.
+    Raises: ConfigError where the optimizer holds none of the model's parameters, or nothing can be
+    trained; DataError for a batch that is empty or not finite.
     """
-    if isinstance(trial_steps, bool) or not isinstance(trial_steps, int) or trial_steps < 0:
-        raise ConfigError(f"doctor: expected trial_steps to be an int >= 0, got {trial_steps!r}")
+    check("doctor", "an int >= 0", trial_steps=trial_steps)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise DataError(f"doctor: expected a batch (images, labels), got {type(batch).__name__}")
+        got = type(batch).__name__ + (
+            f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        )
+        raise DataError(f"doctor: expected a batch (images, labels), got {got}")
     images, labels = batch
     if not isinstance(model, Module):
         raise ConfigError(f"doctor: expected an nn.Module, got {type(model).__name__}")
     shorten = clipper("doctor", clip)
     if optimizer is not None:
         check_optimizer("doctor", optimizer, model.parameters())
-        # Its state is copied; the parameters in it are not.
+        # The copy has its own state and the model's parameters.
         optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
-    with _put_back(model, loss, optimizer), np.errstate(all="ignore"):
-        found = measure(model, as_tensor(images), labels, optimizer, loss, shorten, trial_steps)
-    return rules.judge(found)
+    with np.errstate(all="ignore"):
+        with _put_back(model, loss, optimizer):
+            found = measure(
+                model, as_tensor(images), labels, optimizer, loss, shorten, int(trial_steps)
+            )
+        return report_on(found)
 
 
 @contextmanager
 def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
-    """Context in which the model may be trained: what training changes is put back.
+    """Context in which the model may be trained: everything that training changes is put back.
 
-    The model itself is worked on, not a copy: a loss may look at its weights, too.
+    It is the model itself, not a copy, since a loss may look at the model's weights.
     """
     tops = [top for top in (model, loss) if isinstance(top, Module)]
-    modules = [m for top in tops for _, m in top.named_modules()]
-    parameters = {id(p): p for m in modules for _, p in m._members(nn.Parameter)}
-    parameters |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
-    weights = [(p, p.data, p.grad) for p in parameters.values()]
-    flags = [(m, m.training, m.hooks) for m in modules]
-    buffers = [(m, name, getattr(m, name)) for m in modules for name in m.buffers]
+    tensors = {id(t): t for top in tops for t in top._state().values()}
+    tensors |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
+    values = [(t, t.data, t.grad, t.version) for t in tensors.values()]
+    modes = [(m, m.training) for top in tops for _, m in top.named_modules()]
     randomness = rng.generator().bit_generator.state
+    token = examining.set(True)
     try:
-        for p in parameters.values():
-            p.data, p.grad = p.data.copy(), None
-        for m, name, value in buffers:
-            setattr(m, name, copy.deepcopy(value))
-        for m in modules:  # monitors would take this for training
-            m.hooks = [hook for hook in m.hooks if not hasattr(hook, "pooled")]
+        for t in tensors.values():
+            t.data, t.grad = t.data.copy(), None
         yield
     finally:
-        for p, data, grad in weights:
-            p.data, p.grad = data, grad
-        for m, training, hooks in flags:
-            m.training, m.hooks = training, hooks
-        for m, name, value in buffers:
-            setattr(m, name, value)
+        examining.reset(token)
+        for t, data, grad, version in values:
+            t.data, t.grad, t.version = data, grad, version
+        for m, training in modes:
+            m.training = training
         rng.generator().bit_generator.state = randomness

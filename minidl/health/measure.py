@@ -1,8 +1,9 @@
-"""What the doctor measures: a forward and a backward pass, an update, and steps that are tried."""
+"""Stage 2: all numbers the doctor needs, from one pass, one update, and steps that are tried."""
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from math import hypot, inf, isfinite, log, nan
+from dataclasses import dataclass, field
+from math import inf, isfinite, log, nan
 from typing import Any
 
 import numpy as np
@@ -11,66 +12,76 @@ from .. import device, nn, optim
 from ..device import Array, to_host
 from ..errors import ConfigError, DataError, GradientError
 from ..nn import Module
+from ..norms import global_l2, rms
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor
-from . import theory
-from .probe import NORMS, Passage, probed, scale
+from .probe import NORMS, LayerCall, probed
 
-UNKNOWN_LOSS_STEPS = 2  # that are always made to see whether its gradient is bounded
-FAR = 1e3  # more than gradients grow until the logits tell something
+UNKNOWN_LOSS_STEPS = 2  # always made where the loss may have gradients without bound
+LARGER_GRADIENT = 1e3  # gradients grow by less than this until the network has learned something
 
 
 @dataclass
 class Step:
-    """One step: loss and scale of the logits before it, and what it did.
+    """One step of the optimizer: the loss and the logits' RMS before it, and what it changed.
 
-    ratios: ‖update‖/‖weight‖ per parameter tensor that is a matrix or kernels, by its layer.
-    Weights that are all 0 have no scale of their own, and are not among them.
-    room, cut: with a clip, how much larger a larger gradient could still make the update, and how
-    much smaller the clip made this one.
+    ratios: ‖update‖/‖weight‖ of each layer's matrix or kernels, the larger where it holds several.
+    Weights that are all 0 have no size to compare with, and are left out.
+    clip_headroom: how many times larger the update would be if the gradient were 1,000 times as
+    large. It is infinite without a clip, and 1 where the clip already binds.
+    clip_ratio: the gradient's norm before clipping over its norm after.
     """
 
     loss: float
-    logit_scale: float
+    logit_rms: float
     ratios: dict[str, float]
-    room: float = inf
-    cut: float = 1.0
+    clip_headroom: float = inf
+    clip_ratio: float = 1.0
 
 
 @dataclass
 class Measurements:
-    """All that the rules look at.
+    """All numbers that the later stages look at.
 
-    loss: at the batch. chance: ln K where it is a cross-entropy, else NaN. passages: the layers in
-    the order of their calls.
-    step: the first one; the second, where weights start at 0 and have a scale only then. born: the
-    layers of such weights.
-    momentum: the optimizer's. adaptive: whether it divides each gradient by its own size; a first
-    step then moves each weight by the rate times `first`, later ones by the rate times `later`.
-    normalised: the layers whose output a BatchNorm or LayerNorm rescales. residual: whether a
-    branch leads past some layers.
-    trial: the steps after that one. turns: g'·g/‖g‖² of each gradient g and the next one g'.
+    loss: of the batch. chance_loss: ln K for a cross-entropy over K classes, the loss of a guess;
+    NaN for other losses, whose value for a guess is not known.
+    calls: the layers in the order in which they ran. gradient: the norm of the whole gradient.
+    normalised: layers whose output a BatchNorm or LayerNorm rescales, so that their own size does
+    not matter. residual: whether the network has branches that skip layers.
+    adaptive: whether the optimizer divides each gradient by its own size (Adam, RMSProp). A weight
+    then moves by the learning rate times first_step at first, times later_step in later steps.
+    step: the first step; the second where some weights start at 0, which have a size only then.
+    zero_initialised: the layers of those weights.
+    trial: the steps after that one, undone in the end.
+    projections: g'·g/‖g‖² for each gradient g and the next one g', which is below 0 where a step
+    went past the minimum.
+    missing: parameters that need a gradient but that the optimizer does not hold.
     """
 
     images: int
     loss: float
-    chance: float
-    input_scale: float
-    logit_scale: float
-    passages: list[Passage]
-    predictions: list[float | None]
+    chance_loss: float
+    input_rms: float
+    logit_rms: float
+    calls: list[LayerCall]
     normalised: set[str]
     residual: bool
     gradient: float
     rate: float | None
     momentum: float
     adaptive: bool
-    first: float
-    later: float
+    first_step: float
+    later_step: float
     step: Step
-    born: set[str]
-    trial: list[Step]
-    turns: list[float]
+    zero_initialised: set[str] = field(default_factory=set)
+    trial: list[Step] = field(default_factory=list)
+    projections: list[float] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def weighted(self) -> list[LayerCall]:
+        """The calls of Dense and convolution layers."""
+        return [call for call in self.calls if call.weighted]
 
 
 def measure(
@@ -82,25 +93,27 @@ def measure(
     clip: Any,
     trial_steps: int,
 ) -> Measurements:
-    """Measure, and leave the model changed."""
+    """Measure the model. Its weights are changed by the steps: the caller puts them back."""
     named = model.named_parameters()
-    if not named:
+    if not any(p.requires_grad for _, p in named):
         raise ConfigError(
-            "doctor: expected a model that can be trained; this one has no parameters"
+            "doctor: expected a model that can be trained; this one has "
+            + ("only frozen parameters: set requires_grad=True" if named else "no parameters")
         )
     first = named[0][1]
     if not images.size:
         raise DataError(f"doctor: expected at least one image, got shape {images.shape}")
     x = Tensor(device.to_device(images.data.astype(first.dtype), first.device))
-    input_scale = scale(x.data)
-    if not isfinite(input_scale):
+    input_rms = rms(x.data)
+    if not isfinite(input_rms):
         raise DataError(
             f"doctor: expected finite images within {first.dtype}, the model's dtype, got values "
             "that are not; scale them, or leave the damaged ones out"
         )
-    model.train()
-    model.zero_grad()
-    with probed(model) as passages:
+
+    def gradients() -> tuple[Tensor, Tensor]:
+        """The loss and the logits, after a forward and a backward pass."""
+        model.zero_grad()
         logits = model(x)
         value = loss(logits, labels)
         if not isinstance(value, Tensor):
@@ -108,70 +121,67 @@ def measure(
                 f"doctor: expected loss(logits, labels) to be a Tensor, got {type(value).__name__}"
             )
         value.backward()
-    norms = [scale(p.grad.data) * p.size**0.5 for _, p in named if p.grad is not None]
-    guess = loss is cross_entropy and logits.ndim == 2 and logits.shape[1] > 1
-    first_step, later = _settling(optimizer)
+        return value, logits
+
+    model.train()
+    with probed(model) as calls:
+        value, logits = gradients()
+    classes = logits.shape[1] if loss is cross_entropy and logits.ndim == 2 else 1
+    first_step, later_step = _step_sizes(optimizer)
     found = Measurements(
         images=len(x),
         loss=float(value.item()),
-        chance=log(logits.shape[1]) if guess else nan,
-        input_scale=input_scale,
-        logit_scale=scale(logits.data),
-        passages=passages,
-        predictions=[theory.predicted_scale(p) for p in passages],
-        normalised={p.maker.name for p in passages if p.maker and isinstance(p.layer, NORMS)},
+        chance_loss=log(classes) if classes > 1 else nan,
+        input_rms=input_rms,
+        logit_rms=rms(logits.data),
+        calls=calls,
+        normalised={c.scaled_by.name for c in calls if c.scaled_by and isinstance(c.layer, NORMS)},
         residual=any(isinstance(module, nn.Residual) for _, module in model.named_modules()),
-        gradient=hypot(*norms),
+        gradient=float(global_l2(p.grad.data for _, p in named if p.grad is not None)),
         rate=None if optimizer is None else float(optimizer.lr),
         momentum=float(getattr(optimizer, "momentum", 0.0)),
         adaptive=isinstance(optimizer, optim.Adam | optim.RMSProp),
-        first=first_step,
-        later=later,
-        step=Step(float(value.item()), scale(logits.data), {}),
-        born=set(),
-        trial=[],
-        turns=[],
+        first_step=first_step,
+        later_step=later_step,
+        step=Step(float(value.item()), rms(logits.data), {}),
     )
     if optimizer is None:
         return found
+    held = {id(p) for p in optimizer.params}
+    found.missing = [n for n, p in named if p.requires_grad and id(p) not in held]
 
-    def again() -> Step:
+    def next_step() -> Step:
         before = [(p, p.grad.data) for _, p in named if p.grad is not None]
-        model.zero_grad()
-        logits = model(x)
-        value = loss(logits, labels)
-        value.backward()
-        found.turns.append(_turn(before))
+        value, logits = gradients()
+        found.projections.append(_projection(before))
         return _step(model, optimizer, clip, value, logits)
 
-    new = [(n, p) for n, p in named if p.ndim > 1 and not scale(p.data)]
+    zero = [(name, p) for name, p in named if p.ndim > 1 and not rms(p.data)]
     found.step = _step(model, optimizer, clip, value, logits)
-    found.born = {_layer(n) for n, p in new if scale(p.data)}
-    if found.born:
-        found.step = again()
+    found.zero_initialised = {_layer_of(name) for name, p in zero if rms(p.data)}
+    if found.zero_initialised:
+        found.step = next_step()
     wanted = trial_steps if loss is cross_entropy else max(trial_steps, UNKNOWN_LOSS_STEPS)
-    for _ in range(wanted):
-        found.trial.append(again())
-    found.trial = found.trial[:trial_steps]
+    found.trial = [next_step() for _ in range(wanted)][:trial_steps]
     return found
 
 
-def _turn(before: list[tuple[Any, Array]]) -> float:
-    """g'·g/‖g‖² of a gradient g and the next g'."""
-    along = square = 0.0
+def _projection(before: list[tuple[Any, Array]]) -> float:
+    """g'·g/‖g‖² of a gradient g and the next one g'."""
+    product = square = 0.0
     for p, g in before:
         if p.grad is not None:
             old, new = (to_host(a).astype(np.float64).ravel() for a in (g, p.grad.data))
-            along, square = along + float(old @ new), square + float(old @ old)
-    turn = along / square if square else 0.0
-    return turn if turn == turn else -inf  # NaN is the worst there is
+            product, square = product + float(old @ new), square + float(old @ old)
+    ratio = product / square if square else 0.0
+    return ratio if ratio == ratio else -inf  # NaN counts as the worst, which no comparison hides
 
 
-def _settling(optimizer: Any) -> tuple[float, float]:
-    """How far a first step of Adam or RMSProp moves a weight, and a later one, in rates.
+def _step_sizes(optimizer: Any) -> tuple[float, float]:
+    """How many learning rates the optimizer's first step, and its tenth, moves a weight.
 
-    RMSProp's mean square starts at 0, so that its first step is 1/√(1 - α) rates, and its tenth
-    1/√(1 - α¹⁰).
+    The mean square of RMSProp starts at 0, and is too small by 1 - αᵗ after t steps; so step t is
+    1/√(1 - αᵗ) learning rates. Adam corrects this.
     """
     if not isinstance(optimizer, optim.RMSProp):
         return 1.0, 1.0
@@ -181,32 +191,31 @@ def _settling(optimizer: Any) -> tuple[float, float]:
 
 
 def _step(model: Module, optimizer: Any, clip: Any, loss: Tensor, logits: Tensor) -> Step:
-    """Clip the gradients, let the optimizer step, and say what it did."""
-    room, cut = (inf, 1.0) if clip is None else _clip(model, clip)
+    """Clip the gradients, let the optimizer step, and measure what it changed."""
+    headroom, ratio = (inf, 1.0) if clip is None else _clip(model, clip)
     before = [(n, p, p.data.copy()) for n, p in model.named_parameters() if p.ndim > 1]
     optimizer.step()
     ratios: dict[str, float] = {}
     for name, p, old in before:
-        if size := scale(old):
-            ratio = scale(p.data - old) / size
-            # A NaN update is the worst there is, and no comparison may hide it.
-            ratio = ratio if ratio == ratio else inf
-            layer = _layer(name)  # the larger where it holds several
-            ratios[layer] = max(ratios.get(layer, 0.0), ratio)
-    return Step(float(loss.item()), scale(logits.data), ratios, room, cut)
+        if size := rms(old):
+            change = rms(p.data - old) / size
+            change = change if change == change else inf  # NaN counts as the worst
+            layer = _layer_of(name)
+            ratios[layer] = max(ratios.get(layer, 0.0), change)
+    return Step(float(loss.item()), rms(logits.data), ratios, headroom, ratio)
 
 
-def _layer(parameter: str) -> str:
+def _layer_of(parameter: str) -> str:
     return parameter.rpartition(".")[0] or "model"
 
 
-def _clip(model: Module, clip: Any) -> tuple[float, float]:
-    """Clip the gradients: room and cut of a Step."""
+def _clip(model: Module, clip: Callable[[Any, None], Any]) -> tuple[float, float]:
+    """Clip the gradients; the clip_headroom and clip_ratio of the step."""
     parameters = model.parameters()
     held = [(p.grad, p.grad.data.copy()) for p in parameters if p.grad is not None]
 
     def norm() -> float:
-        return hypot(*(scale(gradient.data) * gradient.size**0.5 for gradient, _ in held))
+        return float(global_l2(gradient.data for gradient, _ in held))
 
     def clipped(factor: float) -> float:
         for gradient, g in held:
@@ -215,6 +224,5 @@ def _clip(model: Module, clip: Any) -> tuple[float, float]:
             clip(parameters, None)
         return norm()
 
-    whole, far = norm(), clipped(FAR)
-    now = clipped(1.0)
+    whole, far, now = norm(), clipped(LARGER_GRADIENT), clipped(1.0)
     return (far / now, whole / now) if now else (inf, 1.0)

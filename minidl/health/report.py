@@ -1,42 +1,34 @@
-"""What the doctor found, in words, numbers and files."""
+"""Stage 7: the doctor's result, as text, HTML, JSON and a figure."""
 
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
+from . import theory
+from .measure import Measurements
+from .remedies import in_words, prescribe, remedy
+from .rules import Finding, by_cause, find, judge, signal_growth
+from .strain import expected_change, strain, total_change
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was measured and lies outside its range.
-
-    code: a name for programs. layer: its path in the model, or "model". threshold: the bound that
-    measured passed; predicted: what theory or a healthy network gives, where that is known.
-    evidence: why the bound stands where it does. prescription: what to do about it.
-    """
-
-    code: str
-    layer: str
-    measured: float
-    predicted: float | None
-    threshold: float
-    evidence: str
-    prescription: str
-    severity: str = "amber"  # or "red"
+_HEAD = ("layer", "type", "signal", "predicted", "gradient", "update/weight", "dead")
 
 
 @dataclass
 class Report:
     """The doctor's verdict on a model before it is trained.
 
-    verdict: "healthy", "watch", "will diverge" or "will not learn". regime: "signal explodes",
-    "rate too high", "signal vanishes", "dead" or "none". layers: a row per layer, in the order of
-    the forward pass. remedy: the prescriptions as settings: {"init": ..., "lr": ..., "input": ...}.
+    verdict: "healthy", "watch", "will diverge" or "will not learn". regime: the cause, "signal
+    explodes", "rate too high", "signal vanishes", "dead" or "none". findings: the signs of the
+    cause first. layers: a row per layer, in the order of the forward pass. numbers: what was
+    measured of the whole model. remedy: the cure of the cause as settings, {"init": ..., "lr": ...,
+    "input": ...}.
     """
 
     verdict: str
@@ -46,37 +38,56 @@ class Report:
     numbers: dict[str, float]
     remedy: dict[str, Any] = field(default_factory=dict)
 
-    def table(self) -> str:
-        """The layers, the findings and the verdict as text for a terminal."""
-        head = ("layer", "type", "signal", "predicted", "gradient", "update/weight", "dead")
-        rows = [head]
-        for row in self.layers:
-            rows.append(
-                (
-                    row["layer"],
-                    row["type"],
-                    f"{row['signal']:.3g}",
-                    "-" if row["predicted"] is None else f"{row['predicted']:.3g}",
-                    f"{row['gradient']:.3g}",
-                    "-" if row["update_ratio"] is None else f"{row['update_ratio']:.2g}",
-                    f"{row['dead']:.0%}",
-                )
-            )
-        wide = [max(len(r[i]) for r in rows) for i in range(len(head))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in rows]
+    def table(self, place: str = "code") -> str:
+        """The layers, the findings and the verdict as text.
+
+        place: how cures are written: as "code", or as options of the "command line".
+        Raises: ConfigError for another place.
+        """
+        rows = [_HEAD, *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         lines.insert(1, "-" * max(map(len, lines)))
-        lines.append("")
-        for f in self.findings:
-            expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
-            lines.append(
-                f"[{f.severity}] {f.code} ({f.layer}): {f.measured:.3g}{expected}, bound "
-                f"{f.threshold:.3g}\n    {f.evidence}\n    -> {f.prescription}"
+        return "\n".join([*lines, "", self.advice(place)])
+
+    def advice(self, place: str = "code") -> str:
+        """The findings with their cures, and the verdict. place, Raises: as for `table`.
+
+        Findings of one cause stand together, with their cure below the last of them.
+        """
+        lines = []
+        for cure, findings in groupby(self.findings, key=lambda f: f.cure):
+            for f in findings:
+                expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
+                numbers = f"{f.measured:.3g}{expected}, bound {f.threshold:.3g}"
+                lines += [f"[{f.severity}] {f.code} ({f.layer}): {numbers}", f"    {f.evidence}"]
+            lines.append(f"    -> {in_words(cure, place)}")
+        return "\n".join([*lines, f"verdict: {self.verdict}    regime: {self.regime}"])
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                *(row["layer"], row["type"], f"{row['signal']:.3g}"),
+                "-" if row["predicted"] is None else f"{row['predicted']:.3g}",
+                f"{row['gradient']:.3g}",
+                "-" if row["update_ratio"] is None else f"{row['update_ratio']:.2g}",
+                f"{row['dead']:.0%}",
             )
-        lines.append(f"verdict: {self.verdict}    regime: {self.regime}")
-        return "\n".join(lines)
+            for row in self.layers
+        ]
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook."""
+        rows = [_HEAD, *self._cells()]
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+        table = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<table>{table}</table><pre>{escape(self.advice())}</pre>"
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a JSON file; what is not finite is written as a string.
@@ -86,11 +97,51 @@ class Report:
         text = json.dumps(_plain(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
         write_text("Report.to_json", path, text + "\n")
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw signal and gradient by layer beside their predictions, and the update ratios."""
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The figure of signal and gradient by layer beside their predictions, and update ratios.
+
+        path: a file to write it to. Raises: ConfigError where that cannot be written.
+        """
         from .. import plot
 
-        plot.report(self.layers, self.verdict, self.regime, path)
+        return plot.report(self.layers, self.verdict, self.regime, path)
+
+
+def report_on(m: Measurements) -> Report:
+    """The report that follows from the measurements, through rules and remedies."""
+    findings = find(m)
+    verdict, regime = judge(m, findings)
+    findings = prescribe(m, by_cause(findings, regime), regime)
+    rows = [
+        {
+            "layer": call.name,
+            "type": type(call.layer).__name__,
+            "weighted": call.weighted,
+            "signal": call.out_rms,
+            "predicted": theory.predicted_rms(call),
+            "gradient": call.gradient_rms,
+            "update_ratio": m.step.ratios.get(call.name) if call.weighted else None,
+            "dead": call.dead,
+        }
+        for call in m.calls
+    ]
+    now = strain(m)
+    beta, spread = theory.seed_spread([theory.fan_in(call.layer) for call in m.weighted])
+    numbers = {
+        "loss": m.loss,
+        "chance": m.chance_loss,
+        "change": total_change(m),
+        "expected_change": expected_change(m),
+        "strain": now.value,
+        "largest_strain": now.critical,
+        "signal_growth": signal_growth(m),
+        "input_scale": m.input_rms,
+        "logit_scale": m.logit_rms,
+        "gradient": m.gradient,
+        "beta": beta,
+        "seed_spread": spread,
+    }
+    return Report(verdict, regime, findings, rows, numbers, remedy(m, regime))
 
 
 def write_text(call: str, path: str | os.PathLike[str], text: str) -> None:

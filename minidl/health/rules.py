@@ -1,294 +1,274 @@
-"""From measurements to findings, and from findings to a verdict, a regime and a remedy.
+"""Stage 5: from numbers to findings, and from findings to a verdict and its cause, the regime.
 
-Every bound stands here once; those on the first update are in change.py.
+Each rule compares one number with one bound. The bounds stand here, those of the strain in
+strain.py. What to do about a finding is added by remedies.py.
 """
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from math import exp, inf, isfinite, log
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import nn
 from . import theory
-from .change import CHANGE_AMBER, expected_change, strain, total_change, trial_says
-from .probe import Passage
-from .remedies import INPUT_AMBER, as_prescribed, init, remedy, safe_rate
-from .report import Finding, Report
+from .measure import Measurements
+from .probe import LayerCall
+from .strain import CHANGE_AMBER, expected_change, judge_trial, strain, total_change
 
-if TYPE_CHECKING:
-    from .measure import Measurements
+INPUT_AMBER = 5.0  # RMS of the images
+LOSS_AMBER = 10.0  # times the loss of a guess
+GROWTH_AMBER = 1.5  # times, from one weighted layer to the next
+DEAD_AMBER, DEAD_RED = 0.5, 0.999  # share of a layer's units
+VANISHED = 1e-2  # share of the first layer's signal that is left at the last
+SPREAD_AMBER = 1.5  # standard deviation of ln ‖x‖² between seeds
+BATCH_NORM_AMBER = 10.0  # times
 
-LOSS_AMBER = 10.0
-GROWTH_AMBER = 1.5
-DEAD_AMBER, DEAD_RED = 0.5, 0.999
-VANISHED = 1e-2
-SPREAD_AMBER = 1.5
-
-
-def judge(m: "Measurements") -> Report:
-    """The findings for these measurements, and what they add up to."""
-    rows = layer_rows(m)
-    weighted = [p for p in m.passages if p.weighted]
-    change = expected_change(m)
-    inner = [p for p in weighted[:-1] if p.name not in m.normalised]
-    signal = _growth([p.out_scale for p in inner])
-    findings = [
-        *_not_finite(m),
-        *_rate(m, change),
-        *_trial(m),
-        *_overshoot(m),
-        *_signal(m, inner, signal),
-        *_dead(m, weighted),
-        *_vanishing(m, weighted, change),
-        *_architecture(m, weighted),
-    ]
-    codes = {f.code for f in findings if f.severity == "red"}
-    stalls = codes & {"dead", "vanishing"}
-    scales = {"non-finite", "input-scale"}
-    if not as_prescribed(m, weighted):
-        scales |= {"initial-loss", "forward-growth"}
-    explodes = any(f.code in scales for f in findings)
-    if codes - stalls:
-        verdict = "will diverge"
-        regime = "signal explodes" if explodes else "rate too high"
-    elif stalls:
-        verdict, regime = "will not learn", "dead" if "dead" in stalls else "signal vanishes"
-    elif findings:
-        verdict = "watch"
-        amber = any(f.code == "update-ratio" for f in findings)
-        regime = "signal explodes" if explodes else "rate too high" if amber else "none"
-    else:
-        verdict, regime = "healthy", "none"
-    numbers = {
-        "loss": m.loss,
-        "chance": m.chance,
-        "change": total_change(m),
-        "expected_change": change,
-        "strain": strain(m).value,
-        "largest_strain": strain(m).bound,
-        "signal_growth": signal,
-        "input_scale": m.input_scale,
-        "logit_scale": m.logit_scale,
-        "gradient": m.gradient,
-    }
-    beta, spread = theory.seed_spread([theory.fan_in(p.layer) for p in weighted])
-    numbers |= {"beta": beta, "seed_spread": spread}
-    return Report(verdict, regime, findings, rows, numbers, remedy(m, regime, change))
+EXPLODES, FAST = "signal explodes", "rate too high"
+VANISHES, DEAD, NONE = "signal vanishes", "dead", "none"
+# The signs of each cause, by their codes, with their evidence: why the bound stands where it does.
+SIGNS = {
+    EXPLODES: {
+        "non-finite": "The numbers overflow before the first step: {first}.",
+        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150; the "
+        "largest stable learning rate falls with its square.",
+        "forward-growth": "The signal grows by this factor from one weighted layer to the next, "
+        "most in this one, and so does the gradient on its way back.",
+        "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
+        "This one is sure of wrong answers, because its logits are too large.",
+    },
+    FAST: {
+        "update-ratio": "The first update changes the layers' weights by {total:.2g} of their size "
+        "in all, most in this layer ({largest:.2g}). Once training is under way it will be "
+        "{change:.2g}. The strain decides, {meaning}: {strain:.2g}. Random networks like this one "
+        "diverged above {critical:.2g} and seldom below.",
+        "trial-loss": "The loss rose to this in {steps} trial steps, which were undone, and has "
+        "not come back.",
+        "overshoot": "Each of the first steps, which were undone, reverses the gradient and makes "
+        "it this many times as large.",
+    },
+    VANISHES: {
+        "vanishing": "Only this share of the first layer's signal is left at the last layer. The "
+        "output hardly depends on the image, and the gradient vanishes on its way back.",
+    },
+    DEAD: {
+        "dead": "No gradient gets through: this share of the units is 0 for every image of the "
+        "batch, or the loss does not depend on them.",
+    },
+    NONE: {
+        "dead-units": "This share of the units is 0 for every image of the batch and learns "
+        "nothing from it.",
+        "seed-spread": "√(5β), β = Σ 1/fan_in, is one standard deviation of ln ‖x‖² between "
+        "seeds: with some the signal starts far too large, with others far too small.",
+        "batchnorm-growth": "Each of {norms} BatchNorm layers enlarges the gradient by 1.21 on its "
+        "way back, at the start: together by this.",
+        "not-in-optimizer": "So many parameters need a gradient but are not in the optimizer: they "
+        "will never change. The first is {first}.",
+    },
+}
+REGIMES = {code: regime for regime, signs in SIGNS.items() for code in signs}
+RED = {"non-finite", "trial-loss", "overshoot", "vanishing", "dead"}  # these ruin the training
 
 
-def layer_rows(m: "Measurements") -> list[dict[str, Any]]:
-    """Each layer's scales beside what theory predicts from its own weights and input."""
-    return [
-        {
-            "layer": p.name,
-            "type": type(p.layer).__name__,
-            "weighted": p.weighted,
-            "signal": p.out_scale,
-            "predicted": predicted,
-            "gradient": p.gradient_scale,
-            "update_ratio": m.step.ratios.get(p.name) if p.weighted else None,
-            "dead": p.dead,
-        }
-        for p, predicted in zip(m.passages, m.predictions, strict=True)
-    ]
+@dataclass(frozen=True)
+class Finding:
+    """One number that lies outside its range.
 
-
-def _growth(scales: list[float]) -> float:
-    """The geometric mean of the growth from one to the next."""
-    if len(scales) < 2 or scales[0] <= 0 or scales[-1] <= 0 or any(s != s for s in scales):
-        return 1.0
-    return inf if inf in scales else exp(log(scales[-1] / scales[0]) / (len(scales) - 1))
-
-
-def _not_finite(m: "Measurements") -> list[Finding]:
-    for p in m.passages:
-        if not isfinite(p.out_scale):
-            return [
-                Finding(
-                    *("non-finite", p.name, p.out_scale, None, inf),
-                    "The forward pass overflows before the first step: this is the first layer "
-                    "whose output is not finite.",
-                    "use a variance-preserving initialisation and inputs of scale 1",
-                    "red",
-                )
-            ]
-    if not isfinite(m.loss) or not isfinite(m.gradient):
-        return [
-            Finding(
-                *("non-finite", "model", m.gradient, None, inf),
-                "Loss or gradient of the first batch is not finite.",
-                "use a variance-preserving initialisation and inputs of scale 1",
-                "red",
-            )
-        ]
-    return []
-
-
-def _rate(m: "Measurements", change: float) -> list[Finding]:
-    now, (convicted, cleared) = strain(m), trial_says(m)
-    red = convicted or (now.value > now.bound and not cleared)
-    if m.rate is None or not (red or change > CHANGE_AMBER):
-        return []
-    worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
-    tried = [strain(m, step) for step in m.trial] if convicted else []
-    said = max([now, *tried], key=lambda s: s.value)
-    return [
-        Finding(
-            *("update-ratio", worst, said.value if red else change, None),
-            said.bound if red else CHANGE_AMBER,
-            f"The first update changes the layers' weights by {total_change(m):.2g} of their size "
-            f"in all, most in this one ({m.step.ratios[worst]:.2g}); once training is under way it "
-            f"is {change:.2g}. What decides is {said.meaning}: {said.value:.2g}; "
-            f"random networks like this one diverged above {said.bound:.2g} and seldom below.",
-            f"lower the learning rate to about {safe_rate(m, change):.2g}, or clip the gradient's "
-            "norm, if the scale of the signal is right; else mend that first",
-            "red" if red else "amber",
-        )
-    ]
-
-
-def _trial(m: "Measurements") -> list[Finding]:
-    losses = [step.loss for step in m.trial]
-    last = losses[-1] if losses and losses[-1] == losses[-1] else inf
-    if not trial_says(m)[0]:
-        return []
-    return [
-        Finding(
-            *("trial-loss", "model", last, m.loss, max(m.loss, m.chance)),
-            f"The loss rose to this in {len(m.trial)} trial steps, which were undone, and has not "
-            "come back.",
-            "lower the learning rate, or mend the scale of the signal if that is wrong too",
-            "red",
-        )
-    ]
-
-
-def _overshoot(m: "Measurements") -> list[Finding]:
-    """Steps past the minimum along the gradient, further each time.
-
-    Of a quadratic loss with curvature λ, g' = (1 - αλ)g: it diverges where αλ > 2(1 + μ). The
-    gradient of a cross-entropy is bounded, and comes back from the first such step.
+    code: a name for programs. layer: its path in the model, or "model". threshold: the bound that
+    the measured number passed. predicted: the number by theory, or of a healthy network, where that
+    is known. evidence: why the bound stands where it does. prescription: what to do about it.
+    cure: the prescription as settings. severity: "amber", or "red" where it ruins the training.
     """
-    turns = [-t for t in m.turns]
-    known = m.chance == m.chance or m.adaptive or m.step.room < inf
-    bound = 1 + 2 * m.momentum
-    if known or len(turns) < 2 or not all(t > bound for t in turns):
-        return []
-    return [
-        Finding(
-            *("overshoot", "model", min(turns), None, bound),
-            "Each of the first steps, which were undone, turns the gradient round and makes it "
-            "this many times as large.",
-            f"lower the learning rate to about {safe_rate(m, expected_change(m)):.2g}",
-            "red",
-        )
-    ]
+
+    code: str
+    layer: str
+    measured: float
+    predicted: float | None
+    threshold: float
+    evidence: str
+    prescription: str = ""
+    severity: str = "amber"
+    cure: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def regime(self) -> str:
+        """The cause that this is a sign of, or "none"."""
+        return REGIMES[self.code]
 
 
-def _signal(m: "Measurements", inner: list[Passage], growth: float) -> list[Finding]:
-    found = []
-    if m.input_scale > INPUT_AMBER:
-        found.append(
-            Finding(
-                *("input-scale", "model", m.input_scale, 1.0, INPUT_AMBER),
-                "The images' root mean square. Pixels of 0 to 255 give 60 to 150; the largest "
-                "stable rate falls with its square.",
-                "scale the images to [0, 1] or standardise them",
-            )
-        )
-    if m.loss > LOSS_AMBER * m.chance:
-        found.append(
-            Finding(
-                *("initial-loss", "model", m.loss, m.chance, LOSS_AMBER * m.chance),
-                "An untrained network should be as good as a guess, ln K: it is this sure and "
-                "wrong because its logits are too large.",
-                f"initialise with {init(m)}, which keeps the signal's scale from layer to layer",
-            )
-        )
-    if growth > GROWTH_AMBER:
-        pairs = itertools.pairwise(inner)
-        _, steepest = max(pairs, key=lambda pair: pair[1].out_scale / (pair[0].out_scale or 1e-300))
-        found.append(
-            Finding(
-                *("forward-growth", steepest.name, growth, 1.0, GROWTH_AMBER),
-                "The signal's scale is multiplied by this from one weighted layer to the next, "
-                "and so is the gradient's on its way back.",
-                f"initialise with {init(m)}",
-            )
-        )
-    return found
+def find(m: Measurements) -> list[Finding]:
+    """Everything that lies outside its range, causes before what follows from them."""
+    signal = (_not_finite, _input, _growth, _initial_loss)
+    rate = (_rate, _trial, _overshoot)
+    others = (_dead, _vanishing, _seed_spread, _batch_norm, _missing)
+    return [finding for rule in (*signal, *rate, *others) for finding in rule(m)]
 
 
-def _dead(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
-    if m.gradient == 0 and isfinite(m.loss):
-        dead = [p.name for p in m.passages if p.dead > DEAD_RED]
-        return [
-            Finding(
-                *("dead", dead[0] if dead else "model", 1.0, 0.5, DEAD_RED),
-                "Every gradient is exactly 0: no unit of this layer is above 0 for any image, so "
-                "nothing can ever change.",
-                f"initialise the weights with {init(m)} and the biases with 0",
-                "red",
-            )
-        ]
-    found = []
-    for p in m.passages:
-        red = p.dead > DEAD_RED
-        # Half of all units are 0 for a single image, and that is as it should be.
-        if red or (p.dead >= DEAD_AMBER and p.out_shape[0] > 1):
-            found.append(
-                Finding(
-                    *("dead" if red else "dead-units", p.name, p.dead, None),
-                    DEAD_RED if red else DEAD_AMBER,
-                    "This share of the units is 0 for every image of the batch and learns nothing"
-                    " from it.",
-                    f"initialise with {init(m)} and biases of 0, or use LeakyReLU; lower the rate",
-                    "red" if red else "amber",
-                )
-            )
-    return found
+def judge(m: Measurements, findings: list[Finding]) -> tuple[str, str]:
+    """(verdict, regime): what will happen, and its cause.
+
+    A signal that grows is a cause only where the weights or the images have the wrong size. Weights
+    of the right size are not blamed for it.
+    """
+    exempt = {"forward-growth", "initial-loss"} if theory.well_initialised(m) else set()
+    seen = {f.regime for f in findings if f.code not in exempt}
+    red = {f.regime for f in findings if f.severity == "red"}
+    if red and not red & {EXPLODES, FAST}:
+        return "will not learn", DEAD if DEAD in red else VANISHES
+    regime = next((cause for cause in (EXPLODES, FAST) if cause in seen), NONE)
+    return "will diverge" if red else "watch" if findings else "healthy", regime
 
 
-def _vanishing(m: "Measurements", weighted: list[Passage], change: float) -> list[Finding]:
-    weighted = [p for p in weighted if p.layer.weight.data.any()]  # type: ignore[attr-defined]
-    if m.gradient == 0 or len(weighted) < 2 or not isfinite(m.loss):
-        return []
-    first, last = weighted[0], weighted[-1]
-    left = last.out_scale / first.out_scale if first.out_scale else 1.0
-    if left >= VANISHED or m.logit_scale > VANISHED * 10:
-        return []
-    return [
-        Finding(
-            *("vanishing", last.name, left, 1.0, VANISHED),
-            "So little of the signal's scale at the first layer is left at the last: the output "
-            "hardly depends on the image, and the gradient vanishes on its way back.",
-            f"initialise with {init(m)}",
-            "red",
-        )
-    ]
+def by_cause(findings: list[Finding], regime: str) -> list[Finding]:
+    """The findings in the order in which to read them: signs of the cause, then red, then amber."""
+    return sorted(findings, key=lambda f: (f.regime != regime, f.severity != "red"))
 
 
-def _architecture(m: "Measurements", weighted: list[Passage]) -> list[Finding]:
-    found = []
-    _, spread = theory.seed_spread(
-        [theory.fan_in(p.layer) for p in weighted if p.name not in m.normalised]
+def signal_growth(m: Measurements) -> float:
+    """The geometric mean of the signal's growth from one hidden weighted layer to the next."""
+    sizes = [call.out_rms for call in _hidden(m)]
+    if len(sizes) < 2 or sizes[0] <= 0 or sizes[-1] <= 0 or any(s != s for s in sizes):
+        return 1.0
+    return inf if inf in sizes else exp(log(sizes[-1] / sizes[0]) / (len(sizes) - 1))
+
+
+def _hidden(m: Measurements) -> list[LayerCall]:
+    return [call for call in m.weighted[:-1] if call.name not in m.normalised]
+
+
+def _finding(
+    code: str,
+    measured: float,
+    threshold: float,
+    *,
+    layer: str = "model",
+    predicted: float | None = None,
+    red: bool = False,
+    **details: Any,
+) -> Finding:
+    """The finding of a code, with the details that its evidence names."""
+    return Finding(
+        code=code,
+        layer=layer,
+        measured=measured,
+        predicted=predicted,
+        threshold=threshold,
+        evidence=SIGNS[REGIMES[code]][code].format(**details),
+        severity="red" if red or code in RED else "amber",
     )
+
+
+def _not_finite(m: Measurements) -> Iterator[Finding]:
+    layer = next((call for call in m.calls if not isfinite(call.out_rms)), None)
+    if layer:
+        first = "this is the first layer whose output is not finite"
+        yield _finding("non-finite", layer.out_rms, inf, layer=layer.name, first=first)
+    elif not isfinite(m.loss) or not isfinite(m.gradient):
+        yield _finding("non-finite", m.gradient, inf, first="the loss or its gradient")
+
+
+def _input(m: Measurements) -> Iterator[Finding]:
+    if m.input_rms > INPUT_AMBER:
+        yield _finding("input-scale", m.input_rms, INPUT_AMBER, predicted=1.0)
+
+
+def _growth(m: Measurements) -> Iterator[Finding]:
+    growth = signal_growth(m)
+    if growth > GROWTH_AMBER:
+        pairs = itertools.pairwise(_hidden(m))
+        _, steepest = max(pairs, key=lambda pair: pair[1].out_rms / (pair[0].out_rms or 1e-300))
+        yield _finding("forward-growth", growth, GROWTH_AMBER, layer=steepest.name, predicted=1.0)
+
+
+def _initial_loss(m: Measurements) -> Iterator[Finding]:
+    if m.loss > LOSS_AMBER * m.chance_loss:
+        bound = LOSS_AMBER * m.chance_loss
+        yield _finding("initial-loss", m.loss, bound, predicted=m.chance_loss)
+
+
+def _rate(m: Measurements) -> Iterator[Finding]:
+    change, now, (diverged, safe) = expected_change(m), strain(m), judge_trial(m)
+    red = diverged or (now.value > now.critical and not safe)
+    if m.rate is None or not (red or change > CHANGE_AMBER):
+        return
+    worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
+    tried = [strain(m, step) for step in m.trial] if diverged else []
+    found = max([now, *tried], key=lambda s: s.value)
+    yield _finding(
+        "update-ratio",
+        measured=found.value if red else change,
+        threshold=found.critical if red else CHANGE_AMBER,
+        layer=worst,
+        red=red,
+        total=total_change(m),
+        largest=m.step.ratios[worst],
+        change=change,
+        meaning=found.meaning,
+        strain=found.value,
+        critical=found.critical,
+    )
+
+
+def _trial(m: Measurements) -> Iterator[Finding]:
+    if judge_trial(m)[0]:
+        last, start = m.trial[-1].loss, max(m.loss, m.chance_loss)
+        measured = last if last == last else inf
+        yield _finding("trial-loss", measured, start, predicted=m.loss, steps=len(m.trial))
+
+
+def _overshoot(m: Measurements) -> Iterator[Finding]:
+    """Steps go past the minimum along the gradient, further each time.
+
+    Of a quadratic loss with curvature λ, the next gradient is g' = (1 - αλ)g. It diverges where
+    αλ > 2(1 + μ). A cross-entropy has a bounded gradient, and comes back from the first such step;
+    so do clipped and adaptive steps, which are bounded as well.
+    """
+    past = [-p for p in m.projections]
+    steps_are_bounded = m.chance_loss == m.chance_loss or m.adaptive or m.step.clip_headroom < inf
+    bound = 1 + 2 * m.momentum
+    if not steps_are_bounded and len(past) > 1 and all(p > bound for p in past):
+        yield _finding("overshoot", min(past), bound)
+
+
+def _dead(m: Measurements) -> Iterator[Finding]:
+    if m.gradient == 0 and isfinite(m.loss):
+        layer = next((call.name for call in m.calls if call.dead > DEAD_RED), "model")
+        yield _finding("dead", 1.0, DEAD_RED, layer=layer, predicted=0.5)
+        return
+    for call in m.calls:
+        if call.dead > DEAD_RED:
+            yield _finding("dead", call.dead, DEAD_RED, layer=call.name)
+        # For a single image half of all units are 0, and that is as it should be.
+        elif call.dead >= DEAD_AMBER and call.out_shape[0] > 1:
+            yield _finding("dead-units", call.dead, DEAD_AMBER, layer=call.name)
+
+
+def _vanishing(m: Measurements) -> Iterator[Finding]:
+    weighted = [c for c in m.weighted if c.layer.weight.data.any()]  # type: ignore[attr-defined]
+    if m.gradient == 0 or len(weighted) < 2 or not isfinite(m.loss):
+        return
+    first, last = weighted[0], weighted[-1]
+    left = last.out_rms / first.out_rms if first.out_rms else 1.0
+    if left < VANISHED and m.logit_rms <= VANISHED * 10:
+        yield _finding("vanishing", left, VANISHED, layer=last.name, predicted=1.0)
+
+
+def _seed_spread(m: Measurements) -> Iterator[Finding]:
+    widths = [theory.fan_in(call.layer) for call in m.weighted if call.name not in m.normalised]
+    _, spread = theory.seed_spread(widths)
     if spread > SPREAD_AMBER:
-        found.append(
-            Finding(
-                *("seed-spread", "model", spread, None, SPREAD_AMBER),
-                "√(5β), β = Σ 1/fan_in: one standard deviation of ln ‖x‖² between seeds, so some "
-                "seeds start far too large and others far too small.",
-                "widen the layers or use fewer of them",
-            )
-        )
-    norms = sum(isinstance(p.layer, nn.BatchNorm2d) for p in m.passages)
+        yield _finding("seed-spread", spread, SPREAD_AMBER)
+
+
+def _batch_norm(m: Measurements) -> Iterator[Finding]:
+    norms = sum(isinstance(call.layer, nn.BatchNorm2d) for call in m.calls)
     growth = theory.BATCH_NORM_GROWTH**norms
-    if growth > 10 and not m.residual:
-        found.append(
-            Finding(
-                *("batchnorm-growth", "model", growth, growth, 10.0),
-                f"{norms} BatchNorm layers enlarge the gradient by 1.21 each at the start.",
-                "warm the rate up, or add residual connections",
-            )
-        )
-    return found
+    if growth > BATCH_NORM_AMBER and not m.residual:
+        yield _finding("batchnorm-growth", growth, BATCH_NORM_AMBER, predicted=growth, norms=norms)
+
+
+def _missing(m: Measurements) -> Iterator[Finding]:
+    if m.missing:
+        first, count = m.missing[0], len(m.missing)
+        layer = first.rpartition(".")[0] or "model"
+        yield _finding("not-in-optimizer", count, 0, layer=layer, predicted=0, first=first)

@@ -1,19 +1,25 @@
-"""What theory predicts for a layer: how much it should enlarge signal and gradient.
+"""Stage 3: what theory predicts for a layer from its weights and the size of its input.
 
-A weighted layer sums fan_in products. If weights are independent of their inputs, the second
-moment of its output is E z² = fan_in·E w²·E x²·inside + E b², where `inside` is the share of the
-window that does not lie in the zero padding. An activation φ then multiplies by E φ(z)²/E z², and
-the gradient by E φ'(z)² on its way back (He et al. 2015, sections 2.2; Poole et al. 2016).
+Each output z of a weighted layer is a sum of fan_in products w·x, plus a bias b. If the weights are
+independent of the inputs, the mean square of the output is
+
+    E z² = fan_in · inside · E w² · E x² + E b²
+
+`inside` is the share of a convolution's window that does not lie in the zero padding. An activation
+φ then changes the mean square by the factor E φ(z)² / E z².
+Source: He et al. 2015, section 2.2; Poole et al. 2016.
 """
 
 from collections.abc import Callable, Sequence
-from math import exp, hypot, pi, sqrt
+from math import hypot, inf, pi, sqrt
 
 import numpy as np
 
 from .. import kernels, nn
 from ..nn import Module
-from .probe import ACTIVATIONS, Passage, scale
+from ..norms import rms
+from .measure import Measurements
+from .probe import ACTIVATIONS, LayerCall
 
 # √(π/(π - 1)): the gradient's growth through one BatchNorm + ReLU layer (Yang et al. 2019).
 BATCH_NORM_GROWTH = sqrt(pi / (pi - 1))
@@ -23,7 +29,7 @@ def fan_in(layer: Module) -> float:
     """How many products one output of a Dense or convolution sums, away from the border."""
     shape = layer.weight.shape  # type: ignore[attr-defined]
     if isinstance(layer, nn.ConvTranspose2d):
-        return shape[0] // layer.groups * shape[2] * shape[3] / _places(layer)
+        return shape[0] // layer.groups * shape[2] * shape[3] / _stride_area(layer)
     return float(np.prod(shape[1:]))
 
 
@@ -34,11 +40,11 @@ def fan_out(layer: Module) -> float:
         return float(shape[0])
     taps = shape[2] * shape[3]
     outputs = shape[1] if layer.transposed else shape[0] // layer.groups
-    return outputs * taps / (1 if layer.transposed else _places(layer))
+    return outputs * taps / (1 if layer.transposed else _stride_area(layer))
 
 
-def _places(layer: nn.Conv2d) -> int:
-    """How many pixels of the larger image there are for one of the smaller."""
+def _stride_area(layer: nn.Conv2d) -> int:
+    """How many pixels of the larger image there are for one of the smaller image."""
     rows, across = layer.stride if isinstance(layer.stride, tuple) else (layer.stride,) * 2
     return rows * across
 
@@ -65,50 +71,54 @@ def gaussian_mean(f: Callable[[np.ndarray], np.ndarray], variance: float) -> flo
     return float((f(z * sqrt(variance)) * weight).sum() / weight.sum())
 
 
-def activation_factors(layer: Module | None, second_moment: float) -> tuple[float, float]:
-    """(E φ(z)²/E z², E φ'(z)²) for z ~ N(0, second_moment); (1, 1) without an activation."""
-    if layer is None or second_moment <= 0 or not np.isfinite(second_moment):
-        return 1.0, 1.0
+def activation_factor(layer: Module, mean_square: float) -> float:
+    """E φ(z)² / E z² of an activation φ, for z ~ N(0, mean_square)."""
+    if not 0 < mean_square < inf:
+        return 1.0
     if isinstance(layer, nn.ReLU):
-        return 0.5, 0.5
-
-    def phi(z: np.ndarray) -> np.ndarray:
-        return layer(z).numpy()
-
-    step = 1e-4 * sqrt(second_moment)
-    forward = gaussian_mean(lambda z: phi(z) ** 2, second_moment) / second_moment
-    backward = gaussian_mean(
-        lambda z: ((phi(z + step) - phi(z - step)) / (2 * step)) ** 2, second_moment
-    )
-    return forward, backward
+        return 0.5
+    return gaussian_mean(lambda z: layer.forward(z).numpy() ** 2, mean_square) / mean_square
 
 
-def predicted_scale(p: Passage) -> float | None:
-    """The root mean square that a layer's output should have by its weights and its input."""
-    if p.weighted:
-        w, b = p.layer.weight, p.layer.bias  # type: ignore[attr-defined]
-        inside = inside_share(p.layer, p.in_shape[2:])
-        summed = sqrt(fan_in(p.layer) * inside) * scale(w.data) * p.in_scale
-        return hypot(summed, scale(b.data) if b is not None else 0.0)
-    if isinstance(p.layer, ACTIVATIONS):
-        return sqrt(activation_factors(p.layer, p.in_scale * p.in_scale)[0]) * p.in_scale
+def predicted_rms(call: LayerCall) -> float | None:
+    """The root mean square of a layer's output, by its weights and its input; None if not known."""
+    if call.weighted:
+        w, b = call.layer.weight, call.layer.bias  # type: ignore[attr-defined]
+        inside = inside_share(call.layer, call.in_shape[2:])
+        products = sqrt(fan_in(call.layer) * inside) * rms(w.data) * call.in_rms
+        return hypot(products, rms(b.data) if b is not None else 0.0)
+    if isinstance(call.layer, ACTIVATIONS):
+        return sqrt(activation_factor(call.layer, call.in_rms * call.in_rms)) * call.in_rms
     return None
 
 
-def seed_spread(widths: Sequence[float]) -> tuple[float, float]:
-    """(β, √(5β)): β = Σ 1/n over the layers' fan-ins, and how far seeds differ in ln ‖x‖².
+def initializer(m: Measurements) -> str:
+    """The name of the initializer that keeps the signal's size for the network's activations."""
+    kinds = [type(call.layer) for call in m.calls if isinstance(call.layer, ACTIVATIONS)]
+    if nn.SELU in kinds:
+        return "lecun_normal"
+    return "xavier_normal" if nn.Tanh in kinds or nn.Sigmoid in kinds else "he_normal"
 
-    Source: Hanin, Rolnick 2018: var ln(‖x_L‖²) ≈ 5β for a He-initialised ReLU network.
+
+def well_initialised(m: Measurements) -> bool:
+    """Whether each layer's weights have the size that `initializer` would give them.
+
+    The size may differ by a factor of 1.5. Weights that are all 0 are left out.
+    """
+    gain, both = {"he_normal": (2, 0), "lecun_normal": (1, 0)}.get(initializer(m), (2, 1))
+    for call in m.weighted:
+        size = rms(call.layer.weight.data)  # type: ignore[attr-defined]
+        wanted = sqrt(gain / (fan_in(call.layer) + both * fan_out(call.layer)))
+        if size and not 1 / 1.5 <= size / wanted <= 1.5:
+            return False
+    return True
+
+
+def seed_spread(widths: Sequence[float]) -> tuple[float, float]:
+    """(β, √(5β)) for β = Σ 1/n over the layers' fan-ins n.
+
+    √(5β) is one standard deviation, between seeds, of ln ‖x‖² at the last layer.
+    Source: Hanin, Rolnick 2018: var(ln ‖x_L‖²) ≈ 5β for a He-initialised ReLU network.
     """
     beta = sum(1 / n for n in widths)
     return beta, sqrt(5 * beta)
-
-
-def chance(classes: int) -> float:
-    """The loss of a guess: ln K nats."""
-    return float(np.log(classes))
-
-
-def finite_width(n: float) -> float:
-    """The factor e^(-1.25/n) that a finite width n takes from the median gain of a layer."""
-    return exp(-1.25 / n)

@@ -1,6 +1,8 @@
 """The doctor on models, losses and batches that are out of the ordinary."""
 
+import copy
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -91,10 +93,10 @@ def test_other_losses_are_not_measured_by_the_logarithm_of_k():
 
 def test_hooks_that_change_the_network_are_part_of_it():
     model = small()
-    model[1].hooks.append(lambda layer, y: y * 1e4)
+    model[1].register_forward_hook(lambda layer, inputs, y: y * 1e4)
     report = asked(model)
     assert report.numbers["loss"] == pytest.approx(md.ops.cross_entropy(model(X), Y).item())
-    assert report.verdict == "will diverge" and len(model[1].hooks) == 1
+    assert report.verdict == "will diverge" and model[1].is_watched
 
 
 @pytest.mark.parametrize(("stride", "size"), [(2, 2), (2, 4), (3, 3)])
@@ -184,3 +186,61 @@ def test_numpy_numbers_reach_the_file(tmp_path):
     optimizer = md.optim.SGD(model.parameters(), 0.1, momentum=np.float32(0.9))
     doctor(model, (X, Y), optimizer).to_json(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text())["verdict"]
+
+
+def test_numpy_integers_and_lists_are_taken():
+    model = small()
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    plain = doctor(model, (X, Y), optimizer, trial_steps=2)
+    listed = doctor(model, [X.tolist(), Y.tolist()], optimizer, trial_steps=np.int64(2))
+    assert listed.numbers == plain.numbers
+    with pytest.raises(md.errors.DataError, match="got tuple of 3"):
+        doctor(model, (X, Y, Y), optimizer)
+
+
+def test_frozen_layers_are_no_fault():
+    model = small()
+    for p in model[1].parameters():
+        p.requires_grad = False
+    free = [p for p in model.parameters() if p.requires_grad]
+    report = doctor(model, (X, Y), md.optim.SGD(free, 0.1), trial_steps=1)
+    assert report.verdict == "healthy"
+    assert [row["update_ratio"] == 0 for row in report.layers if row["weighted"]] == [True, False]
+    for p in free:
+        p.requires_grad = False
+    with pytest.raises(md.errors.ConfigError, match="only frozen parameters: set requires_grad"):
+        doctor(model, (X, Y))
+
+
+def test_parameters_that_the_optimizer_lacks_are_named():
+    model = small()
+    some = md.optim.SGD(model.layers[-1].parameters(), 0.1)
+    (found,) = doctor(model, (X, Y), some).findings
+    assert (found.code, found.layer, found.measured) == ("not-in-optimizer", "1", 2)
+    assert "1.weight" in found.evidence and found.severity == "amber"
+
+
+def test_what_was_computed_before_can_still_be_differentiated():
+    model = small()
+    loss = md.ops.cross_entropy(model(X), Y)
+    asked(model, trial_steps=2)
+    loss.backward()
+    assert model[1].weight.grad is not None
+
+
+def test_a_report_can_be_copied_printed_and_shown():
+    report = asked(small(init=md.nn.init.normal(3.0)), 1.0)
+    assert report.findings
+    for copied in (copy.deepcopy(report), pickle.loads(pickle.dumps(report))):
+        assert copied == report and copied.table() == report.table() == str(report)
+    assert eval(repr(report), vars(md.health) | {"inf": np.inf, "nan": np.nan}) == report
+    assert len({*report.findings, *copy.deepcopy(report.findings)}) == len(report.findings)
+    page = report._repr_html_()
+    assert page.count("<tr>") == len(report.layers) + 1 and "update/weight" in page
+    report.layers[0]["layer"] = "<b>"
+    assert "<b>" not in report._repr_html_()
+
+
+def test_a_figure_of_a_report_needs_no_path():
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    assert len(asked(small()).plot().axes) == 3

@@ -5,12 +5,13 @@ import math
 import pytest
 
 import minidl as md
-from minidl.health import doctor, rules
-from minidl.health.change import strain
-from minidl.health.measure import Step
+from minidl.health import doctor
+from minidl.health.measure import Step, measure
+from minidl.health.report import report_on
+from minidl.health.strain import strain
 from minidl.lab import cnn, doctor_study
 
-from .networks import mlp, said
+from .networks import mlp
 
 
 def test_trial_steps_that_calm_down_clear_the_network():
@@ -22,10 +23,11 @@ def test_trial_steps_that_calm_down_clear_the_network():
 
 
 def measured(rate=0.001):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules, "judge", lambda m: m)
-        md.manual_seed(0)
-        return said(md.nn.Sequential(md.nn.Flatten(), *mlp(32)), rate)
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *mlp(32))
+    images, labels = cnn.first_batch(cnn.HEALTHY, 0)
+    optimizer = md.optim.SGD(model.parameters(), rate)
+    return measure(model, md.tensor(images), labels, optimizer, md.ops.cross_entropy, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,8 @@ def measured(rate=0.001):
 @pytest.mark.parametrize("first", [0.9, 1.1])
 def test_trial_steps_convict_and_clear(parts, losses, red, first):
     m = measured()
-    m.step.logit_scale = 5.0
-    bound = strain(m).bound
+    m.step.logit_rms = 5.0
+    bound = strain(m).critical
 
     def ratios(part):  # two layers whose compound change is this part of the bound
         r = math.sqrt(math.expm1(part * bound) - part * bound)
@@ -50,21 +52,21 @@ def test_trial_steps_convict_and_clear(parts, losses, red, first):
 
     m.step.ratios = ratios(first)
     m.trial = [
-        Step(loss * max(m.loss, m.chance), 5.0, ratios(part), math.inf)
+        Step(loss * max(m.loss, m.chance_loss), 5.0, ratios(part), math.inf)
         for part, loss in zip(parts, losses, strict=False)
     ]
     calm = parts[-1] < 0.15 and max(losses) <= 2
     wanted = red or ["update-ratio"] * (first > 1 and not calm)
-    assert [f.code for f in rules.judge(m).findings if f.severity == "red"] == wanted
+    assert [f.code for f in report_on(m).findings if f.severity == "red"] == wanted
 
 
 def test_trial_steps_clear_only_where_the_loss_never_rose():
     m = measured()
-    m.step.logit_scale, m.step.ratios = 5.0, {"1": 1.2, "3": 1.2}
+    m.step.logit_rms, m.step.ratios = 5.0, {"1": 1.2, "3": 1.2}
     for highest, verdict in ((1.9, "watch"), (2.1, "will diverge")):
         losses = 1.0, highest, 1.0
-        m.trial = [Step(x * max(m.loss, m.chance), 5.0, {"1": 0.0}, math.inf) for x in losses]
-        assert rules.judge(m).verdict == verdict
+        m.trial = [Step(x * max(m.loss, m.chance_loss), 5.0, {"1": 0.0}, math.inf) for x in losses]
+        assert report_on(m).verdict == verdict
 
 
 @pytest.mark.parametrize("seed", [3, 8, 9])
@@ -92,4 +94,4 @@ def test_a_rate_that_trial_steps_convict_is_at_least_halved():
     """The first step changes this network by less than what is safe, the later ones do not."""
     m = measured(0.001)
     m.trial = [Step(9 * m.loss, 5.0, {"1": 9.0, "3": 9.0}, math.inf)] * 2
-    assert rules.judge(m).remedy == {"lr": 0.0005}
+    assert report_on(m).remedy == {"lr": 0.0005}

@@ -1,4 +1,4 @@
-"""How much the first update changes a network, and how much it bears."""
+"""How much the first update changes a network, and how much change it can take."""
 
 import contextlib
 import math
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import minidl as md
 from minidl.health import doctor
-from minidl.health.change import compound
+from minidl.health.strain import compound
 from minidl.lab import cnn
 
 from .networks import mlp, said
@@ -68,7 +68,7 @@ def test_a_layer_before_a_normalisation_does_not_count():
 
 
 @pytest.mark.parametrize(
-    ("make", "reach"),
+    ("make", "factor"),
     [
         (lambda p: md.optim.SGD(p, 0.01), 1.0),
         (lambda p: md.optim.SGD(p, 0.01, momentum=0.75), 2.0),
@@ -78,9 +78,9 @@ def test_a_layer_before_a_normalisation_does_not_count():
         (lambda p: md.optim.RMSProp(p, 0.01), (0.01 / (1 - 0.99**10)) ** 0.5),
     ],
 )
-def test_the_optimizer_decides_how_far_updates_go(make, reach):
+def test_the_optimizer_decides_how_far_updates_go(make, factor):
     found = numbers(mlp(32), make, logits=4.0)
-    assert found["expected_change"] == pytest.approx(found["change"] * reach)
+    assert found["expected_change"] == pytest.approx(found["change"] * factor)
 
 
 @given(st.lists(st.floats(0, 50), max_size=12))
@@ -146,6 +146,36 @@ def test_small_logits_will_grow_and_the_updates_with_them():
     assert small["expected_change"] == pytest.approx(4 * small["change"], rel=1e-3)
 
 
+@pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
+def test_a_clip_that_binds_keeps_the_steps_from_shrinking(part):
+    """The logits are large, so nothing else will grow."""
+    model = clipped_model()
+    batch = cnn.first_batch(cnn.HEALTHY, 0)
+    bare = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01)).numbers
+    clip = part * bare["gradient"]
+    found = doctor(model, batch, md.optim.SGD(model.parameters(), 0.01), clip=clip).numbers
+    assert found["change"] == pytest.approx(part * bare["change"], rel=1e-3)
+    assert found["expected_change"] == pytest.approx(min(1 / part, 4) * found["change"], rel=1e-3)
+
+
+@pytest.mark.parametrize("make", [md.optim.Adam, md.optim.RMSProp])
+def test_a_clip_does_not_matter_where_the_gradient_is_divided_by_its_size(make):
+    model = clipped_model()
+    batch = cnn.first_batch(cnn.HEALTHY, 0)
+    for clip in (1e-3, 0.1, 10.0):
+        clipped = doctor(model, batch, make(model.parameters(), 1e-3), clip=clip).numbers
+        bare = doctor(model, batch, make(model.parameters(), 1e-3)).numbers
+        later = bare["expected_change"] / bare["change"]
+        assert clipped["expected_change"] == pytest.approx(later * clipped["change"])
+
+
+def clipped_model():
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Flatten(), *mlp(32))
+    model.layers[-1].weight.data *= 10
+    return model
+
+
 def convolution(activation, width=16):
     flat = md.nn.Flatten(), md.nn.Dense(width * 26 * 26, 10)
     return md.nn.Sequential(md.nn.Conv2d(1, width, 3), activation(), *flat)
@@ -172,7 +202,7 @@ def convolution(activation, width=16):
         ),
     ],
 )
-def test_what_a_network_of_dense_layers_bears(layers, bound, adaptive):
+def test_the_critical_strain_of_dense_layers(layers, bound, adaptive):
     for make, wanted in ((md.optim.SGD, bound), (md.optim.Adam, adaptive)):
         found = numbers(layers(), lambda p, make=make: make(p, 0.01))
         assert found["largest_strain"] == pytest.approx(wanted)
@@ -186,17 +216,17 @@ def test_what_a_network_of_dense_layers_bears(layers, bound, adaptive):
         (md.optim.RMSProp, 1.0, 1.8, 8.0),
     ],
 )
-def test_what_a_network_with_convolutions_bears(make, dying, alive, bounded):
-    def bears(*network):
+def test_the_critical_strain_with_convolutions(make, dying, alive, bounded):
+    def critical(*network):
         return said(convolution(*network), 0.01, make).numbers["largest_strain"]
 
     for width in (4, 16):
-        assert bears(md.nn.ReLU, width) == pytest.approx(dying * (1 + 4 / width))
-    assert bears(md.nn.ELU) == alive
-    assert bears(md.nn.Tanh) == bears(md.nn.Sigmoid) == bounded
+        assert critical(md.nn.ReLU, width) == pytest.approx(dying * (1 + 4 / width))
+    assert critical(md.nn.ELU) == alive
+    assert critical(md.nn.Tanh) == critical(md.nn.Sigmoid) == bounded
 
 
-def test_a_single_layer_bears_every_step():
+def test_a_single_layer_takes_every_step():
     """Its loss is convex in its weights: a rate far too high throws it about, not away."""
     report = said(md.nn.Sequential(md.nn.Flatten(), md.nn.Dense(784, 10)), 10.0)
     assert report.numbers["strain"] == 0 and report.verdict == "watch"
@@ -206,7 +236,7 @@ def test_a_single_layer_bears_every_step():
     ("rate", "verdict"), [(0.1, "healthy"), (0.5, "watch"), (3.0, "will diverge")]
 )
 @pytest.mark.parametrize("trial_steps", [0, 3])
-def test_the_articles_cnn_bears_a_rate_of_a_half(rate, verdict, trial_steps):
+def test_the_articles_cnn_takes_a_rate_of_a_half(rate, verdict, trial_steps):
     md.manual_seed(0)
     model = md.models.article_cnn()
     train, held_out = md.data.digits().split(0.2, seed=0)
