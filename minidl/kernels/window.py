@@ -80,7 +80,7 @@ class Window:
         )
 
     def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each tap (i, j), and the rows and columns of the padded image it lies over, place by place.
+        """Each tap (i, j), and the rows and columns of the padded image it lies over.
 
         places: a slice of output rows, where not all of them are meant.
         """
