@@ -12,12 +12,12 @@ import numpy as np
 
 from .. import norms
 from ..checks import check
-from ..device import Array, array_module, read
+from ..device import read
 from ..errors import GradientError
 from ..tensor import Tensor
 from .parameters import check_writable, gradient_of, tensors_of
 
-Found = dict[int, tuple[Tensor, Array]]  # by its number, each parameter with its gradient's array
+Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by number
 
 
 def clip_grad_value(params: Any, limit: float) -> float:
@@ -25,11 +25,11 @@ def clip_grad_value(params: Any, limit: float) -> float:
     call = "clip_grad_value"
     check(call, "> 0", limit=limit)
     found = _gradients(call, params)
-    largest = read([abs(g).max() for _, g in found.values()])
+    largest = read([abs(g.data).max() for _, g in found.values()])
     _check_finite(call, found, largest)
-    for p, g in found.values():
-        array_module(g).clip(g, -limit, limit, out=g)
-        p.grad.version += 1
+    for _, g in found.values():
+        g._module.clip(g.data, -limit, limit, out=g.data)
+        g.version += 1
     return max(largest, default=0.0)
 
 
@@ -43,12 +43,13 @@ def clip_grad_norm(params: Any, max_norm: float, norm: float | None = None) -> f
     check(call, "> 0", max_norm=max_norm)
     found = _gradients(call, params)
     if norm is None:
-        norm = float(norms.global_l2(g for _, g in found.values()))
+        norm = float(norms.global_l2(g.data for _, g in found.values()))
         _check_finite(call, found, [norm])
     if norm > max_norm:
-        for p, g in found.values():
-            g *= np.float64(max_norm / norm)  # float32 could not hold a factor below 1e-45
-            p.grad.version += 1
+        for _, g in found.values():
+            array = g.data
+            array *= np.float64(max_norm / norm)  # float32 could not hold a factor below 1e-45
+            g.version += 1
     return norm
 
 
@@ -62,23 +63,24 @@ def clip_grad_adaptive(params: Any, ratio: float, eps: float = 1e-3) -> float:
     found, ratios = _gradients(call, params), []
     for p, g in found.values():
         axes = tuple(range(1, g.ndim)) or None
-        scale = array_module(g).maximum(norms.l2(p.data, axes, keepdims=True), eps)
-        ratios.append(norms.l2(g, axes, keepdims=True) / scale)
+        size = g._module.maximum(norms.l2(p.data, axes, keepdims=True), eps)
+        ratios.append(norms.l2(g.data, axes, keepdims=True) / size)
     largest = read([each.max() for each in ratios])
     _check_finite(call, found, largest)
-    for (p, g), each in zip(found.values(), ratios, strict=True):
-        g /= array_module(g).maximum(each / ratio, 1)
-        p.grad.version += 1
+    for (_, g), each in zip(found.values(), ratios, strict=True):
+        array = g.data
+        array /= g._module.maximum(each / ratio, 1)
+        g.version += 1
     return max(largest, default=0.0)
 
 
 def _gradients(call: str, params: Any) -> Found:
-    """The gradients that there are, by their parameters' number."""
+    """Each parameter that has a gradient, with it."""
     found: Found = {}
     for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
         g = gradient_of(call, i, p)
         if g is not None and g.size:
-            check_writable(call, f"the gradient of parameter {i}", g)
+            check_writable(call, f"the gradient of parameter {i}", g.data)
             found[i] = p, g
     return found
 
@@ -87,7 +89,7 @@ def _check_finite(call: str, found: Found, measured: list[float]) -> None:
     """Raise GradientError, which names the gradients to blame, unless every measure is finite."""
     if all(map(math.isfinite, measured)):
         return
-    finite = read([array_module(g).isfinite(g).all() for _, g in found.values()])
+    finite = read([g._module.isfinite(g.data).all() for _, g in found.values()])
     bad = {i: p.shape for (i, (p, _)), good in zip(found.items(), finite, strict=True) if not good}
     got = f"NaN or Inf in (parameter: shape) {bad}" if bad else f"finite ones of measure {measured}"
     raise GradientError(

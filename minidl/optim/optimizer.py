@@ -49,19 +49,17 @@ class Optimizer:
     weight_decay = option("weight_decay")
 
     def __init__(self, params: Any, **options: Any) -> None:
-        call = type(self).__name__
-        is_many = not isinstance(params, Tensor) and hasattr(params, "__iter__")
-        items = list(params) if is_many and not hasattr(params, "parameters") else params
-        groups = items if isinstance(items, list) and items and isinstance(items[0], dict) else None
+        call, groups = type(self).__name__, [{"params": params}]
+        if isinstance(params, list) and params and all(isinstance(g, dict) for g in params):
+            groups = params
+        self.options = tuple(options)  # the names of every group's options
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[str, Array] = {}
-        for group in groups or [{"params": items}]:
-            unknown = (
-                sorted(set(group) - {"params", *options}) if isinstance(group, dict) else group
-            )
+        for group in groups:
+            unknown = sorted(set(group) - {"params", "initial_lr", *options})
             if unknown or "params" not in group:
                 raise ConfigError(
-                    f"{call}: expected each group to be a dictionary with 'params' and options of "
+                    f"{call}: expected each group to have 'params' and options out of "
                     f"{sorted(options)}, got {unknown or sorted(group)}"
                 )
             group = {**options, **group, "params": tensors_of(call, group["params"])}
@@ -103,10 +101,9 @@ class Optimizer:
 
         A number of NumPy would promote float32 arrays to float64.
         """
-        call, options = type(self).__name__, {}
-        for name, value in group.items():
-            if name in ("params", "initial_lr"):
-                continue
+        call, options = type(self).__name__, dict[str, Any]()
+        for name in self.options:
+            value = group[name]
             if name == "betas":
                 if not isinstance(value, tuple | list) or len(value) != 2:
                     raise ConfigError(f"{call}: expected betas to be two numbers, got {value!r}")
@@ -138,7 +135,7 @@ class Optimizer:
             g = gradient_of(call, i, p)
             if g is not None and p.requires_grad:
                 check_writable(call, f"parameter {i}", p.data)
-                found.append((i, p, g, options))
+                found.append((i, p, g.data, options))
         steps = []
         for i, p, g, options in found:
             names = [f"{i}.{name}" for name in self.slots(options)]

@@ -6,7 +6,7 @@ Both change arrays in place, so every array is checked before the first one is c
 from collections.abc import Iterable
 from typing import Any
 
-from ..device import Array, device_of, is_host
+from ..device import Array, is_host
 from ..errors import ConfigError, GradientError
 from ..tensor import Tensor, as_tensor
 
@@ -21,9 +21,8 @@ def tensors_of(call: str, params: Any) -> list[Tensor]:
     holder = type(params).__name__
     if callable(getattr(params, "parameters", None)):
         params = params.parameters()
-    items = (
-        list(params) if isinstance(params, Iterable) and not isinstance(params, str) else [params]
-    )
+    many = isinstance(params, Iterable) and not isinstance(params, str)
+    items = list(params) if many else [params]
     found = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in items]
     wrong = sorted({type(item).__name__ for item in found if not isinstance(item, Tensor)})
     if wrong:
@@ -34,8 +33,8 @@ def tensors_of(call: str, params: Any) -> list[Tensor]:
     return found
 
 
-def gradient_of(call: str, i: int, p: Tensor) -> Array | None:
-    """The gradient of p, the parameter number i, as an array of p's shape on p's device; or None.
+def gradient_of(call: str, i: int, p: Tensor) -> Tensor | None:
+    """The gradient of p, the parameter number i, of p's shape and on p's device; or None.
 
     An array that was assigned to `.grad` becomes a tensor there.
     Raises: GradientError for another shape or device, or for numbers that are not real.
@@ -44,11 +43,11 @@ def gradient_of(call: str, i: int, p: Tensor) -> Array | None:
         return None
     if not isinstance(p.grad, Tensor):
         p.grad = as_tensor(p.grad)
-    g = p.grad.data
-    if g.shape != p.shape or is_host(g) != is_host(p.data) or g.dtype.kind not in "fiu":
+    g = p.grad
+    if g.shape != p.shape or g.device != p.device or g.dtype.kind not in "fiu":
         raise GradientError(
             f"{call}: expected a real gradient {p.shape} on {p.device} for parameter {i}, got "
-            f"{g.shape} of {g.dtype} on {device_of(g)}"
+            f"{g.shape} of {g.dtype} on {g.device}"
         )
     return g
 

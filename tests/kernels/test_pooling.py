@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 import minidl.kernels
 from minidl.kernels import portable, reference
-from minidl.kernels.cpu import conv_pool as cpu_conv_pool
-from minidl.kernels.cpu import pool as cpu_pool
-from minidl.kernels.cpu import thin
+from minidl.kernels.cpu import conv_pool, pool, product
 from tests import device
 
 from .cases import cases, close
@@ -20,7 +18,7 @@ kernels, portable = device.Moved(minidl.kernels), device.Moved(portable)
 @pytest.fixture(params=["dispatched", "portable", "small tiles"])
 def path(request, monkeypatch):
     if request.param == "small tiles":
-        monkeypatch.setattr(cpu_pool, "TILE", 50)
+        monkeypatch.setattr(pool, "TILE", 50)
     return portable if request.param == "portable" else kernels
 
 
@@ -115,9 +113,9 @@ def test_no_images(path, shape):
 
 @pytest.fixture(params=[(1, 20), (1000, 100), (1 << 20, 500_000)])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param[0])
-    monkeypatch.setattr(thin, "PIECE", request.param[1])
-    monkeypatch.setattr(thin, "SMALL", 8)
+    monkeypatch.setattr(conv_pool, "TILE", request.param[0])
+    monkeypatch.setattr(product, "PIECE", request.param[1])
+    monkeypatch.setattr(product, "SMALL", 8)
 
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...device import Array
+
 TILE = 512 * 1024  # bytes of the rows taken at a time
 
 AXES = (0, 2, 3)  # of images (N, C, H, W): all but the channels
 
 
-def batch_norm_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and the variance (C,) of images x (N, C, H, W).
 
     The moments of each tile are taken while it is in the cache, and joined to those of the tiles
@@ -39,9 +41,7 @@ def batch_norm_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, squares / seen
 
 
-def batch_norm_affine(
-    x: np.ndarray, mean: np.ndarray, scale: np.ndarray, bias: np.ndarray
-) -> np.ndarray:
+def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
     """(x - mean)·scale + bias, channel by channel."""
     y = np.empty_like(x)
     mean, scale, bias = _by_channel(mean), _by_channel(scale), _by_channel(bias)
@@ -53,8 +53,8 @@ def batch_norm_affine(
 
 
 def batch_norm_grads(
-    g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray, inverse: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias. The formulas stand in `portable`."""
     count, centre = x.size // x.shape[1], _by_channel(mean)
     sums = ((g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])) for rows in _rows(x))
@@ -71,16 +71,16 @@ def batch_norm_grads(
     return x_grad, weight_grad, bias_grad
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _dot(a: Array, b: Array) -> Array:
     """Σ a·b of each channel."""
     return np.einsum("nchw,nchw->c", a, b)
 
 
-def _by_channel(values: np.ndarray) -> np.ndarray:
+def _by_channel(values: Array) -> Array:
     return values.reshape(1, -1, 1, 1)
 
 
-def _rows(x: np.ndarray) -> Iterator[tuple[slice, slice, slice]]:
+def _rows(x: Array) -> Iterator[tuple[slice, slice, slice]]:
     """The images' rows, as many at a time as TILE holds."""
     height = x.shape[2]
     count = max(TILE // (x.size // height * x.itemsize), 1)

@@ -24,7 +24,7 @@ def sgd(
         v *= momentum
         v += g
         if nesterov:
-            free = np.multiply(v, momentum)
+            free = np.multiply(v, momentum, out=np.empty_like(theta))
             g = np.add(g, free, out=free)
         else:
             g = v
@@ -37,7 +37,7 @@ def rmsprop(
 ) -> None:  # fmt: skip
     """RMSProp."""
     g = _decayed(theta, g, weight_decay)
-    free = np.square(g)
+    free = np.square(g, out=np.empty_like(theta))
     _average(square, alpha, free)
     np.sqrt(square, out=free)
     free += eps
@@ -55,7 +55,7 @@ def adam(
         g = _decayed(theta, g, weight_decay)
     b1, b2 = betas
     _average(mean, b1, g)
-    free = np.square(g)
+    free = np.square(g, out=np.empty_like(theta))
     _average(square, b2, free)
     np.sqrt(square, out=free)
     free /= math.sqrt(1 - b2**t)
