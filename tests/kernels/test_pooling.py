@@ -74,6 +74,26 @@ def test_nan_and_infinity_pass_and_are_not_invented(path, case, bad):
         np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
 
 
+@given(cases(distinct=False))
+def test_padding_is_never_the_maximum(path, case):
+    """Where every pixel is -∞, as the padding is, the gradient goes to the first pixel."""
+    window, x, g = case.window, np.full_like(case.x, -np.inf), case.pooled()
+    y, index = path.max_pool(x, window)
+    right, first = reference.max_pool(x, window)
+    assert (y == -np.inf).all() and (right == -np.inf).all()
+    np.testing.assert_array_equal(index, first)
+    close(path.max_unpool(g, index, window), reference.max_unpool(g, first, window))
+
+
+def test_a_gradient_reaches_images_of_minus_infinity(path):
+    window = kernels.window("max_pool2d", (3, 3), 2, 2, 1)
+    x, g = np.full((1, 1, 3, 3), -np.inf), np.array([[[[1.0, 2], [3, 4]]]])
+    _, index = path.max_pool(x, window)
+    assert index.tolist() == [[[[3, 2], [1, 0]]]]
+    dx = path.max_unpool(g, index, window)
+    assert dx.tolist() == [[[[1, 2, 0], [3, 4, 0], [0, 0, 0]]]]
+
+
 def test_a_sum_that_overflows_is_no_reason_for_infinity():
     window = kernels.window("max_pool2d", (4, 4), 2, 2)
     x = np.full((1, 1, 4, 4), 3e38, np.float32)
