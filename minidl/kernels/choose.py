@@ -55,15 +55,15 @@ Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, s
 _silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
 
 
-def version(operation: str, *arrays: Array) -> Any:
+def version(operation: str, first: Array, *others: Array) -> Any:
     """The module that does an operation for these arrays, or None."""
     on_cpu, on_gpu, other = TABLE[operation]
-    dtype, host = arrays[0].dtype, is_host(arrays[0])
-    for array in arrays:
+    dtype, host = first.dtype, is_host(first)
+    if dtype.char not in "fd" or not first.size:
+        return other
+    for array in others:
         if array.dtype != dtype or is_host(array) != host or not array.size:
             return other
-    if dtype.char not in "fd":
-        return other
     if host:
         return on_cpu
     return on_gpu if gpu.launch.compiled(dtype) else other

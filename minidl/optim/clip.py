@@ -78,9 +78,9 @@ def _gradients(call: str, params: Any) -> Found:
     """Each parameter that has a gradient, with it."""
     found: Found = {}
     for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
-        g = gradient_of(call, i, p)
+        g = p.grad if p.grad is None else gradient_of(call, i, p)
         if g is not None and g.size:
-            check_writable(call, f"the gradient of parameter {i}", g.data)
+            check_writable(call, "the gradient of parameter", i, g.data)
             found[i] = p, g
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..checks import check, same_shapes
-from ..device import Array, device_of, to_device
+from ..device import Array, device_of, is_host, to_device
 from ..errors import ConfigError
 from ..tensor import Tensor, tensor
 from .parameters import check_writable, gradient_of, tensors_of
@@ -132,20 +132,21 @@ class Optimizer:
         """
         call, found = type(self).__name__, []
         for i, p, options in self._members():
-            g = gradient_of(call, i, p)
-            if g is not None and p.requires_grad:
-                check_writable(call, f"parameter {i}", p.data)
+            if p.grad is not None and p.requires_grad:
+                g = gradient_of(call, i, p)
+                check_writable(call, "parameter", i, p.data)
                 found.append((i, p, g.data, options))
         steps = []
         for i, p, g, options in found:
-            names = [f"{i}.{name}" for name in self.slots(options)]
-            if f"{i}.step" not in self.state:
-                self.state |= self._begin(i, p, options)
-            for name in names:  # the model may have moved to another device
-                self.state[name] = to_device(self.state[name], p.device)
-            self.state[f"{i}.step"] += 1
-            t, slots = int(self.state[f"{i}.step"]), [self.state[name] for name in names]
-            steps.append((p.data, g, t, slots, options))
+            state, names, counter = self.state, self.slots(options), f"{i}.step"
+            if counter not in state:
+                state |= self._begin(i, p, options)
+            slots = [state[f"{i}.{name}"] for name in names]
+            if slots and is_host(slots[0]) != is_host(g):  # the model has moved since
+                slots = [to_device(slot, p.device) for slot in slots]
+                state |= {f"{i}.{name}": slot for name, slot in zip(names, slots, strict=True)}
+            state[counter] += 1
+            steps.append((p.data, g, int(state[counter]), slots, options))
         for theta, g, t, slots, options in kernels.update(self.fast, steps) if self.fast else steps:
             new = type(self).formula(theta, g, t, *slots, **options)
             for array, values in zip([theta, *slots], new, strict=False):

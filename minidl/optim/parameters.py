@@ -33,29 +33,27 @@ def tensors_of(call: str, params: Any) -> list[Tensor]:
     return found
 
 
-def gradient_of(call: str, i: int, p: Tensor) -> Tensor | None:
-    """The gradient of p, the parameter number i, of p's shape and on p's device; or None.
+def gradient_of(call: str, i: int, p: Tensor) -> Tensor:
+    """The gradient of p, the parameter number i, of p's shape and on p's device.
 
     An array that was assigned to `.grad` becomes a tensor there.
     Raises: GradientError for another shape or device, or for numbers that are not real.
     """
-    if p.grad is None:
-        return None
     if not isinstance(p.grad, Tensor):
         p.grad = as_tensor(p.grad)
-    g = p.grad
-    if g.shape != p.shape or g.device != p.device or g.dtype.kind not in "fiu":
+    g, theta = p.grad.data, p.data
+    if g.shape != theta.shape or is_host(g) != is_host(theta) or g.dtype.kind not in "fiu":
         raise GradientError(
             f"{call}: expected a real gradient {p.shape} on {p.device} for parameter {i}, got "
-            f"{g.shape} of {g.dtype} on {g.device}"
+            f"{g.shape} of {g.dtype} on {p.grad.device}"
         )
-    return g
+    return p.grad
 
 
-def check_writable(call: str, what: str, array: Array) -> None:
+def check_writable(call: str, what: str, i: int, array: Array) -> None:
     """Raise GradientError for memory that must not be written: a file's, or a bytes object's."""
     if is_host(array) and not array.flags.writeable:
         raise GradientError(
-            f"{call}: expected {what} of shape {array.shape} in memory that can be written, got "
-            "read-only memory; nothing was changed; assign a copy: np.array(...)"
+            f"{call}: expected {what} {i} of shape {array.shape} in memory that can be written, "
+            "got read-only memory; nothing was changed; assign a copy: np.array(...)"
         )
