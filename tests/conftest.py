@@ -72,4 +72,4 @@ def _compiled(dtype: str) -> Any:
     from minidl.kernels.gpu import launch as cuda
     from tests import standin
 
-    return standin.RawModule(code=cuda.SOURCE, options=cuda._options(dtype))
+    return standin.RawModule(code=cuda.source(), options=cuda._options(dtype))

@@ -34,7 +34,11 @@ from mutants import ROOT, mutants
 RESULTS = ROOT / ".mutation" / "results.jsonl"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 LIMIT = 150  # seconds of processor time; who needs more hangs, which is a failure that shows
-CUDA = "tests/kernels/test_cuda.py"
+CUDA = "tests/kernels/gpu/test_launch.py"
+KERNELS = [
+    *("tests/kernels/test_convolution.py", "tests/kernels/test_pooling.py"),
+    *("tests/optim/test_rules.py", "tests/kernels"),
+]
 OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops", CUDA]
 GRAPH = [
     *("tests/test_graph.py", "tests/test_graph_observers.py"),
@@ -54,15 +58,20 @@ TARGETS = {
     },
     **{
         f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
-        for name in (
-            *("window", "portable", "layout", "dispatch", "cpu_rows", "cpu_columns", "cpu_pool"),
-            *("cpu_conv_pool", "batch_norm", "thin"),
-        )
+        for name in ("window", "portable", "choose")
     },
     **{
-        f"minidl/optim/{name}.py": ["tests/optim", CUDA]
-        for name in ("optimizers", "schedules", "clip")
+        f"minidl/kernels/cpu/{name}.py": [f"tests/kernels/cpu/test_{name}.py", *KERNELS]
+        for name in (
+            *("layout", "rows", "columns", "pool", "conv_pool", "batch_norm", "product", "update"),
+        )
     },
+    "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
+    **{
+        f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CUDA]
+        for name in ("optimizer", "rules", "parameters", "schedules", "clip")
+    },
+    "minidl/norms.py": ["tests/test_norms.py", "tests/optim/test_clip.py"],
     "minidl/nn/init.py": ["tests/nn"],
 }
 TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_layers.py")

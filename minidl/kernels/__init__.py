@@ -1,11 +1,16 @@
-"""Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic."""
+"""Convolution, pooling, batch normalisation on arrays: no Tensor, no gradient, only arithmetic.
 
-from .cpu import batch_norm
-from .gpu.graph import Graph
+README.md says in which order to read this folder.
+"""
+
+from types import SimpleNamespace
+
 from .choose import (
-    add_multiple,
     avg_pool,
     avg_unpool,
+    batch_norm_affine,
+    batch_norm_grads,
+    batch_norm_moments,
     conv_forward,
     conv_input_grad,
     conv_pool,
@@ -13,7 +18,6 @@ from .choose import (
     conv_scale,
     conv_weight_grad,
     cross_entropy,
-    in_one_launch,
     keep_positive,
     max_pool,
     max_take,
@@ -21,16 +25,23 @@ from .choose import (
     product,
     update,
 )
+from .gpu.graph import Graph
 from .window import NO_TAP, Window, pair, window
+
+batch_norm = SimpleNamespace(
+    moments=batch_norm_moments, affine=batch_norm_affine, gradients=batch_norm_grads
+)
 
 __all__ = [
     "Graph",
     "NO_TAP",
     "Window",
-    "add_multiple",
     "avg_pool",
     "avg_unpool",
     "batch_norm",
+    "batch_norm_affine",
+    "batch_norm_grads",
+    "batch_norm_moments",
     "conv_forward",
     "conv_input_grad",
     "conv_pool",
@@ -38,7 +49,6 @@ __all__ = [
     "conv_scale",
     "conv_weight_grad",
     "cross_entropy",
-    "in_one_launch",
     "keep_positive",
     "max_pool",
     "max_take",

@@ -1,206 +1,258 @@
-"""Which version of each kernel runs: decided here, by device, type and shape alone.
+"""Which version of a kernel runs: one table.
 
-- `cuda`: arrays of CuPy of float32 or float64, where the kernels compile.
-- `portable`: other arrays of CuPy, types other than float32 and float64, groups, empty arrays.
-- `cpu_columns`: a convolution of few input channels, whose kernel rows are shorter than THIN.
-- `cpu_rows`: every other convolution.
-- `cpu_pool`: pooling.
-- `cpu_conv_pool`: a convolution of few input channels with the max-pooling behind it.
-- `thin`: matrix products of host arrays.
+Find the operation's row in `TABLE`, then the column that fits its arrays. The file named there
+computes the result. All versions of an operation have the same name and take the same arguments,
+and all agree with the loops of `reference`.
 
-Arithmetic on numbers that are not finite gives numbers that are not finite, silently here as in a
-matrix product; who wants to know looks at the result.
+- Column `cpu`: NumPy's arrays, all of float32 or all of float64, none of them empty.
+- Column `gpu`: the same for CuPy's arrays, where the CUDA kernels can be compiled and are not
+  switched off (MINIDL_CUDA_KERNELS=0).
+- Column `other`: float16, mixed types, empty arrays, a GPU without CUDA kernels.
+
+None means that no version does the operation in one piece. The caller then takes several steps.
+
+Arithmetic on infinities and NaN gives infinities and NaN, without a warning, as a matrix product
+does. A caller who wants to know looks at the result.
 """
 
 from __future__ import annotations
 
 import math
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ..device import Array, is_host
-from . import portable
-from .cpu import blas, thin
-from .cpu import columns as cpu_columns
-from .cpu import conv_pool as cpu_conv_pool
-from .cpu import pool as cpu_pool
-from .cpu import rows as cpu_rows
-from .gpu import launch as cuda
+from . import cpu, gpu, portable
 from .window import NO_TAP, Window
 
-THIN = 16  # lines (kh·C) below which a matrix product is not worth its call
+# fmt: off
+TABLE: dict[str, tuple[Any, Any, Any]] = {
+    #                               cpu             gpu         other
+    "convolution":                 (cpu.rows,       gpu.launch, portable),
+    "convolution, few channels":   (cpu.columns,    gpu.launch, portable),  # kh·C < 16
+    "convolution, groups":         (portable,       gpu.launch, portable),
+    "convolution and max-pooling": (cpu.conv_pool,  gpu.launch, None),      # see `_conv_pool`
+    "max-pooling":                 (cpu.pool,       gpu.launch, portable),  # at most 256 taps
+    "max-pooling, large windows":  (portable,       portable,   portable),
+    "reading at the maxima":       (portable,       portable,   portable),
+    "average pooling":             (cpu.pool,       portable,   portable),
+    "batch normalisation":         (cpu.batch_norm, portable,   portable),
+    "matrix product":              (cpu.product,    gpu.launch, portable),
+    "cross-entropy":               (portable,       gpu.launch, portable),  # N·K <= 65,536
+    "cross-entropy, many logits":  (portable,       portable,   portable),
+    "gradient of relu":            (None,           gpu.launch, None),
+    "optimizer step":              (cpu.update,     gpu.update, None),
+}
+# fmt: on
+
+THIN = 16  # rows of a kernel's matrix (kh·C); with fewer a product is not worth its call
+ONE_BLOCK = 1 << 16  # logits that one block of GPU threads can take
+ONE_BYTE = 256  # taps that an index of one byte can tell apart
+
+Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
 
 _silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
 
 
-def _on_cpu(*arrays: Array) -> bool:
-    dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(
-        isinstance(array, np.ndarray) and array.dtype == dtype and array.size for array in arrays
-    )
+def version(operation: str, first: Array, *others: Array) -> Any:
+    """The module that does an operation for these arrays, or None."""
+    on_cpu, on_gpu, other = TABLE[operation]
+    dtype, host = first.dtype, is_host(first)
+    if dtype.char not in "fd" or not first.size:
+        return other
+    for array in others:
+        if array.dtype != dtype or is_host(array) != host or not array.size:
+            return other
+    if host:
+        return on_cpu
+    return on_gpu if gpu.launch.compiled(dtype) else other
 
 
-def _convolution(window: Window, channels: int) -> ModuleType:
-    return cpu_columns if window.size[0] * channels < THIN else cpu_rows
+def _convolution(window: Window, channels: int, groups: int) -> str:
+    if groups > 1:
+        return "convolution, groups"
+    few = window.size[0] * channels < THIN
+    return "convolution, few channels" if few else "convolution"
 
 
-def product(a: Array, b: Array) -> Array:
-    """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
-    return thin.product(a, b) if is_host(a) else cuda.product(a, b)
+def _given(*arrays: Array | None) -> list[Array]:
+    return [array for array in arrays if array is not None]
 
 
 @_silent
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Convolution: x (N, C, H, W), w (O, C/groups, kh, kw), b (O,) or None -> (N, O, OH, OW)."""
-    if cuda.usable(x, w, *(() if b is None else (b,))):
-        return cuda.conv_forward(x, w, b, window, groups)
-    if groups > 1 or not _on_cpu(x, w) or (b is not None and not _on_cpu(x, b)):
-        return portable.conv_forward(x, w, b, window, groups)
-    return _convolution(window, x.shape[1]).conv_forward(x, w, b, window)
+    engine = version(_convolution(window, x.shape[1], groups), *_given(x, w, b))
+    return engine.conv_forward(x, w, b, window, groups)
+
+
+@_silent
+def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
+    """The convolution's transpose in x: g (N, O, OH, OW) -> (N, C, H, W)."""
+    engine = version(_convolution(window, w.shape[1], groups), g, w)
+    return engine.conv_input_grad(g, w, window, groups)
+
+
+@_silent
+def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
+    """The convolution's transpose in w: x and g -> (O, C/groups, kh, kw)."""
+    engine = version(_convolution(window, x.shape[1], groups), x, g)
+    return engine.conv_weight_grad(x, g, window, groups)
 
 
 @_silent
 def conv_scale(
     x: Array, w: Array, b: Array | None, window: Window, groups: int, rows: slice
 ) -> float | None:
-    """The root mean square of rows of `conv_forward`, where they can be had by themselves."""
-    fits = groups == 1 and _on_cpu(x, w) and (b is None or _on_cpu(x, b))
-    if not fits or _convolution(window, x.shape[1]) is not cpu_columns:
+    """The root mean square of some rows of `conv_forward`; None where they cannot be had alone."""
+    engine = version(_convolution(window, x.shape[1], groups), *_given(x, w, b))
+    if engine is not cpu.columns:
         return None
-    square = cpu_columns.mean_square(x, w, b, window, rows)
+    square = cpu.columns.mean_square(x, w, b, window, rows)
     return math.sqrt(square) if 1e-30 < square < math.inf else None
 
 
-@_silent
-def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """The transpose of the convolution in x: g (N, O, OH, OW) -> (N, C, H, W)."""
-    if cuda.usable(g, w):
-        return cuda.conv_input_grad(g, w, window, groups)
-    if groups > 1 or not _on_cpu(g, w):
-        return portable.conv_input_grad(g, w, window, groups)
-    return _convolution(window, w.shape[1]).conv_input_grad(g, w, window)
+def _conv_pool(
+    arrays: list[Array], window: Window, channels: int, groups: int, pool: Window
+) -> Any:
+    """What does a convolution and the max-pooling behind it in one, or None.
 
-
-@_silent
-def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """The transpose of the convolution in w: x and g -> (O, C/groups, kh, kw)."""
-    if cuda.usable(x, g):
-        return cuda.conv_weight_grad(x, g, window, groups)
-    if groups > 1 or not _on_cpu(x, g):
-        return portable.conv_weight_grad(x, g, window, groups)
-    return _convolution(window, x.shape[1]).conv_weight_grad(x, g, window)
-
-
-@_silent
-def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """(N, C, H, W) -> the maxima (N, C, OH, OW), and an index for the next two functions."""
-    fits = window.size[0] * window.size[1] <= 256  # the index is one byte
-    if fits and cuda.usable(x):
-        return cuda.max_pool(x, window)
-    return (cpu_pool if fits and _on_cpu(x) else portable).max_pool(x, window)
-
-
-@_silent
-def max_unpool(g: Array, index: Array, window: Window) -> Array:
-    """g (N, C, OH, OW) -> (N, C, H, W): each g at the pixel that was the first maximum."""
-    if index.dtype == np.uint8 and cuda.usable(g):
-        return cuda.max_unpool(g, index, window)
-    fast = _on_cpu(g) and index.dtype == np.uint8
-    return (cpu_pool if fast else portable).max_unpool(g, index, window)
-
-
-@_silent
-def max_take(x: Array, index: Array, window: Window) -> Array:
-    """x (N, C, H, W) -> (N, C, OH, OW): x at those pixels, the transpose of `max_unpool`."""
-    return portable.max_take(x, index, window)
-
-
-@_silent
-def avg_pool(x: Array, window: Window) -> Array:
-    """(N, C, H, W) -> the means (N, C, OH, OW); zeros of the padding count."""
-    return (cpu_pool if _on_cpu(x) else portable).avg_pool(x, window)
-
-
-@_silent
-def avg_unpool(g: Array, window: Window) -> Array:
-    """g (N, C, OH, OW) -> (N, C, H, W): each g in equal shares to the pixels under its place."""
-    return (cpu_pool if _on_cpu(g) else portable).avg_unpool(g, window)
+    The pooling windows must lie side by side and not be dilated, and an index of one byte must have
+    room for their taps and for NO_TAP. Each output is computed where it is pooled, which pays only
+    for few products: kh·C < 16 on the CPU, kh·kw·C <= 64 on a GPU.
+    """
+    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
+    small = pool.size[0] * pool.size[1] <= NO_TAP and pool.dilation == (1, 1)
+    if groups > 1 or not side_by_side or not small:
+        return None
+    engine = version("convolution and max-pooling", *arrays)
+    lines = window.size[0] * channels
+    few = lines < THIN if engine is cpu.conv_pool else lines * window.size[1] <= gpu.launch.FEW
+    return engine if few else None
 
 
 @_silent
 def conv_pool(
     x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window, rectify: bool
 ) -> tuple[Array, Array] | None:
-    """max_pool(conv_forward(x, w, b, window, groups), pool), and relu of that if told to rectify.
+    """max_pool(conv_forward(x, w, b, window, groups), pool), or its relu where `rectify` is True.
 
-    The index of a place that relu set to 0 is NO_TAP. None where no kernel does it all.
+    The index is NO_TAP where relu gives 0. None where this cannot be done in one.
     """
-    engine = _both(x, w, window, groups, pool)
-    if engine is None or (b is not None and _both(x, b, window, groups, pool) is None):
-        return None
-    y, index = engine.conv_pool(x, w, b, window, pool, rectify)
-    seen = engine is cuda or not math.isnan(y.max())  # comparisons cannot find the place of a NaN
-    return (y, index) if seen else None
+    engine = _conv_pool(_given(x, w, b), window, x.shape[1], groups, pool)
+    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify)
 
 
 @_silent
 def conv_pool_grads(
     x: Array, g: Array, index: Array, window: Window, groups: int, pool: Window
 ) -> tuple[Array, Array]:
-    """The gradients by w and b: conv_weight_grad and the sums of max_unpool(g, index, pool)."""
-    engine = _both(x, g, window, groups, pool)
+    """The gradients of `conv_pool` by w and b."""
+    engine = _conv_pool([x, g], window, x.shape[1], groups, pool)
     if engine is not None and index.dtype == np.uint8:
-        dw, db = engine.conv_pool_grads(x, g, index, window, pool)
-        if engine is cuda or math.isfinite(dw.sum() + db.sum()):  # 0·∞ must not make a NaN
-            return dw, db
+        grads = engine.conv_pool_grads(x, g, index, window, pool)
+        if grads is not None:
+            return grads
     wide = max_unpool(g, index, pool)
     return conv_weight_grad(x, wide, window, groups), wide.sum((0, 2, 3))
 
 
-def _both(x: Array, other: Array, window: Window, groups: int, pool: Window) -> ModuleType | None:
-    """What runs a convolution of few channels and a pooling, windows side by side, as one."""
-    side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
-    small = pool.size[0] * pool.size[1] <= NO_TAP and pool.dilation == (1, 1)
-    if groups > 1 or not side_by_side or not small:
-        return None
-    if cuda.usable(x, other):
-        return cuda if x.shape[1] * window.size[0] * window.size[1] <= cuda.FEW else None
-    few = _on_cpu(x, other) and _convolution(window, x.shape[1]) is cpu_columns
-    return cpu_conv_pool if few else None
+@_silent
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """(N, C, H, W) -> the maxima (N, C, OH, OW), and an index for the next two functions.
+
+    The index of a place is i·kw + j for the tap (i, j) that saw the maximum first, in row-major
+    order, among the taps that lie on the image.
+    """
+    small = window.size[0] * window.size[1] <= ONE_BYTE
+    operation = "max-pooling" if small else "max-pooling, large windows"
+    return version(operation, x).max_pool(x, window)
+
+
+@_silent
+def max_unpool(g: Array, index: Array, window: Window) -> Array:
+    """g (N, C, OH, OW) -> (N, C, H, W): each g at the pixel that was the first maximum."""
+    operation = "max-pooling" if index.dtype == np.uint8 else "max-pooling, large windows"
+    return version(operation, g).max_unpool(g, index, window)
+
+
+@_silent
+def max_take(x: Array, index: Array, window: Window) -> Array:
+    """x (N, C, H, W) -> (N, C, OH, OW): x at those pixels; the transpose of `max_unpool`."""
+    return version("reading at the maxima", x).max_take(x, index, window)
+
+
+@_silent
+def avg_pool(x: Array, window: Window) -> Array:
+    """(N, C, H, W) -> the means (N, C, OH, OW); the padding's zeros count."""
+    return version("average pooling", x).avg_pool(x, window)
+
+
+@_silent
+def avg_unpool(g: Array, window: Window) -> Array:
+    """g (N, C, OH, OW) -> (N, C, H, W): each g in equal shares at the pixels of its window."""
+    return version("average pooling", g).avg_unpool(g, window)
+
+
+def batch_norm_moments(x: Array) -> tuple[Array, Array]:
+    """The mean and the variance (C,) of images x (N, C, H, W)."""
+    return version("batch normalisation", x).batch_norm_moments(x)
+
+
+def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
+    """(x - mean)·scale + bias, channel by channel."""
+    engine = version("batch normalisation", x, mean, scale, bias)
+    return engine.batch_norm_affine(x, mean, scale, bias)
+
+
+def batch_norm_grads(
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+) -> tuple[Array, Array, Array]:
+    """dx, dweight, dbias of y = (x - mean)·inverse·weight + bias, with inverse = 1/√(var + ε)."""
+    engine = version("batch normalisation", g, x, weight, mean, inverse)
+    return engine.batch_norm_grads(g, x, weight, mean, inverse)
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
+    return version("matrix product", a, b).product(a, b)
 
 
 @_silent
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """The mean loss and its gradient by the logits, (softmax - onehot)/N; in one launch on a GPU.
+    """The mean loss and its gradient by the logits, (softmax - onehot)/N.
 
-    On a GPU, where nobody could look at the labels, one outside 0..K-1 makes the loss NaN.
+    A label outside 0..K-1 makes the loss NaN on a GPU, where looking at the labels would wait.
     """
-    if cuda.usable(logits) and logits.size <= 1 << 16:  # one block: beyond that, array code
-        return cuda.cross_entropy(logits, labels)
-    return portable.cross_entropy(logits, labels)
+    fits = logits.size <= ONE_BLOCK
+    operation = "cross-entropy" if fits else "cross-entropy, many logits"
+    return version(operation, logits).cross_entropy(logits, labels)
 
 
 def keep_positive(g: Array, y: Array) -> Array | None:
-    """On a GPU, in one launch: g where y > 0, else 0; else None."""
-    return cuda.keep_positive(g, y) if g.shape == y.shape and cuda.usable(g, y) else None
+    """g where y > 0, else 0, in one launch on a GPU; None elsewhere."""
+    engine = version("gradient of relu", g, y) if g.shape == y.shape else None
+    return None if engine is None else engine.keep_positive(g, y)
 
 
-def add_multiple(out: Array, factor: float, a: Array) -> None:
-    """out += factor·a; on the CPU in one pass over memory."""
-    if is_host(out):
-        blas.add_multiple(out, factor, a)
-    else:
-        out += a * factor
+def update(rule: str, steps: list[Update]) -> list[Update]:
+    """Take those optimizer steps, in place, that have a fast version; return the others.
 
-
-def in_one_launch(*arrays: Array) -> bool:
-    """Whether a parameter, its gradient and its slots can be updated by `update`."""
-    return cuda.usable(*arrays) and all(a.flags.c_contiguous for a in arrays)
-
-
-def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, ...]]) -> None:
-    """On a GPU: one optimizer step of all parameters in one launch. See `cuda.update`."""
-    for dtype in {row[0].dtype for row in rows}:
-        mine = [i for i, row in enumerate(rows) if row[0].dtype == dtype]
-        cuda.update(rule, [rows[i] for i in mine], [numbers[i] for i in mine])
+    rule: "sgd", "rmsprop" or "adam". Each formula stands in `optim/rules.py`.
+    """
+    together: dict[Any, list[Update]] = {}  # one launch on a GPU for each type
+    left = []
+    for step in steps:
+        theta, g, t, slots, options = step
+        arrays = theta, g, *slots
+        engine = version("optimizer step", *arrays)
+        if engine is cpu.update:
+            getattr(engine, rule)(theta, g, t, *slots, **options)
+        elif engine is gpu.update and all(a.flags.c_contiguous for a in arrays):
+            together.setdefault(theta.dtype, []).append(step)
+        else:
+            left.append(step)
+    for alike in together.values():
+        gpu.update.update(rule, alike)
+    return left

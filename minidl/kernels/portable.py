@@ -1,9 +1,9 @@
-"""Convolution, pooling and the loss in the functions that NumPy and CuPy share.
+"""Convolution, pooling, batch normalisation and the loss in functions that NumPy and CuPy share.
 
-Every kernel with a window loops over its taps (i, j) and treats all places at once: the pixels
-under one tap are a strided view of the padded image, `padded[:, :, rows, columns]`. A convolution
-is then one matrix product for each tap, its input gradient adds into the same views, and pooling
-is a maximum or a sum of them. No column matrix is built.
+A kernel with a window loops over its taps (i, j) and treats all places at once: the pixels under
+one tap are a strided view of the padded image, `padded[:, :, rows, columns]`. A convolution is then
+one matrix product for each tap. Its input gradient adds into the same views. Pooling is a maximum
+or a sum of them. No column matrix is built.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 
 from ..device import Array, array_module, is_host
 from .window import Window
+
+AXES = (0, 2, 3)  # of images (N, C, H, W): all but the channels
 
 
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
@@ -31,7 +33,7 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 
 
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """Gradient with respect to x: each tap sends wᵀ·g back to the pixels it saw."""
+    """The gradient by x: each tap adds wᵀ @ g to the pixels that it saw."""
     xp = array_module(g)
     weight = _by_group(w, groups)
     per_group, n_in = weight.shape[1:3]
@@ -45,7 +47,7 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 
 
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """Gradient with respect to w: at each tap, the product of g with the pixels it saw."""
+    """The gradient by w: at each tap, the product of g with the pixels that it saw."""
     xp = array_module(x)
     n_out, n_in = g.shape[1], x.shape[1] // groups
     n_places = window.out[0] * window.out[1]
@@ -61,13 +63,14 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """The largest pixel under each place, and which tap saw it first; a NaN is the largest."""
     xp = array_module(x)
-    padded, taps = pad(x, window, -float("inf")), window.taps()
-    _, _, rows, columns = next(taps)
-    y = padded[:, :, rows, columns].copy()
+    padded = pad(x, window, -float("inf"))
+    y = xp.full((*x.shape[:2], *window.out), -float("inf"), x.dtype)
     index = xp.zeros(y.shape, xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int64)
-    for i, j, rows, columns in taps:
+    if any(window.pads):  # where every pixel is -∞, the first one counts, and no padding
+        index[...] = xp.asarray(window.first_taps)
+    for i, j, rows, columns in window.taps():
         seen = padded[:, :, rows, columns]
-        # "Not smaller or equal" is true for NaN too; the first NaN then keeps its place.
+        # "Not smaller or equal" is true for NaN too; y == y lets the first NaN keep its place.
         larger = ~(seen <= y) & (y == y)
         index[larger] = i * window.size[1] + j
         y = xp.maximum(y, seen)
@@ -75,7 +78,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
 
 def max_unpool(g: Array, index: Array, window: Window) -> Array:
-    """Sends each g to the pixel that was the maximum, adding where places share a pixel."""
+    """Each g at the pixel that was the maximum, added up where places share a pixel."""
     xp = array_module(g)
     padded = xp.zeros((*g.shape[:2], *window.padded), g.dtype)
     for i, j, rows, columns in window.taps():
@@ -84,7 +87,7 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 
 
 def max_take(x: Array, index: Array, window: Window) -> Array:
-    """Reads x at the pixels that were the maxima: the adjoint of `max_unpool`."""
+    """x at the pixels that were the maxima: the transpose of `max_unpool`."""
     xp = array_module(x)
     padded = pad(x, window)
     y = xp.zeros((*x.shape[:2], *window.out), x.dtype)
@@ -94,7 +97,7 @@ def max_take(x: Array, index: Array, window: Window) -> Array:
 
 
 def avg_pool(x: Array, window: Window) -> Array:
-    """The mean of the pixels under each place; zeros of the padding count."""
+    """The mean of the pixels under each place; the padding's zeros count."""
     xp = array_module(x)
     padded = pad(x, window)
     y = xp.zeros((*x.shape[:2], *window.out), x.dtype)
@@ -105,13 +108,44 @@ def avg_pool(x: Array, window: Window) -> Array:
 
 
 def avg_unpool(g: Array, window: Window) -> Array:
-    """Sends an equal share of each g to every pixel under its place."""
+    """An equal share of each g at every pixel under its place."""
     xp = array_module(g)
     share = g * (1.0 / (window.size[0] * window.size[1]))
     padded = xp.zeros((*g.shape[:2], *window.padded), g.dtype)
     for _, _, rows, columns in window.taps():
         padded[:, :, rows, columns] += share
     return padded[:, :, *window.inside]
+
+
+def batch_norm_moments(x: Array) -> tuple[Array, Array]:
+    """The mean and the variance (C,) of images x (N, C, H, W)."""
+    return x.mean(AXES), x.var(AXES)
+
+
+def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
+    """(x - mean)·scale + bias, channel by channel."""
+    mean, scale, bias = (values.reshape(1, -1, 1, 1) for values in (mean, scale, bias))
+    return (x - mean) * scale + bias
+
+
+def batch_norm_grads(
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+) -> tuple[Array, Array, Array]:
+    """dx, dweight, dbias of y = x̂·weight + bias, with x̂ = (x - mean)·inverse and n values each.
+
+    dbias = Σ g, dweight = Σ g·x̂, dx = weight·inverse·(g - dbias/n - x̂·dweight/n).
+    """
+    n, by_channel = x.size // x.shape[1], (1, -1, 1, 1)
+    standard = (x - mean.reshape(by_channel)) * inverse.reshape(by_channel)
+    bias_grad, weight_grad = g.sum(AXES), (g * standard).sum(AXES)
+    level, slope = (bias_grad / n).reshape(by_channel), (weight_grad / n).reshape(by_channel)
+    x_grad = (weight * inverse).reshape(by_channel) * (g - level - standard * slope)
+    return x_grad, weight_grad, bias_grad
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
+    return array_module(a).matmul(a, b)
 
 
 def pad(x: Array, window: Window, value: float = 0.0) -> Array:
@@ -136,11 +170,12 @@ def _common(*arrays: Array | None) -> type:
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """The mean of -ln softmax at the labels, and its gradient by the logits (N, K).
 
-    At the label the gradient, softmax - 1, is taken as -Σ of the other classes' softmax: where the
-    label's own is near 1, the difference would lose its digits.
+    At the label the gradient is softmax - 1. It is computed as -Σ of the other classes' softmax,
+    because the difference would lose its digits where the label's own softmax is near 1.
     """
     xp, n = array_module(logits), len(logits)
-    index = xp.maximum(xp.minimum(labels.astype(np.int64), logits.shape[1] - 1), 0)  # in the row
+    # On a GPU a label may lie outside the classes; the index must not, and the loss is NaN then.
+    index = xp.maximum(xp.minimum(labels.astype(np.int64), logits.shape[1] - 1), 0)
     at = xp.arange(n), index
     powers = logits - logits.max(1, keepdims=True)
     picked = powers[at]

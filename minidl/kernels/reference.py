@@ -1,8 +1,10 @@
 """Convolution and pooling as their formulas say, one number at a time.
 
-These loops are slow and meant to be read. Every fast path in this package is tested against them.
-Throughout, `p = (r·stride + i·dilation, c·stride + j·dilation)` is the pixel of the padded image
-that lies under tap (i, j) when the window stands at place (r, c).
+These loops are slow and meant to be read: they are the lesson, and every fast version in this
+folder is tested against them. Throughout, p is the pixel of the padded image that lies under tap
+(i, j) when the window stands at place (r, c):
+
+    p = (r·stride + i·dilation, c·stride + j·dilation)
 """
 
 from __future__ import annotations
@@ -55,19 +57,24 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int) 
 
 
 def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """y[n, k, r, c] = max_i,j padded x[n, k, p]; index = i·kw + j of the first maximum (or NaN)."""
-    padded = _pad(x, window, -np.inf)
-    y = np.zeros((*x.shape[:2], *window.out), x.dtype)
+    """y[n, k, r, c] = max_i,j x[n, k, p] over the taps on the image; index = i·kw + j of the first.
+
+    A NaN counts as the largest. A window that lies in the padding alone gives -∞ and index 0.
+    """
+    padded, real = _pad(x, window, -np.inf), _pad(np.ones_like(x), window, 0.0)
+    y = np.full((*x.shape[:2], *window.out), -np.inf, x.dtype)
     index = np.zeros(y.shape, np.int64)
     for n, k, (r, c) in product(range(x.shape[0]), range(x.shape[1]), _places(window)):
-        seen = [padded[n, k, *_pixel(window, r, c, i, j)] for i, j in _taps(window)]
-        index[n, k, r, c] = np.argmax(seen)
-        y[n, k, r, c] = np.max(seen)
+        pixels = [(n, k, *_pixel(window, r, c, i, j)) for i, j in _taps(window)]
+        seen = [(tap, padded[p]) for tap, p in enumerate(pixels) if real[p]]
+        if seen:
+            taps, values = zip(*seen, strict=True)
+            index[n, k, r, c], y[n, k, r, c] = taps[np.argmax(values)], np.max(values)
     return y, index
 
 
 def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
-    """padded dx[n, k, p of the first maximum] += g[n, k, r, c]"""
+    """padded dx[n, k, p of the first maximum] += g[n, k, r, c]; `index` is from max_pool"""
     padded = np.zeros((*g.shape[:2], *window.padded), g.dtype)
     for n, k, (r, c) in product(range(g.shape[0]), range(g.shape[1]), _places(window)):
         i, j = divmod(int(index[n, k, r, c]), window.size[1])
@@ -86,7 +93,7 @@ def max_take(x: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
 
 
 def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
-    """y[n, k, r, c] = Σ_i,j padded x[n, k, p] / (kh·kw); zeros of the padding count."""
+    """y[n, k, r, c] = Σ_i,j padded x[n, k, p] / (kh·kw); the padding's zeros count."""
     padded = _pad(x, window, 0.0)
     y = np.zeros((*x.shape[:2], *window.out), x.dtype)
     for n, k, (r, c) in product(range(x.shape[0]), range(x.shape[1]), _places(window)):

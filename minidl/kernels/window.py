@@ -1,4 +1,9 @@
-"""The geometry of a sliding window, shared by convolution and pooling."""
+"""The geometry of a sliding window, which convolution and pooling share.
+
+Three words are used throughout. A *place* (r, c) is where the window stands: one pixel of the
+output. A *tap* (i, j) is one position inside the window: one weight of a kernel. At each place,
+each tap lies over one pixel of the padded image.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
+
 from ..errors import ShapeError
 
 Pair = tuple[int, int]
 
-NO_TAP = 255  # a pooling's index of one byte where no pixel of the window was taken
+NO_TAP = 255  # a pooling's one-byte index where no pixel of the window gets a gradient
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,24 @@ class Window:
         (oh, ow), (kh, kw) = self.out, self.size  # a dilated window would have fewer places
         return self.stride == self.size and self.image == self.padded == (oh * kh, ow * kw)
 
-    def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each tap (i, j), and the rows and columns of the padded image it meets on its way.
+    @cached_property
+    def first_taps(self) -> np.ndarray:
+        """For each place (OH, OW), i·kw + j of the first tap that lies on the image (0 if none)."""
+        skips, hits = [], []
+        for axis, before in ((0, self.pads[0]), (1, self.pads[2])):
+            step = self.dilation[axis]
+            pixel = np.arange(self.out[axis]) * self.stride[axis] - before  # under the first tap
+            skip = -(np.minimum(pixel, 0) // step)  # taps in front of the image
+            skips.append(skip)
+            hits.append((skip < self.size[axis]) & (pixel + skip * step < self.image[axis]))
+        return np.where(
+            np.logical_and.outer(*hits), np.add.outer(skips[0] * self.size[1], skips[1]), 0
+        )
 
-        With `places`, a slice of output rows, only the rows it meets at those.
+    def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
+        """Each tap (i, j), and the rows and columns of the padded image it lies over.
+
+        places: a slice of output rows, where not all of them are meant.
         """
         first, stop = (places.start, places.stop) if places else (0, self.out[0])
         (sh, sw), (dh, dw) = self.stride, self.dilation

@@ -1,81 +1,98 @@
 """Clipping: makes gradients smaller, in place, where they are too large.
 
-Each function returns what it measured before it clipped. Where a gradient holds NaN or Inf it
-raises GradientError and changes nothing, since no factor can repair that.
+params: a model, one tensor, or tensors (`model.parameters()`, `model.named_parameters()`). Each
+function returns the measure it compares with the limit, taken before clipping. A gradient with NaN
+or Inf in it raises GradientError and nothing is changed, since no factor can repair it.
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from .. import norms
 from ..checks import check
-from ..device import Array, array_module, read
+from ..device import read
 from ..errors import GradientError
 from ..tensor import Tensor
+from .parameters import check_writable, gradient_of, tensors_of
+
+Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by number
 
 
-def clip_grad_value(params: Iterable[Tensor], limit: float) -> float:
-    """Every element to at most ±limit; returns the largest |g|."""
-    check("clip_grad_value", "> 0", limit=limit)
-    pairs = _gradients("clip_grad_value", params)
-    largest = max(read([abs(g).max() for _, g in pairs]), default=0.0)
-    for _, g in pairs:
-        array_module(g).clip(g, -limit, limit, out=g)
-    return largest
+def clip_grad_value(params: Any, limit: float) -> float:
+    """Every element of a gradient to at most ±limit; returns the largest |g|."""
+    call = "clip_grad_value"
+    check(call, "> 0", limit=limit)
+    found = _gradients(call, params)
+    largest = read([abs(g.data).max() for _, g in found.values()])
+    _check_finite(call, found, largest)
+    for _, g in found.values():
+        g._module.clip(g.data, -limit, limit, out=g.data)
+        g.version += 1
+    return max(largest, default=0.0)
 
 
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float, norm: float | None = None) -> float:
-    """All gradients by min(1, max_norm/‖g‖), ‖g‖ over all of them; returns ‖g‖.
+def clip_grad_norm(params: Any, max_norm: float, norm: float | None = None) -> float:
+    """All gradients times min(1, max_norm/‖g‖), ‖g‖ the norm of all of them; returns ‖g‖.
 
-    norm: ‖g‖, finite, where the caller has measured it: nothing is read from a GPU then.
+    norm: ‖g‖, finite, where the caller has measured it already; it is not measured again then.
     Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
     """
-    check("clip_grad_norm", "> 0", max_norm=max_norm)
+    call = "clip_grad_norm"
+    check(call, "> 0", max_norm=max_norm)
+    found = _gradients(call, params)
     if norm is None:
-        pairs = _gradients("clip_grad_norm", params)
-        norm = math.hypot(*read([_norm(g, None).reshape(()) for _, g in pairs]))
-    else:
-        pairs = [(p.data, p.grad.data) for p in params if p.grad is not None]
+        norm = float(norms.global_l2(g.data for _, g in found.values()))
+        _check_finite(call, found, [norm])
     if norm > max_norm:
-        for _, g in pairs:
-            g *= np.float64(max_norm / norm)  # float32 could not hold a factor below 1e-45
+        for _, g in found.values():
+            array = g.data
+            array *= np.float64(max_norm / norm)  # float32 could not hold a factor below 1e-45
+            g.version += 1
     return norm
 
 
-def clip_grad_adaptive(params: Iterable[Tensor], ratio: float, eps: float = 1e-3) -> float:
+def clip_grad_adaptive(params: Any, ratio: float, eps: float = 1e-3) -> float:
     """Each unit's ‖g‖ to at most ratio·max(‖w‖, eps); returns the largest ‖g‖/max(‖w‖, eps).
 
-    A unit is one output's weights, or a whole vector. Source: Brock et al. 2021, eq. 3.
+    A unit is the weights of one output, or a whole vector. Source: Brock et al. 2021, eq. 3.
     """
-    check("clip_grad_adaptive", "> 0", ratio=ratio, eps=eps)
-    found = []
-    for w, g in _gradients("clip_grad_adaptive", params):
-        xp, axes = array_module(g), tuple(range(1, g.ndim)) or None
-        ratios = _norm(g, axes) / xp.maximum(_norm(w, axes), eps)
-        found.append(ratios.max())
-        g /= xp.maximum(ratios / ratio, 1)
-    return max(read(found), default=0.0)
+    call = "clip_grad_adaptive"
+    check(call, "> 0", ratio=ratio, eps=eps)
+    found, ratios = _gradients(call, params), []
+    for p, g in found.values():
+        axes = tuple(range(1, g.ndim)) or None
+        size = g._module.maximum(norms.l2(p.data, axes, keepdims=True), eps)
+        ratios.append(norms.l2(g.data, axes, keepdims=True) / size)
+    largest = read([each.max() for each in ratios])
+    _check_finite(call, found, largest)
+    for (_, g), each in zip(found.values(), ratios, strict=True):
+        array = g.data
+        array /= g._module.maximum(each / ratio, 1)
+        g.version += 1
+    return max(largest, default=0.0)
 
 
-def _norm(x: Array, axes: Any) -> Array:
-    """√Σ x² along axes, in float64 and of x over its largest, so that no square overflows."""
-    xp = array_module(x)
-    largest = xp.maximum(abs(x).max(axes, keepdims=True).astype(np.float64), 1e-300)
-    return largest * xp.sqrt(xp.square(x / largest).sum(axes, keepdims=True))
+def _gradients(call: str, params: Any) -> Found:
+    """Each parameter that has a gradient, with it."""
+    found: Found = {}
+    for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
+        g = p.grad if p.grad is None else gradient_of(call, i, p)
+        if g is not None and g.size:
+            check_writable(call, "the gradient of parameter", i, g.data)
+            found[i] = p, g
+    return found
 
 
-def _gradients(call: str, params: Iterable[Tensor]) -> list[tuple[Array, Array]]:
-    """(parameter, gradient) where there is a gradient; all finite."""
-    found = [
-        (i, p.data, p.grad.data) for i, p in enumerate(params) if p.grad is not None and p.size
-    ]
-    finite = read([array_module(g).isfinite(g).all() for _, _, g in found])
-    bad = {i: g.shape for (i, _, g), good in zip(found, finite, strict=True) if not good}
-    if bad:
-        raise GradientError(
-            f"{call}: expected finite gradients, got NaN or Inf in (parameter: shape) {bad}; "
-            "nothing was clipped; use a smaller learning rate or smaller initial weights"
-        )
-    return [(w, g) for _, w, g in found]
+def _check_finite(call: str, found: Found, measured: list[float]) -> None:
+    """Raise GradientError, which names the gradients to blame, unless every measure is finite."""
+    if all(map(math.isfinite, measured)):
+        return
+    finite = read([g._module.isfinite(g.data).all() for _, g in found.values()])
+    bad = {i: p.shape for (i, (p, _)), good in zip(found.items(), finite, strict=True) if not good}
+    got = f"NaN or Inf in (parameter: shape) {bad}" if bad else f"finite ones of measure {measured}"
+    raise GradientError(
+        f"{call}: expected finite gradients, got {got}; nothing was clipped; use a smaller "
+        "learning rate or smaller initial weights"
+    )

@@ -1,12 +1,14 @@
 """Which kernels run for which device, type, groups and shape, case by case."""
 
+import inspect
+from inspect import ismodule
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minidl import kernels
-from minidl.kernels import choose as dispatch
+from minidl.kernels import choose
 
 pytestmark = pytest.mark.host
 
@@ -14,24 +16,58 @@ pytestmark = pytest.mark.host
 class Spy:
     """Stands for a module of kernels; notes its name when one is called."""
 
-    def __init__(self, name, ran):
-        self.name, self.ran = name, ran
+    FEW = choose.gpu.launch.FEW
 
-    def usable(self, *arrays):
-        """What `cuda` says, were there a GPU."""
-        return all(isinstance(a, SimpleNamespace) and a.dtype.char in "fd" for a in arrays)
+    def __init__(self, module, ran):
+        self.name, self.ran = module.__name__.removeprefix("minidl.kernels."), ran
+
+    def compiled(self, dtype):
+        """What `launch` says where there is a GPU."""
+        return True
 
     def __getattr__(self, kernel):
-        return lambda *arguments: self.ran.append(f"{self.name}.{kernel}")
+        return lambda *arguments, **options: self.ran.append(f"{self.name}.{kernel}")
 
 
 @pytest.fixture
 def ran(monkeypatch):
     """The names of the kernels that ran; they compute nothing."""
     names = []
-    for module in ("portable", "cpu_rows", "cpu_columns", "cpu_pool", "cuda"):
-        monkeypatch.setattr(dispatch, module, Spy(module, names))
+    modules = {module for row in choose.TABLE.values() for module in row if module}
+    spies = {module: Spy(module, names) for module in modules}
+    table = {row: tuple(map(spies.get, found)) for row, found in choose.TABLE.items()}
+    monkeypatch.setattr(choose, "TABLE", table)
+    for part in ("cpu", "gpu"):
+        package = getattr(choose, part)
+        found = {n: spies[m] for n, m in vars(package).items() if ismodule(m) and m in modules}
+        monkeypatch.setattr(choose, part, SimpleNamespace(**found))
     return names
+
+
+OPERATIONS = {
+    "convolution": ("conv_forward", "conv_input_grad", "conv_weight_grad"),
+    "convolution and max-pooling": ("conv_pool", "conv_pool_grads"),
+    "max-pooling": ("max_pool", "max_unpool"),
+    "reading at the maxima": ("max_take",),
+    "average pooling": ("avg_pool", "avg_unpool"),
+    "batch normalisation": ("batch_norm_moments", "batch_norm_affine", "batch_norm_grads"),
+    "matrix product": ("product",),
+    "cross-entropy": ("cross_entropy",),
+    "gradient of relu": ("keep_positive",),
+}
+
+
+@pytest.mark.parametrize("row", choose.TABLE)
+def test_all_versions_of_an_operation_take_the_same_arguments(row):
+    if row == "optimizer step":  # tests/optim proves these equal to the formulas
+        return
+    for name in OPERATIONS[row.partition(",")[0]]:
+        found = {
+            tuple(inspect.signature(getattr(module, name)).parameters)
+            for module in choose.TABLE[row]
+            if module
+        }
+        assert len(found) == 1, found
 
 
 def on_gpu(*shape, dtype="f"):
@@ -42,10 +78,10 @@ def on_gpu(*shape, dtype="f"):
 @pytest.mark.parametrize(
     ("channels", "size", "module"),
     [
-        (15, (1, 3), "cpu_columns"),
-        (16, (1, 3), "cpu_rows"),
-        (5, (3, 9), "cpu_columns"),
-        (6, (3, 1), "cpu_rows"),
+        (15, (1, 3), "cpu.columns"),
+        (16, (1, 3), "cpu.rows"),
+        (5, (3, 9), "cpu.columns"),
+        (6, (3, 1), "cpu.rows"),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -111,8 +147,8 @@ def test_so_are_its_gradients(ran, g, other, groups):
 @pytest.mark.parametrize(
     ("x", "module"),
     [
-        (X, "cpu_pool"),
-        (X.astype("d"), "cpu_pool"),
+        (X, "cpu.pool"),
+        (X.astype("d"), "cpu.pool"),
         (X.astype("e"), "portable"),
         (X[:0], "portable"),
         (on_gpu(2, 4, 5, 5, dtype="e"), "portable"),
@@ -140,9 +176,9 @@ def test_pooling_goes_by_the_type(ran, x, module):
 @pytest.mark.parametrize(
     ("size", "module"),
     [
-        ((16, 16), "cpu_pool"),
-        ((2, 128), "cpu_pool"),
-        ((128, 2), "cpu_pool"),
+        ((16, 16), "cpu.pool"),
+        ((2, 128), "cpu.pool"),
+        ((128, 2), "cpu.pool"),
         ((1, 257), "portable"),
         ((257, 1), "portable"),
     ],
@@ -162,7 +198,7 @@ def test_on_a_gpu_most_kernels_are_its_own(ran):
     kernels.max_pool(x, window)
     kernels.max_unpool(g, index, window)
     calls = ("conv_forward", "conv_forward", "conv_input_grad", "conv_weight_grad")
-    assert ran == [f"cuda.{call}" for call in (*calls, "max_pool", "max_unpool")]
+    assert ran == [f"gpu.launch.{call}" for call in (*calls, "max_pool", "max_unpool")]
     ran.clear()
     kernels.max_pool(on_gpu(1, 1, 1, 257), kernels.window("max_pool2d", (1, 257), (1, 257)))
     kernels.max_unpool(g, index.astype(np.int64), window)
@@ -175,7 +211,6 @@ def test_on_a_gpu_most_kernels_are_its_own(ran):
 
 def test_what_runs_in_one_launch_does_so_on_a_gpu_alone(ran):
     assert kernels.keep_positive(X, X) is None
-    assert not kernels.in_one_launch(X, X)
     assert kernels.keep_positive(on_gpu(2), on_gpu(1, 2)) is None
     assert ran == []
     kernels.cross_entropy(X, X)
@@ -184,22 +219,83 @@ def test_what_runs_in_one_launch_does_so_on_a_gpu_alone(ran):
     ran.clear()
     kernels.cross_entropy(on_gpu(1 << 8, 1 << 8), X)
     kernels.keep_positive(on_gpu(2), on_gpu(2))
-    assert ran == ["cuda.cross_entropy", "cuda.keep_positive"]
-    rows, gaps = (SimpleNamespace(c_contiguous=c) for c in (True, False))
-    ours, theirs = on_gpu(2), on_gpu(2)
-    ours.flags, theirs.flags = rows, rows
-    assert kernels.in_one_launch(ours, theirs)
-    theirs.flags = gaps
-    assert not kernels.in_one_launch(ours, theirs)
+    assert ran == ["gpu.launch.cross_entropy", "gpu.launch.keep_positive"]
 
 
-def test_an_update_is_one_launch_for_each_type(monkeypatch):
-    launched = []
-    monkeypatch.setattr(dispatch, "cuda", SimpleNamespace(update=lambda *a: launched.append(a)))
-    single, double, third = (np.ones(1, "f"),), (np.ones(2, "d"),), (np.ones(3, "f"),)
-    kernels.update("sgd", [single, double, third], [(1.0,), (2.0,), (3.0,)])
-    launched.sort(key=lambda launch: launch[2])
-    assert launched == [
-        ("sgd", [single, third], [(1.0,), (3.0,)]),
-        ("sgd", [double], [(2.0,)]),
+def test_products_and_batch_normalisation_go_by_device_and_type(ran):
+    for x, product, norm in (
+        (X, "cpu.product", "cpu.batch_norm"),
+        (X.astype("e"), "portable", "portable"),
+        (X[:0], "portable", "portable"),
+        (on_gpu(2, 4, 5, 5), "gpu.launch", "portable"),
+    ):
+        ran.clear()
+        kernels.product(x, x)
+        kernels.batch_norm_moments(x)
+        kernels.batch_norm_affine(x, x, x, x)
+        kernels.batch_norm_grads(x, x, x, x, x)
+        calls = ("moments", "affine", "grads")
+        assert ran == [f"{product}.product", *(f"{norm}.batch_norm_{call}" for call in calls)]
+    ran.clear()
+    wide = X.astype("d")
+    kernels.product(X, wide)
+    kernels.batch_norm_affine(X, X, X, wide)
+    kernels.batch_norm_grads(wide, X, X, X, X)
+    assert ran == ["portable.product", "portable.batch_norm_affine", "portable.batch_norm_grads"]
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "engine"),
+    [
+        (np.ones((2, 5, 8, 8), "f"), 3, "cpu.conv_pool"),
+        (np.ones((2, 6, 8, 8), "f"), 3, None),
+        (on_gpu(2, 7, 8, 8), 3, "gpu.launch"),
+        (on_gpu(2, 8, 8, 8), 3, None),
+        (on_gpu(2, 4, 8, 8), 4, "gpu.launch"),
+        (np.ones((2, 5, 8, 8), "e"), 3, None),
+    ],
+)
+def test_convolution_and_pooling_in_one_want_few_channels(ran, x, size, engine):
+    window = kernels.window("conv2d", (8, 8), size, 1, "same")
+    pool = kernels.window("max_pool2d", (8, 8), 2, 2)
+    w = np.ones((3, x.shape[1], size, size), x.dtype) if isinstance(x, np.ndarray) else x
+    kernels.conv_pool(x, w, None, window, 1, pool, False)
+    kernels.conv_pool(x, w, None, window, 2, pool, False)
+    kernels.conv_pool(x, w, np.ones(3, "e"), window, 1, pool, False)  # a bias of another type
+    assert ran == ([f"{engine}.conv_pool"] if engine else [])
+
+
+def rows(*arrays):
+    for array in arrays:
+        array.flags = SimpleNamespace(c_contiguous=True)
+    return arrays
+
+
+def test_optimizer_steps_go_by_device_type_and_memory(ran):
+    single, gaps = np.ones(2, "f"), np.ones((4, 4), "f")[:, ::2]
+    there, other = rows(on_gpu(2), on_gpu(2))
+    spread = on_gpu(2)
+    spread.flags = SimpleNamespace(c_contiguous=False)
+    steps = [
+        (single, single, 1, [single], {}),
+        (gaps, gaps, 1, [], {}),
+        (there, other, 1, [], {}),
+        (there, spread, 1, [], {}),
+        (there, other, 1, [spread], {}),
+        (single, single.astype("d"), 1, [], {}),
+        (single.astype("e"), single.astype("e"), 1, [], {}),
+        (single, single, 1, [single.astype("d")], {}),
     ]
+    left = kernels.update("sgd", steps)
+    assert [id(step) for step in left] == [id(step) for step in steps[3:]]
+    assert ran == ["cpu.update.sgd", "cpu.update.sgd", "gpu.update.update"]
+
+
+def test_an_update_is_one_launch_for_each_type(ran, monkeypatch):
+    launched = []
+    monkeypatch.setattr(
+        choose.TABLE["optimizer step"][1], "update", lambda *a: launched.append(a), raising=False
+    )
+    steps = [(*rows(on_gpu(2, dtype=d), on_gpu(2, dtype=d)), 1, [], {}) for d in "fdf"]
+    assert kernels.update("adam", steps) == []
+    assert launched == [("adam", [steps[0], steps[2]]), ("adam", [steps[1]])]

@@ -6,11 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl.kernels
-from minidl.kernels import choose as dispatch
-from minidl.kernels import portable, reference
-from minidl.kernels.cpu import blas, layout
-from minidl.kernels.cpu import columns as cpu_columns
-from minidl.kernels.cpu import rows as cpu_rows
+from minidl.kernels import choose, portable, reference
+from minidl.kernels.cpu import blas, columns, layout, rows
 from tests import device
 from tests.device import Moved
 
@@ -19,29 +16,13 @@ from .cases import Case, cases, close
 kernels, portable = Moved(minidl.kernels), Moved(portable)
 
 
-class OneGroup:
-    """A CPU path with the signatures of the package."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def conv_forward(self, x, w, b, window, groups):
-        return self.path.conv_forward(x, w, b, window)
-
-    def conv_input_grad(self, g, w, window, groups):
-        return self.path.conv_input_grad(g, w, window)
-
-    def conv_weight_grad(self, x, g, window, groups):
-        return self.path.conv_weight_grad(x, g, window)
-
-
 @pytest.fixture(params=["rows", "rows without BLAS", "columns", "columns, small tiles"])
 def path(request, monkeypatch):
     if request.param == "rows without BLAS":
         monkeypatch.setattr(blas, "_gemm", {})
     if request.param == "columns, small tiles":
-        monkeypatch.setattr(cpu_columns, "TILE", 100)
-    return OneGroup(cpu_rows if "rows" in request.param else cpu_columns)
+        monkeypatch.setattr(columns, "TILE", 100)
+    return rows if "rows" in request.param else columns
 
 
 def agrees(path, case):
@@ -168,8 +149,9 @@ def test_a_wider_bias_widens_the_output():
 
 def test_thin_kernels_go_by_columns_and_others_by_rows():
     window = kernels.window("conv2d", (8, 8), 3)
-    assert dispatch._convolution(window, 3) is cpu_columns
-    assert dispatch._convolution(window, 32) is cpu_rows
+    x = np.ones((1, 1), np.float32)
+    for channels, engine in ((3, columns), (5, columns), (6, rows), (32, rows)):
+        assert choose.version(choose._convolution(window, channels, 1), x) is engine
 
 
 @pytest.mark.host
@@ -191,7 +173,7 @@ def test_the_scale_of_some_rows_of_a_convolution(case, step):
     rows = slice(min(step // 2, window.out[0] - 1), None, step)
     found = kernels.conv_scale(x, w, b, window, groups, rows)
     square = np.square(y[:, :, rows]).mean(dtype=np.float64)
-    few = groups == 1 and window.size[0] * x.shape[1] < dispatch.THIN
+    few = groups == 1 and window.size[0] * x.shape[1] < choose.THIN
     assert (found is not None) == (few and device.NAME == "cpu" and square > 1e-30)
     if found is not None:
         close(np.square(found).astype(x.dtype), square.astype(x.dtype))
@@ -215,9 +197,9 @@ def test_no_scale_where_squares_leave_float32(size):
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("channels", [dispatch.THIN - 1, dispatch.THIN])
+@pytest.mark.parametrize("channels", [choose.THIN - 1, choose.THIN])
 def test_few_channels_have_a_scale_at_once(channels):
     x, w = np.ones((1, channels, 1, 1)), np.ones((1, channels, 1, 1))
     place = minidl.kernels.window("conv2d", (1, 1), (1, 1))
     found = minidl.kernels.conv_scale(x, w, None, place, 1, slice(None))
-    assert found == (channels if channels < dispatch.THIN else None)
+    assert found == (channels if channels < choose.THIN else None)

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 import minidl.kernels
 from minidl.kernels import portable, reference
-from minidl.kernels.cpu import conv_pool as cpu_conv_pool
-from minidl.kernels.cpu import pool as cpu_pool
-from minidl.kernels.cpu import thin
+from minidl.kernels.cpu import conv_pool, pool, product
 from tests import device
 
 from .cases import cases, close
@@ -20,7 +18,7 @@ kernels, portable = device.Moved(minidl.kernels), device.Moved(portable)
 @pytest.fixture(params=["dispatched", "portable", "small tiles"])
 def path(request, monkeypatch):
     if request.param == "small tiles":
-        monkeypatch.setattr(cpu_pool, "TILE", 50)
+        monkeypatch.setattr(pool, "TILE", 50)
     return portable if request.param == "portable" else kernels
 
 
@@ -76,6 +74,26 @@ def test_nan_and_infinity_pass_and_are_not_invented(path, case, bad):
         np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
 
 
+@given(cases(distinct=False))
+def test_padding_is_never_the_maximum(path, case):
+    """Where every pixel is -∞, as the padding is, the gradient goes to the first pixel."""
+    window, x, g = case.window, np.full_like(case.x, -np.inf), case.pooled()
+    y, index = path.max_pool(x, window)
+    right, first = reference.max_pool(x, window)
+    assert (y == -np.inf).all() and (right == -np.inf).all()
+    np.testing.assert_array_equal(index, first)
+    close(path.max_unpool(g, index, window), reference.max_unpool(g, first, window))
+
+
+def test_a_gradient_reaches_images_of_minus_infinity(path):
+    window = kernels.window("max_pool2d", (3, 3), 2, 2, 1)
+    x, g = np.full((1, 1, 3, 3), -np.inf), np.array([[[[1.0, 2], [3, 4]]]])
+    _, index = path.max_pool(x, window)
+    assert index.tolist() == [[[[3, 2], [1, 0]]]]
+    dx = path.max_unpool(g, index, window)
+    assert dx.tolist() == [[[[1, 2, 0], [3, 4, 0], [0, 0, 0]]]]
+
+
 def test_a_sum_that_overflows_is_no_reason_for_infinity():
     window = kernels.window("max_pool2d", (4, 4), 2, 2)
     x = np.full((1, 1, 4, 4), 3e38, np.float32)
@@ -115,9 +133,9 @@ def test_no_images(path, shape):
 
 @pytest.fixture(params=[(1, 20), (1000, 100), (1 << 20, 500_000)])
 def tile(request, monkeypatch):
-    monkeypatch.setattr(cpu_conv_pool, "TILE", request.param[0])
-    monkeypatch.setattr(thin, "PIECE", request.param[1])
-    monkeypatch.setattr(thin, "SMALL", 8)
+    monkeypatch.setattr(conv_pool, "TILE", request.param[0])
+    monkeypatch.setattr(product, "PIECE", request.param[1])
+    monkeypatch.setattr(product, "SMALL", 8)
 
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minidl.errors import ShapeError
@@ -58,6 +58,21 @@ def test_taps_of_some_rows_are_those_rows_of_all_taps():
         assert part[:2] == whole[:2]
         assert part[3] == whole[3]
         assert list(rows[part[2]]) == list(rows[whole[2]][1:3])
+
+
+@given(pairs, pairs, pairs, pairs, pairs)
+def test_first_taps_are_the_first_on_the_image(image, size, stride, padding, dilation):
+    try:
+        place = window("max_pool2d", image, size, stride, padding, dilation)
+    except ShapeError:
+        assume(False)
+    real = np.pad(np.ones(image), [(p, p) for p in padding])
+    for r, c in np.ndindex(place.out):
+        taps = [
+            real[r * stride[0] + i * dilation[0], c * stride[1] + j * dilation[1]]
+            for i, j in np.ndindex(size)
+        ]
+        assert place.first_taps[r, c] == np.argmax(taps)
 
 
 @pytest.mark.parametrize(

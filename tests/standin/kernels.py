@@ -1,7 +1,7 @@
 """CUDA kernels on the CPU: their source, compiled as C++, run thread by thread.
 
-The arithmetic of `minidl.kernels.cuda` is proven this way without a GPU. A kernel that waits for
-its block (`__syncthreads`) gets a thread of the system for each of its threads.
+The arithmetic of `minidl/kernels/gpu/kernels.cu` is proven this way without a GPU. A kernel that
+waits for its block (`__syncthreads`) gets a thread of the system for each of its threads.
 """
 
 import ctypes
@@ -89,7 +89,9 @@ class RawModule:
         if COMPILER is None:
             raise RuntimeError("no g++ here to compile the kernels with")
         flags = [o for o in options if o.startswith("-D")]
-        self.parameters = dict(re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', code, re.S))
+        geometry = re.search(r"#define GEOMETRY \\\n(.*)", code)[1]  # the one macro of parameters
+        found = re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', code, re.S)
+        self.parameters = {name: args.replace("GEOMETRY", geometry) for name, args in found}
         with tempfile.TemporaryDirectory() as folder:
             source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
             source.write_text(SHIM + code + "".join(map(self._launcher, *self._bodies(code))))

@@ -1,1 +1,7 @@
-"""Kernels for the CPU: the batch lies innermost in memory, and BLAS multiplies."""
+"""Kernels for the CPU, for float32 and float64.
+
+Two ideas run through them. Images lie in memory with the batch innermost (`layout`), so that the
+same pixel of all images is one run of numbers. The work is cut into tiles that stay in the cache.
+"""
+
+from . import batch_norm, blas, columns, conv_pool, layout, pool, product, rows, update

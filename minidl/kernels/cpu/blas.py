@@ -1,11 +1,14 @@
-"""Sums written where they belong, by the library of matrix products that NumPy itself uses.
+"""out += a @ b and out += factor·a in one step each, by the library that NumPy multiplies with.
 
-NumPy computes `out += a @ b` and `out += factor·a` in two steps: a temporary, then an addition.
-BLAS has one call for each. Its `gemm` computes out = a·b + beta·out, which adds with beta = 1; its
-`axpy` adds a multiple while it reads, and with all cores, so every number crosses the memory bus
-once. NumPy carries such a library but offers no way to it, so this file finds the functions behind
-NumPy's own module and calls them through ctypes. Where none is found, or with MINIDL_BLAS=0, NumPy
-does the same in two steps.
+NumPy computes each in two steps: a temporary array, then an addition. BLAS has one call for each.
+`gemm` computes out = a·b + beta·out, which with beta = 1 is an addition. `axpy` adds a multiple
+while it reads, so every number passes the memory bus once. NumPy carries a BLAS but offers no way
+to these two, so this file finds the functions in NumPy's own compiled module and calls them through
+ctypes. Where none is found, or with MINIDL_BLAS=0, NumPy does the same in two steps.
+
+ctypes checks nothing: a wrong address is a crash. An array that BLAS cannot take as it lies in
+memory, and a read-only array, are therefore left to NumPy, which copies the one and refuses the
+other.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ _NAMES = (
     ("scipy_cblas_{}", ctypes.c_int32),
     ("cblas_{}", ctypes.c_int32),
 )
-_DATA = object.__basicsize__  # of PyArrayObject: behind Python's header comes the data's address
+_DATA = object.__basicsize__  # in NumPy's array object the data's address follows Python's header
 _REALS = {"f": ctypes.c_float, "d": ctypes.c_double}
 
 
@@ -34,7 +37,8 @@ def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     dtype, form_a, form_b, form_out = out.dtype, _form(a), _form(b), _form(out)
     gemm = _gemm.get(dtype.char)
     if (
-        gemm is None or not dtype.isnative or not a.dtype == b.dtype == dtype
+        gemm is None or not out.flags.writeable
+        or not dtype.isnative or not a.dtype == b.dtype == dtype
         or form_a is None or form_b is None or form_out is None or form_out[0] != _AS_IT_LIES
     ):  # fmt: skip
         out += a @ b
@@ -50,8 +54,9 @@ def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
     axpy = _axpy.get(out.dtype.char) if out.dtype.isnative else None
     alike = isinstance(a, np.ndarray) and a.dtype == out.dtype
     alike = alike and a.shape == out.shape and a.strides == out.strides
-    # BLAS leaves out as it is where factor is 0; 0·∞ is to be NaN here too.
-    if axpy is None or not alike or not out.size or not _dense(out) or not factor:
+    # BLAS skips the addition where factor is 0, but 0·∞ is NaN.
+    possible = alike and out.flags.writeable and out.size and _dense(out) and factor
+    if axpy is None or not possible:
         out += a * out.dtype.type(factor)
         return
     axpy(out.size, factor, _address(a), 1, _address(out), 1)
@@ -63,9 +68,9 @@ def _dense(array: np.ndarray) -> bool:
 
 
 def _form(matrix: np.ndarray) -> tuple[int, int] | None:
-    """How BLAS can read a matrix: row by row or transposed, and the step between its lines.
+    """How BLAS can read a matrix: by rows or transposed, and the step from one line to the next.
 
-    None where it cannot, or where there is nothing to read.
+    None where neither fits, or where the matrix is empty.
     """
     (rows, columns), (down, across), item = matrix.shape, matrix.strides, matrix.itemsize
     if not rows or not columns:
@@ -79,17 +84,17 @@ def _form(matrix: np.ndarray) -> tuple[int, int] | None:
 
 def _address(array: np.ndarray) -> int:
     # NumPy's documented way builds a dictionary first, which takes as long as a small product.
-    assert isinstance(array, np.ndarray)  # a scalar of NumPy has its value in that place
+    assert isinstance(array, np.ndarray)  # a scalar of NumPy has its value where the address is
     return ctypes.c_void_p.from_address(id(array) + _DATA).value  # type: ignore[return-value]
 
 
 def _find(routine: str, char: str, types: str) -> Callable[..., None] | None:
     """A routine ("gemm") of NumPy's library for one float type, or None.
 
-    types: of its arguments, a letter each: flag, integer, real, pointer.
+    types: one letter for each argument: f(lag), i(nteger), r(eal), p(ointer).
     """
     try:
-        # A lookup in NumPy's compiled module also searches the libraries it was linked with.
+        # A search in NumPy's compiled module includes the libraries that it is linked with.
         library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
     except (AttributeError, OSError):
         return None
@@ -111,7 +116,7 @@ def _load(routine: str, types: str) -> dict[str, Callable[..., None]]:
 
 
 def _counts_right(char: str) -> bool:
-    """Whether the functions found add a small product of views, and a multiple, correctly."""
+    """Whether the functions that were found compute a small example of each correctly."""
     grid = np.arange(20, dtype=char).reshape(4, 5)
     if _address(grid) != grid.__array_interface__["data"][0]:
         return False

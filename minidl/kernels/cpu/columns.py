@@ -1,14 +1,16 @@
-"""Convolution of few channels: tiles of a column matrix, one product for each of their rows.
+"""Convolution of few channels: tiles of a column matrix, one matrix product for each output row.
 
-With few input channels (a gray or an RGB image) the products of `cpu_rows` would be too thin to be
-worth their calls. Here the C·kh·kw pixels under each place are copied one below the other: the
-column matrix (im2col), in long runs, because the batch lies innermost. A line of ones below them
-makes the bias one more column of w. Then, for each output row,
+With few input channels (a gray or an RGB image) the products of `rows` would be so small that their
+calls cost more than their arithmetic. Here the C·kh·kw pixels under each place are copied one below
+the other: the column matrix (im2col). The copies are long runs, because the batch lies innermost in
+memory. A line of ones below the pixels makes the bias one more column of w. Then, for each output
+row,
 
     y (O, OW·N) = w @ columns        columns' gradient = wᵀ @ g        dw = g @ columnsᵀ
 
-Why it is fast: the columns of a few output rows fit into the cache, where the product finds them;
-the whole matrix never exists, and the backward pass builds the tiles anew rather than keep them.
+Why it is fast: only the columns of a few output rows exist at a time, and they fit into the cache,
+where the product finds them. The backward pass builds them again, which is cheaper than reading
+them from memory.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..window import Window
-from . import thin
+from . import product
 from .layout import as_images, as_rows, padded_rows
 
 TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
 
 
-def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
-    """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw)."""
+def conv_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int = 1
+) -> np.ndarray:
+    """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw); groups is 1."""
     kernel = kernel_matrix(w, b)
     y = np.empty((window.out[0], w.shape[0], window.out[1] * len(x)), x.dtype)
     for tile, columns in _tiles(x, window):
@@ -34,7 +38,7 @@ def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Win
     return as_images(y.reshape(*y.shape[:2], window.out[1], len(x)))
 
 
-def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """dx (N, C, H, W) of g (N, O, OH, OW)."""
     (n_out, channels, kh, kw), batch = w.shape, len(g)
     g_rows = as_rows(g).reshape(window.out[0], n_out, -1)
@@ -48,12 +52,12 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     return as_images(dx)[:, :, *window.inside]
 
 
-def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray:
+def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
     g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
     dw = np.zeros((g.shape[1], x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
     for tile, columns in _tiles(x, window):
-        dw += thin.product(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
+        dw += product.product(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
     return kernel_from_matrix(dw, x.shape[1], window)
 
 
@@ -87,7 +91,7 @@ def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
     rows, (sh, sw), (dh, dw) = padded_rows(x, window), window.stride, window.dilation
     down, channel, across, image = rows.strides
     shape = (window.out[0], *window.size, x.shape[1], window.out[1], len(x))
-    # NumPy checks that the strides stay within the buffer; its as_strided would not.
+    # NumPy checks that the strides stay wiproduct the buffer; its as_strided would not.
     strides = (sh * down, dh * down, dw * across, channel, sw * across, image)
     return np.ndarray(shape, x.dtype, rows, 0, strides)
 

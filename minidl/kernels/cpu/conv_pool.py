@@ -1,26 +1,27 @@
-"""Convolution of few channels, max-pooling and relu in one: no image between them ever exists.
+"""Convolution of few channels, max-pooling and relu in one; the convolution's output is not stored.
 
-The columns of `cpu_columns` may stand in any order. Here they are sorted by where their place lies
-in its pooling window: first all upper left ones, then all upper right ones, and so on. Tile by
-tile, the product with w then gives one dense block for each tap of the pooling window, and the
-largest of a window is the elementwise maximum of kh·kw blocks; for relu the search begins at 0. In
-the backward pass each block gets its share of g, and dw = g @ columnsᵀ takes the blocks as they
-are.
+The columns of a column matrix (see `columns`) may stand in any order. Here they are sorted by where
+their place lies in its pooling window: first all upper left ones, then all upper right ones, and so
+on. The product with w then gives one dense block for each tap of the pooling window. The maximum of
+a window is the elementwise maximum of the blocks; for relu the search begins at 0. In the backward
+pass each block gets its share of g, and dw = g @ columnsᵀ.
 
-Why it is fast: between the two layers lie 4 times as many numbers as behind them, and reading and
-writing them takes longer than computing them. They live in one tile, in the cache, and every
-pass over it is one long run. The bias needs no pass of its own: the columns have a line of ones.
-The products are thin, so `thin` makes them in pieces.
+Why it is fast: the convolution's output has 4 times as many numbers as the pooled one (for 2×2
+windows), and writing and reading them would take longer than computing them. Only a tile of them
+exists at a time, in the cache, and every pass over it is one long run. The bias needs no pass of
+its own: the columns have a line of ones. The products have a small side, so `product` makes them in
+pieces.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from ..window import Window
-from . import thin
+from . import product
 from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
 
 TILE = 2048 * 1024  # bytes of the convolution's output at a time
@@ -28,16 +29,17 @@ TILE = 2048 * 1024  # bytes of the convolution's output at a time
 
 def conv_pool(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window, rectify: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """max_pool(conv_forward(x, w, b)), or relu of it, and its index, both (N, O, OH, OW).
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """max_pool(conv_forward(x, w, b)), or its relu, and the index, both (N, O, OH, OW).
 
-    The index of a place that relu set to 0 is NO_TAP.
+    The index is NO_TAP where relu gives 0. None where a result is NaN: comparisons cannot find the
+    tap it came from.
     """
     kernel = kernel_matrix(w, b)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
     index = np.empty(y.shape, np.uint8)
     for rows, columns, taps in _tiles(x, len(w), window, pool):
-        thin.side_by_side(kernel, columns, out=taps)
+        product.side_by_side(kernel, columns, out=taps)
         if rectify:
             best, first = np.clip(taps[0], 0, np.inf), np.greater(taps[0], 0).view(np.uint8)
         else:
@@ -47,16 +49,19 @@ def conv_pool(
             gain *= k
             np.maximum(first, gain, out=first)
             np.maximum(best, seen, out=best)
-        first -= 1  # from 1, 2, ... to 0, 1, ..., and from 0 to NO_TAP
+        first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
         y[:, rows] = best.reshape(y[:, rows].shape)
         index[:, rows] = first.reshape(y[:, rows].shape)
-    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
+    return None if math.isnan(y.max()) else (y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2))
 
 
 def conv_pool_grads(
     x: np.ndarray, g: np.ndarray, index: np.ndarray, window: Window, pool: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    """conv_weight_grad(x, max_unpool(g, index)), and the bias's gradient, Σ of that g."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """conv_weight_grad(x, max_unpool(g, index)), and Σ g where a pixel was chosen, for the bias.
+
+    None where a result is not finite: 0·∞ may have made a NaN that is not there.
+    """
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
     dw = np.zeros((len(grads), x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
     for rows, columns, taps in _tiles(x, len(grads), window, pool):
@@ -64,17 +69,18 @@ def conv_pool_grads(
         winner = np.ascontiguousarray(winners[:, rows]).reshape(taps[0].shape)
         for k, tap in enumerate(taps):
             np.multiply(grad, winner == k, out=tap)
-        dw += thin.product(taps, columns.swapaxes(1, 2)).sum(0)
-    return kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]
+        dw += product.product(taps, columns.swapaxes(1, 2)).sum(0)
+    finite = math.isfinite(dw.sum())
+    return (kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]) if finite else None
 
 
 def _tiles(
     x: np.ndarray, n_out: int, window: Window, pool: Window
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """The pooled rows of each tile, their columns, and room for the convolution's output there.
+    """The pooled rows of each tile, their columns, and a buffer for the convolution's output there.
 
-    Shapes: columns (ph·pw, kh·kw·C + 1, rows·OW·N), room (ph·pw, O, rows·OW·N); every tile has the
-    same two buffers, so they stay in the cache.
+    Shapes: columns (ph·pw, kh·kw·C + 1, rows·OW·N), buffer (ph·pw, O, rows·OW·N). All tiles share
+    the memory of both, which thus stays in the cache.
     """
     (ph, pw), (height, width), batch = pool.size, pool.out, len(x)
     (kh, kw), channels = window.size, x.shape[1]

@@ -1,10 +1,10 @@
-"""How images lie in memory on the CPU: H, C, W, N behind the logical N, C, H, W.
+"""How images lie in memory on the CPU: as (H, C, W, N), whatever the shape (N, C, H, W) says.
 
-One row of pixels of a whole batch is then a matrix with a line for each channel and the row's
-W·N pixels side by side. Three things become cheap:
-- the rows under a kh×kw kernel, r … r+kh−1, are one matrix of kh·C lines, without a copy;
-- a shift by one pixel is a shift by N numbers, so a shifted view is still a matrix;
-- neighbours in a pooling window meet in runs of N or more numbers.
+One row of pixels of a whole batch is then a matrix with a line for each channel, and W·N pixels
+side by side in each line. Three things become cheap:
+- The rows under a kernel, r … r+kh−1, are one matrix of kh·C lines, without a copy.
+- A shift by one pixel is a shift by N numbers, so a shifted view is still a matrix.
+- The pixels of a pooling window lie in runs of N or more numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 from ..window import Window
 
-BLOCK = 8  # images copied at a time where the batch lies outermost
+BLOCK = 8  # images copied at a time, where each image is one piece of memory
 
 
 def as_rows(images: np.ndarray) -> np.ndarray:
-    """Logical (N, C, H, W) as contiguous (H, C, W, N); no copy if they lie so already."""
+    """Images (N, C, H, W) as contiguous (H, C, W, N); no copy where memory has that order."""
     rows = images.transpose(2, 1, 3, 0)
     if rows.flags.c_contiguous:
         return rows
@@ -27,12 +27,12 @@ def as_rows(images: np.ndarray) -> np.ndarray:
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:
-    """(H, C, W, N) as a logical (N, C, H, W) view."""
+    """Rows (H, C, W, N) as a view (N, C, H, W)."""
     return rows.transpose(3, 1, 0, 2)
 
 
 def padded_rows(images: np.ndarray, window: Window, value: float = 0.0) -> np.ndarray:
-    """Logical (N, C, H, W) as (H, C, W, N) in a frame of `value`; `as_rows` where pads are 0."""
+    """Images (N, C, H, W) as (H, C, W, N) in a frame of `value`; `as_rows` where pads are 0."""
     if not any(window.pads):
         return as_rows(images)
     (height, width), (rows, across) = window.padded, window.inside
@@ -42,10 +42,11 @@ def padded_rows(images: np.ndarray, window: Window, value: float = 0.0) -> np.nd
 
 
 def _fill(target: np.ndarray, rows: np.ndarray) -> None:
-    """target[...] = rows; by BLOCK images where each image lies in one piece.
+    """target[...] = rows, BLOCK images at a time where each image is one piece of memory.
 
-    The same pixel of all images is then read from places a whole image apart, often a multiple of
-    a power of two, which all fall on the same few lines of the cache and drive each other out.
+    The copy puts the same pixel of all images side by side, so it reads addresses a whole image
+    apart. Often that distance is a multiple of a power of two, and such addresses share a few lines
+    of the cache. A few images at a time keep those lines until their next pixel is read.
     """
     batch = rows.shape[3]
     if abs(rows.strides[3]) <= rows.itemsize or batch <= BLOCK:

@@ -1,10 +1,13 @@
-"""Pooling where the batch lies innermost: few passes, over tiles that fit into the cache.
+"""Pooling in few passes over memory, in tiles that fit into the cache.
 
-Pooling multiplies next to nothing, so its time is how often each pixel is touched. The window's
-taps are strided views of x in runs of only N numbers; each is first copied to one dense block, and
-the passes over it (greater, maximum, the index) then run at full speed. A tile of output rows and
-channels is small enough for those passes never to leave the cache. The index is one byte for each
-place, so the backward pass needs neither x nor y.
+Pooling multiplies next to nothing, so its time is how often each pixel is touched. The pixels under
+one tap are a strided view of x, in runs of only N numbers. They are first copied to one dense
+block; the passes over it (comparison, maximum, index) then run at full speed. A tile of output rows
+and channels is so small that these passes stay in the cache. The index is one byte for each place,
+so the backward pass needs neither x nor y.
+
+Values that need care are left to `portable`: comparisons cannot find the place of a NaN, a product
+of 0 and ∞ would make a NaN, and where every pixel is -∞ the padding must not be chosen.
 """
 
 from __future__ import annotations
@@ -19,9 +22,6 @@ from ..window import Window
 from .layout import as_images, as_rows, padded_rows
 
 TILE = 128 * 1024  # bytes of one tap's dense block
-
-# Where a value is not finite the work is left to `portable`: comparisons cannot find the place of a
-# NaN, and a product of 0 and ∞ would invent one.
 
 
 def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -38,17 +38,17 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             seen = np.ascontiguousarray(rows[down, some, across])
             gain = np.greater(seen, best).view(np.uint8)
             gain *= i * window.size[1] + j
-            np.maximum(first, gain, out=first)  # taps count up, so the last gain is the largest
+            np.maximum(first, gain, out=first)  # the largest number is that of the last gain
             np.maximum(best, seen, out=best)
         y[some, places] = best.transpose(1, 0, 2, 3)
         index[places, some] = first
-    if math.isnan(y.max()):
+    if math.isnan(y.max()) or (any(window.pads) and y.min() == -math.inf):
         return portable.max_pool(x, window)
     return y.transpose(3, 0, 1, 2), as_images(index)
 
 
 def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
-    """Sends each g to the pixel that was the maximum, adding where places share a pixel."""
+    """Each g at the pixel that was the maximum, added up where places share a pixel."""
     if not math.isfinite(g.sum()):
         return portable.max_unpool(g, index, window)
     g_rows, index_rows = g.transpose(2, 1, 3, 0), as_rows(index)
@@ -65,7 +65,7 @@ def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
 
 
 def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
-    """The mean of the pixels under each place; zeros of the padding count."""
+    """The mean of the pixels under each place; the padding's zeros count."""
     rows, y = padded_rows(x, window), _empty_images(x, window)
     for places, some in _tiles(window, x):
         taps = window.taps(places)
@@ -79,7 +79,7 @@ def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
 
 
 def avg_unpool(g: np.ndarray, window: Window) -> np.ndarray:
-    """Sends an equal share of each g to every pixel under its place."""
+    """An equal share of each g at every pixel under its place."""
     g_rows, dx = g.transpose(2, 1, 3, 0), _padded_like(g, window)
     for places, some in _tiles(window, g):
         share = g_rows[places, some] * (1.0 / (window.size[0] * window.size[1]))
@@ -92,12 +92,12 @@ def avg_unpool(g: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _empty_images(x: np.ndarray, window: Window) -> np.ndarray:
-    """Room for the pooled images as (C, OH, OW, N), of which flattening C, H, W is a view."""
+    """An empty array (C, OH, OW, N) for pooled images: flattening C, H, W needs no copy."""
     return np.empty((x.shape[1], *window.out, len(x)), x.dtype)
 
 
 def _padded_like(g: np.ndarray, window: Window) -> np.ndarray:
-    """Room for the padded gradient as (H, C, W, N): zeros unless each pixel is written once."""
+    """An array (H, C, W, N) for the padded gradient: zeros, unless each pixel is written once."""
     room = np.empty if window.tiles else np.zeros
     return room((window.padded[0], g.shape[1], window.padded[1], len(g)), g.dtype)
 

@@ -1,19 +1,19 @@
-"""Convolution as products of image rows: nothing is copied, nothing is padded.
+"""Convolution as products of image rows: no pixel is copied, and no padding is written.
 
-In H, C, W, N memory (see `layout`) the rows of x under the kernel are one matrix of kh·C lines. For
-one output row r and one column j of the kernel,
+In (H, C, W, N) memory (see `layout`) the rows of x under the kernel are one matrix of kh·C lines.
+For one output row r and one column j of the kernel,
 
     y[r] (O, W·N)  +=  w_j (O, kh·C)  @  x[r·stride : r·stride + kh] (kh·C, W·N), shifted by j·N
 
-is the whole arithmetic: the shift is an offset, and BLAS adds into y. At the border the shifted
-view is shorter and the kernel has fewer lines; that replaces padding. The form is linear in each
-of y, w and x, so both gradients run the same loop with the roles exchanged:
+is all the arithmetic. The shift is an offset in memory, and BLAS adds into y. At the border the
+shifted view is shorter and the kernel has fewer lines, which replaces padding. The product is
+linear in each of y, w and x, so both gradients run the same loop with exchanged roles:
 
     x[rows]  +=  w_jᵀ @ y[r]              w_j  +=  y[r] @ x[rows]ᵀ
 
-Why it is fast: each product has a long inner dimension (kh·C), its output row stays in the cache
-while kw products are added to it, and no byte of a column matrix is ever written. A column stride
-takes every second pixel, which is no matrix; then x is split into its kw shifted parts first.
+Why it is fast: each product sums over many terms (kh·C), its output row stays in the cache while kw
+products are added to it, and no column matrix is written. With a column stride above 1 the pixels
+under a kernel column are no matrix; then x is first copied into its kw shifted parts.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ import numpy as np
 from ..window import Window
 from .blas import add_product
 from .layout import as_images, as_rows
-from .thin import SMALL, product
+from .product import SMALL, product
 
 
-def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
-    """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw)."""
+def conv_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int = 1
+) -> np.ndarray:
+    """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw); groups is 1."""
     channels, batch, kernel = x.shape[1], len(x), _kernel(w)
     shifted = [part for _, part in _shifted(as_rows(x), window)]
     y = np.empty((window.out[0], w.shape[0], window.out[1] * batch), x.dtype)
@@ -42,7 +44,7 @@ def conv_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Win
     return as_images(y.reshape(*y.shape[:2], window.out[1], batch))
 
 
-def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
+def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """dx (N, C, H, W) of g (N, O, OH, OW)."""
     channels, batch, kernel = w.shape[1], len(g), _kernel(w)
     g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
@@ -57,7 +59,7 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window) -> np.ndarray:
     return as_images(dx)
 
 
-def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window) -> np.ndarray:
+def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
     channels, batch, (kh, kw) = x.shape[1], len(x), window.size
     g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
@@ -78,9 +80,9 @@ def _kernel(w: np.ndarray) -> np.ndarray:
 
 
 def _shifted(rows: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarray]]:
-    """For each column j of the kernel: the image columns it meets, and those as (H·C, …·N).
+    """For each column j of the kernel: the image columns it lies over, and those as (H·C, …·N).
 
-    A view of `rows` where the stride allows it, a copy elsewhere.
+    A view of `rows` where the column stride is 1, else a copy.
     """
     height, channels, _, batch = rows.shape
     for j in range(window.size[1]):
@@ -95,7 +97,7 @@ def _shifted(rows: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarr
 
 
 def _meets(window: Window, j: int) -> tuple[int, int]:
-    """The places c, from start to stop, at which column j of the kernel lies on the image."""
+    """The output columns c, from start to stop, at which column j of the kernel is on the image."""
     offset, stride = j * window.dilation[1] - window.pads[2], window.stride[1]
     start = max(-(offset // stride), 0)  # least c with c·stride + offset >= 0
     stop = min((window.image[1] - 1 - offset) // stride + 1, window.out[1])
@@ -109,8 +111,8 @@ Step = tuple[int, slice, slice, slice]
 def _steps(window: Window, channels: int, batch: int) -> list[list[Step]]:
     """For each output row, its products: the kernel column j and three slices.
 
-    The slices are lines of the kernel (O, kh·C), lines of x (H·C, …), columns of y (O, OW·N).
-    Rows of a dilated kernel are no neighbours, so each is a product of its own.
+    The slices are lines of the kernel (O, kh·C), lines of x (H·C, …), columns of y (O, OW·N). The
+    rows of a dilated kernel are no neighbours in x, so each of them is a product of its own.
     """
     (height, _), (kh, kw), dilation = window.image, window.size, window.dilation[0]
     steps: list[list[Step]] = [[] for _ in range(window.out[0])]

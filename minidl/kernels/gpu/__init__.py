@@ -1,1 +1,3 @@
-"""Kernels for the GPU, written in CUDA, and graphs of their launches."""
+"""Kernels for the GPU, written in CUDA, and graphs of their launches. README.md says more."""
+
+from . import launch, update

@@ -1,14 +1,15 @@
 """A CUDA graph: a sequence of launches, recorded once and then started as one.
 
-A launch costs the host some microseconds, and a small network's kernels take less than that: the
-GPU waits for Python. While a stream *captures*, launches are written down instead of executed.
-The graph that results repeats them with one call, whatever Python did between them. The price:
+A launch costs the host some microseconds, and the kernels of a small network take less than that:
+the GPU waits for Python. While a stream *captures*, launches are noted instead of executed. The
+resulting graph repeats them all with one call, without Python. There is a price:
 
-- A graph writes where it wrote when it was recorded. Its memory comes from a pool of its own,
-  which nobody else is given a piece of, and a new batch is copied into the old one's place.
-- Python does not run again: a choice made while recording is made for good.
-- Nothing may wait for the GPU or come from the host, and CuPy does not let cuBLAS be recorded:
-  `cuda.matmul` multiplies instead.
+- A graph writes to the same memory each time. Its memory comes from a pool of its own, so that no
+  other array gets a piece of it, and a new batch is copied to the place of the old one. Read a
+  result before the next launch overwrites it.
+- Python does not run again: an `if` is decided once, while the graph is recorded.
+- Nothing may wait for the GPU or come from the host, and cuBLAS cannot be recorded:
+  `launch.matmul` multiplies instead.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from .launch import product
 
 
 class Graph:
-    """What `work()` launches, recorded; `result` is what it returned, empty until a `launch`.
+    """The launches of `work()`, recorded. `result` is its return value, computed by `launch`.
 
     like: an array of the type that work multiplies. pool: the graph's memory.
-    Raises: whatever work raises, RuntimeError or NotImplementedError by CuPy where it does
+    Raises: whatever work raises; CuPy's RuntimeError or NotImplementedError where work does
     something that cannot be recorded.
     """
 
@@ -35,19 +36,19 @@ class Graph:
         stream = xp.cuda.Stream(non_blocking=True)
         one = xp.ones((1, 1), like.dtype)
         with capturing():
-            product(one, one)  # loads the kernel, which may not happen in a capture
+            product(one, one)  # loads the kernel, which is not allowed during a capture
         xp.cuda.Device().synchronize()
         with xp.cuda.using_allocator(self.pool.malloc), stream, capturing():
             stream.begin_capture()
             try:
                 self.result = work()
             except BaseException:
-                with suppress(Exception):  # it only says once more that the capture is broken
+                with suppress(Exception):  # it would only repeat that the capture failed
                     stream.end_capture()
                 raise
             self._graph = stream.end_capture()
 
     def launch(self) -> Any:
-        """Do the work again, and return the arrays that it wrote."""
+        """Do the work again, and return the arrays with its results."""
         self._graph.launch()
         return self.result

@@ -1,19 +1,20 @@
-"""Convolution, pooling, cross-entropy and optimizer steps as CUDA kernels, one launch each.
+"""Convolution, pooling, cross-entropy and relu's gradient on a GPU: the launches of `kernels.cu`.
 
-A GPU runs a kernel, a C function, in thousands of threads; each asks `blockIdx` and `threadIdx`
-which element is its own. A launch costs the host some microseconds whatever the kernel does, and
-small networks are nothing but launches: so each kernel does in one what array code does in many.
+A GPU runs a kernel, a C function, in thousands of threads. Each thread asks `blockIdx` and
+`threadIdx` which element is its own. A launch costs the host some microseconds, however little the
+kernel does, and the kernels of a small network do little. So each kernel does in one launch the
+work of many array operations.
 
-Three habits make them fast and their results the same in every run:
+Three habits make the kernels fast and their results the same in every run:
 - One thread for each *output* element ("gather"): it reads all that it needs and writes once. The
-  opposite, each input adding to many outputs ("scatter"), needs atomic additions, whose order
-  changes from run to run, and with it the rounding.
-- Neighbouring threads have neighbouring elements, so that a warp's 32 reads are one piece of
+  opposite, each input adding to many outputs ("scatter"), needs atomic additions. Their order
+  changes from run to run, and the rounding changes with it.
+- Neighbouring threads have neighbouring elements, so that the 32 reads of a warp are one piece of
   memory.
-- Where many numbers become one, a block's threads sum a share each, then meet in shared memory
-  and add in pairs: a tree, whose order is fixed.
+- Where many numbers become one, each thread of a block sums a share; then the block adds the shares
+  in pairs, in shared memory, in an order that never changes.
 
-The arrays are contiguous (N, C, H, W). GEOMETRY is the window (see `window.py`).
+Arrays are contiguous (N, C, H, W). GEOMETRY in `kernels.cu` is the `Window`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,22 @@ import functools
 import math
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...device import Array, array_module, cupy, is_capturing, is_host
+from ...device import Array, array_module, cupy, is_capturing
 from ..window import Window
-from .source import SOURCE
 
 THREADS = 256  # in a block; a multiple of the warp's 32
-TEAM = 16  # a block that multiplies has TEAM·TEAM threads, and makes (4·TEAM)² elements
-FEW = 64  # taps·channels up to which a direct sum beats building columns for cuBLAS
+TEAM = 16  # a block that multiplies matrices has TEAM·TEAM threads, and makes (4·TEAM)² elements
+FEW = 64  # with at most so many taps·channels, summing directly beats a column matrix and cuBLAS
+
+
+def source() -> str:
+    """The CUDA source of all kernels."""
+    return Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 
 
 def _options(dtype: str) -> tuple[str, ...]:
@@ -41,11 +47,14 @@ def _options(dtype: str) -> tuple[str, ...]:
 
 @functools.cache
 def _module(dtype: str) -> Any:
-    """The compiled kernels for float or double; None where they are not wanted or not possible."""
+    """The kernels compiled for "float" or "double".
+
+    None where MINIDL_CUDA_KERNELS=0 or where they cannot be compiled, which a warning says.
+    """
     if os.environ.get("MINIDL_CUDA_KERNELS", "1") == "0":
         return None
     try:
-        module = cupy().RawModule(code=SOURCE, options=_options(dtype))
+        module = cupy().RawModule(code=source(), options=_options(dtype))
         module.get_function("im2col")
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -59,23 +68,19 @@ def _kernel(dtype: str, name: str) -> Any:
     return _module(dtype).get_function(name)
 
 
-def usable(*arrays: Array) -> bool:
-    """Whether the kernels take these arrays: on the GPU, of one float type, none empty."""
-    if is_host(arrays[0]):
-        return False
-    dtype = arrays[0].dtype
-    ours = all(not is_host(a) and a.dtype == dtype and a.size for a in arrays)
-    return ours and dtype.char in "fd" and _module(_c_name(arrays[0])) is not None
+def compiled(dtype: np.dtype) -> bool:
+    """Whether there are kernels for this type: float32 or float64, on a GPU that has them."""
+    return dtype.char in "fd" and _module(_c_name(dtype)) is not None
 
 
-def _c_name(array: Array) -> str:
-    return {"f": "float", "d": "double"}[array.dtype.char]
+def _c_name(dtype: np.dtype) -> str:
+    return {"f": "float", "d": "double"}[dtype.char]
 
 
-def _launch(name: str, like: Array, count: int, *args: Any, block: bool = False) -> None:
-    """Run a kernel: a thread for each of `count` elements, or (block) a block for each."""
+def launch(name: str, like: Array, count: int, *args: Any, block: bool = False) -> None:
+    """Run a kernel of like's type: a thread for each of `count` elements, or a block for each."""
     grid = count if block else -(-count // THREADS)
-    _kernel(_c_name(like), name)((grid,), (THREADS,), args)
+    _kernel(_c_name(like.dtype), name)((grid,), (THREADS,), args)
 
 
 def _dense(array: Array) -> Array:
@@ -88,16 +93,15 @@ def _geometry(window: Window) -> tuple[int, ...]:
 
 
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
-    """Convolution: direct for few taps, else columns (one launch) and a matrix product."""
+    """Convolution: summed directly for few taps, else a column matrix and a matrix product."""
     xp, (n, channels), n_out = array_module(x), x.shape[:2], len(w)
     taps = w.shape[1] * window.size[0] * window.size[1]
     if groups == 1 and taps <= FEW:
         y = xp.empty((n, n_out, *window.out), x.dtype)
         bias = x if b is None else b  # a kernel's pointer must point somewhere
         sizes = (y.size, channels, n_out, int(b is not None))
-        _launch(
-            "conv", x, y.size, _dense(x), _dense(w), _dense(bias), y, *sizes, *_geometry(window)
-        )
+        args = (_dense(x), _dense(w), _dense(bias), y, *sizes, *_geometry(window))
+        launch("conv", x, y.size, *args)
         return y
     kernel = w.reshape(groups, n_out // groups, taps)
     y = product(kernel, im2col(x, window, groups)).reshape(n, n_out, *window.out)
@@ -107,56 +111,60 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b in one launch, (..., m, k) @ (..., k, n), where a graph cannot record cuBLAS's."""
+    """a @ b in one launch, for a (..., m, k) and b (..., k, n)."""
     xp = array_module(a)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = xp.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     outer, inner = math.prod(batch[:-1]), math.prod(batch[-1:])
-    # Where a matrix is repeated, its stride is 0.
+    # A matrix that is repeated along the batch has the stride 0 there.
     a, b = (xp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
     a, b = (x.reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
     strides = [step // x.itemsize for x in (a, b) for step in x.strides]
     (m, n), side = c.shape[-2:], 4 * TEAM
     blocks = outer * inner * -(-m // side) * -(-n // side)
-    _kernel(_c_name(a), "matmul")(
+    _kernel(_c_name(a.dtype), "matmul")(
         (blocks,), (TEAM * TEAM,), (a, b, c, m, n, a.shape[-1], inner, *strides)
     )
     return c
 
 
 def product(a: Array, b: Array) -> Array:
-    """a @ b by cuBLAS, in a CUDA graph by `matmul`."""
-    return matmul(a, b) if is_capturing() and usable(a, b) else array_module(a).matmul(a, b)
+    """a @ b by cuBLAS; by `matmul` while a CUDA graph is recorded, where cuBLAS is not allowed."""
+    own = is_capturing() and compiled(a.dtype)
+    return matmul(a, b) if own else array_module(a).matmul(a, b)
 
 
 def im2col(x: Array, window: Window, groups: int) -> Array:
-    """The pixels under each tap and place: (N, groups, C/groups·kh·kw, OH·OW)."""
+    """The column matrix: the pixel under each tap at each place.
+
+    Shape: (N, groups, C/groups·kh·kw, OH·OW).
+    """
     n, channels = x.shape[:2]
     (kh, kw), places = window.size, window.out[0] * window.out[1]
     shape = (n, groups, channels // groups * kh * kw, places)
     columns = array_module(x).empty(shape, x.dtype)
-    _launch("im2col", x, columns.size, _dense(x), columns, columns.size, *_geometry(window))
+    launch("im2col", x, columns.size, _dense(x), columns, columns.size, *_geometry(window))
     return columns
 
 
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """Wᵀ·g gives the gradient of every column; each pixel then gathers those it is in."""
+    """wᵀ @ g gives the gradient of the column matrix; each pixel then sums up its copies."""
     xp, n, channels = array_module(g), len(g), w.shape[1] * groups
     kernel = w.reshape(groups, len(w) // groups, -1)
     columns = product(kernel.swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
     dx = xp.empty((n, channels, *window.image), g.dtype)
-    _launch("col2im", g, dx.size, _dense(columns), dx, dx.size, *_geometry(window))
+    launch("col2im", g, dx.size, _dense(columns), dx, dx.size, *_geometry(window))
     return dx
 
 
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """Direct for few taps: a block for each weight; else g times the transposed columns."""
+    """Few taps: a block for each weight. Else g times the transposed column matrix."""
     xp, (n, channels), n_out = array_module(x), x.shape[:2], g.shape[1]
     dw = xp.empty((n_out, channels // groups, *window.size), x.dtype)
     if groups == 1 and dw[0].size <= FEW:
         sizes = (n, channels, n_out)
         args = (_dense(x), _dense(g), dw, *sizes, *_geometry(window))
-        _launch("conv_weight", x, dw.size, *args, block=True)
+        launch("conv_weight", x, dw.size, *args, block=True)
         return dw
     columns = im2col(x, window, groups)
     grads = g.reshape(n, groups, n_out // groups, -1)
@@ -164,51 +172,51 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """The maxima, and the tap of each in one byte."""
+    """The maxima, and in one byte each the tap that saw it first."""
     xp = array_module(x)
     y = xp.empty((*x.shape[:2], *window.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
-    _launch("max_pool", x, y.size, _dense(x), y, index, y.size, *_geometry(window))
+    launch("max_pool", x, y.size, _dense(x), y, index, y.size, *_geometry(window))
     return y, index
 
 
 def max_unpool(g: Array, index: Array, window: Window) -> Array:
-    """Each pixel gathers the g of those windows whose maximum it was."""
+    """Each pixel sums the g of those windows whose maximum it was."""
     dx = array_module(g).empty((*g.shape[:2], *window.image), g.dtype)
     args = (_dense(g), _dense(index), dx, dx.size, *_geometry(window))
-    _launch("max_unpool", g, dx.size, *args)
+    launch("max_unpool", g, dx.size, *args)
     return dx
 
 
 def conv_pool(
     x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool
 ) -> tuple[Array, Array]:
-    """Convolution, bias, max-pooling and relu in one: what lies between them is never written."""
+    """Convolution, bias, max-pooling and relu in one; the convolution's output is not stored."""
     xp = array_module(x)
     y = xp.empty((len(x), len(w), *pool.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
     sizes = (y.size, x.shape[1], len(w), int(b is not None), int(rectify), *pool.out, *pool.size)
     args = (_dense(x), _dense(w), _dense(x if b is None else b), y, index)
-    _launch("conv_pool", x, y.size, *args, *sizes, *_geometry(window))
+    launch("conv_pool", x, y.size, *args, *sizes, *_geometry(window))
     return y, index
 
 
 def conv_pool_grads(
     x: Array, g: Array, index: Array, window: Window, pool: Window
 ) -> tuple[Array, Array]:
-    """A block for each weight and bias sums over the pooled places; the index says who won."""
+    """A block for each weight and bias sums over the pooled places, at the taps of the index."""
     shape = (g.shape[1], x.shape[1], *window.size)
     grads, weights = array_module(x).empty(math.prod(shape) + g.shape[1], x.dtype), math.prod(shape)
     sizes = (weights, len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)
     args = (_dense(x), _dense(g), _dense(index), grads, *sizes, *_geometry(window))
-    _launch("conv_pool_grads", x, grads.size, *args, block=True)
+    launch("conv_pool_grads", x, grads.size, *args, block=True)
     return grads[:weights].reshape(shape), grads[weights:]
 
 
 def keep_positive(g: Array, y: Array) -> Array:
     """g where y > 0, else 0."""
     kept = array_module(g).empty(g.shape, g.dtype)
-    _launch("keep_positive", g, kept.size, _dense(g), _dense(y), kept, kept.size)
+    launch("keep_positive", g, kept.size, _dense(g), _dense(y), kept, kept.size)
     return kept
 
 
@@ -218,21 +226,5 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     loss, grad = xp.empty((), logits.dtype), xp.empty(logits.shape, logits.dtype)
     targets = labels if labels.dtype == xp.int64 else labels.astype(xp.int64)
     args = (_dense(logits), _dense(targets), loss, grad, *logits.shape)
-    _launch("cross_entropy", logits, 1, *args, block=True)
+    launch("cross_entropy", logits, 1, *args, block=True)
     return loss, grad
-
-
-def update(rule: str, rows: list[tuple[Array, ...]], numbers: list[tuple[float, ...]]) -> None:
-    """One launch for all parameters, as if they were one flat buffer.
-
-    rows: (theta, g, slots...) of each parameter, all contiguous; numbers: the rule's own.
-    """
-    xp, like = array_module(rows[0][0]), rows[0][0]
-    addresses = [[a.data.ptr for a in row] for row in rows]
-    ends, total = [], 0
-    for row in rows:
-        total += row[0].size
-        ends.append(total)
-    table = xp.asarray([[end, *row] for end, row in zip(ends, addresses, strict=True)], xp.uint64)
-    scalars = xp.asarray(numbers, xp.float64)
-    _launch(rule, like, total, table, scalars, total)

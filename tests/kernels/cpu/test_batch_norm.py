@@ -6,15 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as md
+from minidl.kernels import portable
 from minidl.kernels.cpu import batch_norm
 from minidl.ops.normalize import batch_norm as op
 
 EPS = 1e-3
 
 
-@pytest.fixture(params=[1, 300, 1 << 20])
-def tile(request, monkeypatch):
+@pytest.fixture(params=[1, 300, 1 << 20, None])
+def engine(request, monkeypatch):
+    """The CPU's version in tiles of some size, and the portable one."""
+    if request.param is None:
+        return portable
     monkeypatch.setattr(batch_norm, "TILE", request.param)
+    return batch_norm
 
 
 @st.composite
@@ -42,13 +47,13 @@ def expected(x, g, weight, bias):
 
 
 @given(images())
-def test_value_and_gradients(tile, case):
+def test_value_and_gradients(engine, case):
     x, g, weight, bias = case
     right = expected(x, g, weight, bias)
-    mean, variance = batch_norm.moments(x)
+    mean, variance = engine.batch_norm_moments(x)
     inverse = 1 / np.sqrt(variance + x.dtype.type(EPS))
-    y = batch_norm.affine(x, mean, weight * inverse, bias)
-    found = y, mean, variance, *batch_norm.gradients(g, x, weight, mean, inverse)
+    y = engine.batch_norm_affine(x, mean, weight * inverse, bias)
+    found = y, mean, variance, *engine.batch_norm_grads(g, x, weight, mean, inverse)
     tolerance = 1e-9 if x.dtype == np.float64 else 5e-3
     names = ("y", "mean", "variance", "dx", "dweight", "dbias")
     for name, ours, theirs in zip(names, found, right, strict=True):
@@ -59,21 +64,21 @@ def test_value_and_gradients(tile, case):
 
 @pytest.mark.parametrize("scale", [1e-18, 1e-6, 1e6, 1e18])
 @pytest.mark.parametrize("offset", [0, 30])
-def test_moments_keep_their_digits_at_any_scale(tile, scale, offset):
+def test_moments_keep_their_digits_at_any_scale(engine, scale, offset):
     x = np.random.default_rng(3).normal(offset, 1, (4, 2, 9, 5))
     x = (scale * x).astype(np.float32)
-    mean, variance = batch_norm.moments(x)
+    mean, variance = engine.batch_norm_moments(x)
     wide = x.astype(np.float64)
     error = scale * (1 + offset) * 1e-6
     np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=0, atol=error)
     np.testing.assert_allclose(variance, wide.var((0, 2, 3)), rtol=1e-5, atol=1e-42)
 
 
-def test_what_is_made_lies_in_memory_as_the_images_do():
+def test_results_have_the_memory_order_of_the_images(engine):
     x = np.random.default_rng(0).random((4, 3, 2, 5)).transpose(3, 1, 0, 2)
-    mean, variance = batch_norm.moments(x)
-    assert batch_norm.affine(x, mean, variance, mean).strides == x.strides
-    assert batch_norm.gradients(x, x, mean, mean, variance)[0].strides == x.strides
+    mean, variance = engine.batch_norm_moments(x)
+    assert engine.batch_norm_affine(x, mean, variance, mean).strides == x.strides
+    assert engine.batch_norm_grads(x, x, mean, mean, variance)[0].strides == x.strides
 
 
 def test_rows_fill_the_tile_and_leave_none_out(monkeypatch):

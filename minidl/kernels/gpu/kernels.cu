@@ -1,30 +1,30 @@
-"""The source of the CUDA kernels; `cuda.py` says what each is for and how it is launched.
+// The CUDA kernels. launch.py and update.py say what each is for, and launch them.
+//
+// The compiler's options define REAL (float or double) and TEAM (the side of a block of threads
+// that multiplies). Indices are 64 bits wide: a large batch of images passes 2^31 elements easily.
 
-REAL is float or double, TEAM the side of a block that multiplies, by the compiler's options.
-Indices are 64 bits wide: a large batch of images passes 2³¹ elements easily.
-"""
-
-GEOMETRY = (
-    "long long H, long long W, long long OH, long long OW, long long KH, long long KW, "
-    "long long SH, long long SW, long long DH, long long DW, long long TOP, long long LEFT"
-)
-
-_KERNELS = r"""
 typedef REAL T;  // float or double
 typedef long long Int;
 typedef unsigned char Byte;
 typedef unsigned long long Address;
 
-// The thread's own element; those past the end have none.
+// The window that slides over an image: image H x W, places OH x OW, taps KH x KW, stride SH x SW,
+// dilation DH x DW, and the zeros of the padding above (TOP) and to the left (LEFT).
+#define GEOMETRY \
+    Int H, Int W, Int OH, Int OW, Int KH, Int KW, Int SH, Int SW, Int DH, Int DW, Int TOP, Int LEFT
+#define SAME_GEOMETRY H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT
+
+// The index i of this thread's element; a thread past the last of n elements returns at once.
 #define ELEMENT(i, n) Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
 
 static __device__ T infinity() { return -log((T)0); }
 
 // Pixel (row, column) of an image x, or 0 in the padding around it.
-#define PIXEL(x, row, column) \
-    ((row) >= 0 && (row) < H && (column) >= 0 && (column) < W ? (x)[(row) * W + (column)] : (T)0)
+#define ON_IMAGE(row, column) ((row) >= 0 && (row) < H && (column) >= 0 && (column) < W)
+#define PIXEL(x, row, column) (ON_IMAGE(row, column) ? (x)[(row) * W + (column)] : (T)0)
 
-// Each of a block's threads brings its share; all return with share[0] the sum.
+// The sum of the numbers `own` of a block's threads, in share[0]. It is added in pairs, in an order
+// that never changes, so that rounding is the same in every run.
 static __device__ void add_up(T* share, T own) {
     share[threadIdx.x] = own;
     __syncthreads();
@@ -35,8 +35,7 @@ static __device__ void add_up(T* share, T own) {
 }
 
 // One output of a convolution: the products of all channels and taps at one place.
-static __device__ T at_place(const T* x, const T* w, Int channels, Int row, Int column,
-                             @GEOMETRY@) {
+static __device__ T at_place(const T* x, const T* w, Int channels, Int row, Int column, GEOMETRY) {
     T sum = 0;
     for (Int c = 0; c < channels; ++c, x += H * W)
         for (Int i = 0; i < KH; ++i)
@@ -46,17 +45,17 @@ static __device__ T at_place(const T* x, const T* w, Int channels, Int row, Int 
 }
 
 extern "C" __global__ void conv(const T* x, const T* w, const T* b, T* y, Int n, Int channels,
-                                Int outputs, Int biased, @GEOMETRY@) {
+                                Int outputs, Int biased, GEOMETRY) {
     ELEMENT(e, n);
     Int column = e % OW, row = e / OW % OH, o = e / (OW * OH) % outputs;
     const T* image = x + e / (OW * OH * outputs) * channels * H * W;
     const T* kernel = w + o * channels * KH * KW;
-    y[e] = (biased ? b[o] : (T)0) + at_place(image, kernel, channels, row, column, H, W, OH, OW,
-                                             KH, KW, SH, SW, DH, DW, TOP, LEFT);
+    T bias = biased ? b[o] : (T)0;
+    y[e] = bias + at_place(image, kernel, channels, row, column, SAME_GEOMETRY);
 }
 
 // columns[n, c, i, j, row, column] = the pixel under tap (i, j) of the window at that place.
-extern "C" __global__ void im2col(const T* x, T* columns, Int n, @GEOMETRY@) {
+extern "C" __global__ void im2col(const T* x, T* columns, Int n, GEOMETRY) {
     ELEMENT(e, n);
     Int column = e % OW, row = e / OW % OH, tap = e / (OW * OH) % (KH * KW);
     const T* image = x + e / (OW * OH * KH * KW) * H * W;
@@ -64,9 +63,9 @@ extern "C" __global__ void im2col(const T* x, T* columns, Int n, @GEOMETRY@) {
     columns[e] = PIXEL(image, row * SH + i * DH - TOP, column * SW + j * DW - LEFT);
 }
 
-// The transpose: a pixel sums what it was in. Tap (i, j) saw it at place (row, column) if
-// row·SH = its row + TOP - i·DH, which must come out whole.
-extern "C" __global__ void col2im(const T* columns, T* x, Int n, @GEOMETRY@) {
+// The transpose of im2col: each pixel of x is the sum of the columns' numbers that were read there.
+// Tap (i, j) read pixel row h at place `row` if row*SH = h + TOP - i*DH, which SH must divide.
+extern "C" __global__ void col2im(const T* columns, T* x, Int n, GEOMETRY) {
     ELEMENT(e, n);
     Int w = e % W, h = e / W % H;
     const T* image = columns + e / (W * H) * KH * KW * OH * OW;
@@ -81,9 +80,9 @@ extern "C" __global__ void col2im(const T* columns, T* x, Int n, @GEOMETRY@) {
     x[e] = sum;
 }
 
-// A block for each weight: its threads share the images and places.
+// A block for each weight; its threads divide the images and places among themselves.
 extern "C" __global__ void conv_weight(const T* x, const T* g, T* dw, Int images, Int channels,
-                                       Int outputs, @GEOMETRY@) {
+                                       Int outputs, GEOMETRY) {
     __shared__ T share[1024];
     Int e = blockIdx.x, j = e % KW, i = e / KW % KH;
     Int c = e / (KW * KH) % channels, o = e / (KW * KH * channels);
@@ -98,25 +97,27 @@ extern "C" __global__ void conv_weight(const T* x, const T* g, T* dw, Int images
     if (threadIdx.x == 0) dw[e] = share[0];
 }
 
-// A NaN is the largest, the first of several keeps its place; padding is never chosen.
+// Remember `value` if it is larger than the best so far, or the first NaN, or the first of all.
 #define TAKE(value, tap) if ((value) > best || ((value) != (value) && best == best) || first < 0) \
     { best = (value); first = (tap); }
 
-extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, @GEOMETRY@) {
+extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, GEOMETRY) {
     ELEMENT(e, n);
     Int column = e % OW, row = e / OW % OH, first = -1;
     const T* image = x + e / (OW * OH) * H * W;
-    T best = 0;
+    T best = -infinity();
     for (Int i = 0; i < KH; ++i)
         for (Int j = 0; j < KW; ++j) {
             Int h = row * SH + i * DH - TOP, w = column * SW + j * DW - LEFT;
-            T value = h >= 0 && h < H && w >= 0 && w < W ? image[h * W + w] : -infinity();
+            if (!ON_IMAGE(h, w)) continue;  // padding is never taken
+            T value = image[h * W + w];
             TAKE(value, i * KW + j)
         }
-    y[e] = best, index[e] = (Byte)first;
+    y[e] = best, index[e] = (Byte)(first < 0 ? 0 : first);
 }
 
-extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n, @GEOMETRY@) {
+// Each pixel of x is the sum of the g of those windows whose maximum it was.
+extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n, GEOMETRY) {
     ELEMENT(e, n);
     Int w = e % W, h = e / W % H, plane = e / (W * H) * OH * OW;
     T sum = 0;
@@ -131,12 +132,13 @@ extern "C" __global__ void max_unpool(const T* g, const Byte* index, T* x, Int n
     x[e] = sum;
 }
 
-#define NO_TAP 255
+#define NO_TAP 255  // the index where relu gave 0, so that no pixel gets a gradient
 
-// Pooling windows PKH×PKW side by side over a convolution that exists in registers alone.
+// Convolution, bias, max-pooling by windows PKH x PKW side by side, and relu where `rectify` is 1.
+// A thread computes the convolution at the places of its pooling window and keeps the largest.
 extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, Byte* index, Int n,
                                      Int channels, Int outputs, Int biased, Int rectify, Int POH,
-                                     Int POW, Int PKH, Int PKW, @GEOMETRY@) {
+                                     Int POW, Int PKH, Int PKW, GEOMETRY) {
     ELEMENT(e, n);
     Int column = e % POW, row = e / POW % POH, o = e / (POW * POH) % outputs, first = -1;
     const T* image = x + e / (POW * POH * outputs) * channels * H * W;
@@ -144,8 +146,8 @@ extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, B
     T best = 0;
     for (Int i = 0; i < PKH; ++i)
         for (Int j = 0; j < PKW; ++j) {
-            T value = at_place(image, kernel, channels, row * PKH + i, column * PKW + j,
-                               H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT);
+            Int r = row * PKH + i, c = column * PKW + j;
+            T value = at_place(image, kernel, channels, r, c, SAME_GEOMETRY);
             TAKE(value, i * PKW + j)
         }
     if (biased) best += b[o];
@@ -153,10 +155,10 @@ extern "C" __global__ void conv_pool(const T* x, const T* w, const T* b, T* y, B
     y[e] = off && best == best ? (T)0 : best, index[e] = (Byte)(off ? NO_TAP : first);
 }
 
-// A block for each weight, then one for each bias, which is the weight of a pixel of 1.
+// A block for each weight, then one for each bias: a bias is the weight of a pixel that is always 1.
 extern "C" __global__ void conv_pool_grads(const T* x, const T* g, const Byte* index, T* grads,
                                            Int weights, Int images, Int channels, Int outputs,
-                                           Int POH, Int POW, Int PKH, Int PKW, @GEOMETRY@) {
+                                           Int POH, Int POW, Int PKH, Int PKW, GEOMETRY) {
     __shared__ T share[1024];
     bool bias = blockIdx.x >= weights;
     Int e = bias ? (blockIdx.x - weights) * channels * KH * KW : blockIdx.x;
@@ -175,13 +177,15 @@ extern "C" __global__ void conv_pool_grads(const T* x, const T* g, const Byte* i
     if (threadIdx.x == 0) grads[blockIdx.x] = share[0];
 }
 
-// g where y > 0, else 0, whatever g is there: relu's gradient.
+// The gradient of relu: g where y > 0, else 0, even where g is infinite or NaN.
 extern "C" __global__ void keep_positive(const T* g, const T* y, T* x, Int n) {
     ELEMENT(e, n);
     x[e] = y[e] > 0 ? g[e] : (T)0;
 }
 
-// One block; a thread takes every blockDim-th row. The largest logit is subtracted first.
+// One block; a thread takes every blockDim-th row. A row's largest logit is subtracted first, so
+// that exp cannot overflow. At the label, softmax - 1 is taken as minus the sum of the others, which
+// keeps its digits where the label's own softmax is near 1.
 extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* loss, T* grad,
                                          Int rows, Int classes) {
     __shared__ T share[1024];
@@ -201,10 +205,11 @@ extern "C" __global__ void cross_entropy(const T* logits, const Int* labels, T* 
     if (threadIdx.x == 0) *loss = share[0] / rows;
 }
 
-// c = a·b: a block of TEAM×TEAM threads makes a tile of SIDE×SIDE elements of one product of the
-// batch (INNER of them side by side in an outer batch), each thread 4×4 of them, TEAM apart. SLICE
-// columns of a and rows of b at a time come into shared memory, read once for all of the tile. The
-// strides say where the neighbours lie: a transposed or repeated matrix needs no copy.
+// c = a b for a batch of matrices a (M x K) and b (K x N). The batch has two axes, the inner one of
+// length INNER. A block of TEAM x TEAM threads computes a tile of SIDE x SIDE elements of one
+// product; each thread computes 4 x 4 of them, TEAM apart. The block reads SLICE columns of a and
+// SLICE rows of b into shared memory at a time, once for the whole tile. The strides A_OUT ... B_N
+// say how far apart neighbours lie in memory, so a transposed or repeated matrix needs no copy.
 #define SIDE (4 * TEAM)
 #define SLICE 16
 extern "C" __global__ void matmul(const T* a, const T* b, T* c, Int M, Int N, Int K, Int INNER,
@@ -242,8 +247,9 @@ extern "C" __global__ void matmul(const T* a, const T* b, T* c, Int M, Int N, In
         }
 }
 
-// All parameters as one flat buffer: row p of the table holds the flat index at which parameter
-// p ends, then the addresses of theta, g and the slots. A thread finds its p by looking.
+// The optimizers' steps: all parameters in one launch, as if they were one long array. Row p of
+// `table` has the place where parameter p ends in it, then the addresses of theta, g and the slots.
+// A thread searches the row of its element. Row p of `numbers` has the rule's numbers (update.py).
 #define FLAT(columns) \
     ELEMENT(e, n); \
     Int p = 0; \
@@ -287,7 +293,3 @@ extern "C" __global__ void adam(const Address* table, const double* numbers, Int
     *v = (T)a[2] * *v + (T)(1 - a[2]) * g * g;
     *theta = old - (T)a[0] * *m / (sqrt(*v) / (T)a[3] + (T)a[4]);
 }
-
-"""
-
-SOURCE = _KERNELS.replace("@GEOMETRY@", GEOMETRY)

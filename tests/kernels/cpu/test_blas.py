@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minidl.kernels.cpu import blas
 
-from .cases import TOLERANCE, rearranged
+from ..cases import TOLERANCE, rearranged
 
 
 @pytest.fixture(params=["library", "numpy"])
@@ -115,7 +115,7 @@ def test_a_library_that_counts_wrong_is_not_used(monkeypatch):
 
 
 def test_the_switch_turns_it_off():
-    code = "from minidl.kernels import blas; print(len(blas._gemm) + len(blas._axpy))"
+    code = "from minidl.kernels.cpu import blas; print(len(blas._gemm) + len(blas._axpy))"
     for value in ("0", "1"):
         found = subprocess.run(
             [sys.executable, "-c", code],
@@ -123,3 +123,17 @@ def test_the_switch_turns_it_off():
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         assert int(found) == (0 if value == "0" else len(blas._gemm) + len(blas._axpy))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_read_only_memory_is_refused_and_stays(both, order):
+    held = np.ones((3, 4)).tobytes()
+    out = np.frombuffer(held).reshape((3, 4), order=order)
+    a = np.ones((3, 4), order=order)
+    for write in (
+        lambda: blas.add_multiple(out, 2.0, a),
+        lambda: blas.add_product(out, np.ones((3, 2)), np.ones((2, 4))),
+    ):
+        with pytest.raises(ValueError, match="read-only"):
+            write()
+    assert held == np.ones(12).tobytes()

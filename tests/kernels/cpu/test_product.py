@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.kernels.cpu import thin
+from minidl import kernels
+from minidl.kernels.cpu import product
 
-from .cases import TOLERANCE, rearranged
+from ..cases import TOLERANCE, rearranged
 
 SIZES = st.sampled_from([0, 1, 2, 3, 8, 16, 17, 30, 64])
 STACKS = st.sampled_from([((), ()), ((3,), (3,)), ((), (2,)), ((2, 1), (3,)), ((4,), ())])
@@ -15,8 +16,8 @@ STACKS = st.sampled_from([((), ()), ((3,), (3,)), ((), (2,)), ((2, 1), (3,)), ((
 
 @pytest.fixture(params=[(1, 1), (20, 4), (100, 300), (500_000, 1200)])
 def cut(request, monkeypatch):
-    monkeypatch.setattr(thin, "PIECE", request.param[0])
-    monkeypatch.setattr(thin, "SMALL", request.param[1])
+    monkeypatch.setattr(product, "PIECE", request.param[0])
+    monkeypatch.setattr(product, "SMALL", request.param[1])
 
 
 @given(SIZES, SIZES, SIZES, STACKS, st.sampled_from([np.float32, np.float64]), st.integers(0, 99))
@@ -24,7 +25,7 @@ def test_every_shape_stack_and_memory_order(cut, m, k, n, stacks, dtype, seed):
     random = np.random.default_rng(seed)
     a = rearranged(random, random.normal(size=(*stacks[0], m, k)).astype(dtype))
     b = rearranged(random, random.normal(size=(*stacks[1], k, n)).astype(dtype))
-    y, right = thin.product(a, b), np.matmul(a.astype(np.float64), b.astype(np.float64))
+    y, right = product.product(a, b), np.matmul(a.astype(np.float64), b.astype(np.float64))
     assert y.dtype == dtype and y.shape == right.shape
     np.testing.assert_allclose(y, right, TOLERANCE[y.dtype], TOLERANCE[y.dtype])
 
@@ -35,7 +36,7 @@ def test_side_by_side_fills_what_it_is_given(cut, m, k, n, stack, seed):
     a = rearranged(random, random.integers(-3, 4, (m, k)).astype(np.float32))
     b = rearranged(random, random.integers(-3, 4, (*stack, k, n)).astype(np.float32))
     room = np.full((*stack, m, n + 2), 9, np.float32)
-    thin.side_by_side(a, b, out=room[..., 1:-1])
+    product.side_by_side(a, b, out=room[..., 1:-1])
     np.testing.assert_array_equal(room[..., 1:-1], np.matmul(a, b))
     assert (room[..., [0, -1]] == 9).all()
 
@@ -45,9 +46,9 @@ def test_side_by_side_fills_what_it_is_given(cut, m, k, n, stack, seed):
     (22, 68_000, 11), (26, 57_692, 1),  # at least 3, and less than four times as many
 ])  # fmt: skip
 def test_pieces_are_equal_and_small(length, others, pieces):
-    found = thin._pieces(length, others)
+    found = product._pieces(length, others)
     assert found == pieces
-    assert found == 1 or (length % found == 0 and length * others <= found * thin.PIECE)
+    assert found == 1 or (length % found == 0 and length * others <= found * product.PIECE)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -55,14 +56,14 @@ def test_pieces_are_equal_and_small(length, others, pieces):
 def test_products_of_the_size_that_it_is_for(dtype, m, k, n):
     random = np.random.default_rng(0)
     a, b = random.normal(size=(m, k)).astype(dtype), random.normal(size=(n, k)).astype(dtype).T
-    error = np.abs(thin.product(a, b) - a.astype(np.longdouble) @ b)
+    error = np.abs(product.product(a, b) - a.astype(np.longdouble) @ b)
     assert (error <= k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))).all()
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.float16])
 def test_other_types_are_left_to_numpy(dtype):
     a = np.ones((10, 20_000), dtype)
-    y = thin.product(a, a.T)
+    y = kernels.product(a, a.T)
     assert y.dtype == (a @ a.T).dtype
     np.testing.assert_array_equal(y, a @ a.T)
 
@@ -86,11 +87,11 @@ def test_other_types_are_left_to_numpy(dtype):
 ])  # fmt: skip
 def test_which_products_are_cut(monkeypatch, m, k, n, turned, cut):
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(thin, "_pieces", lambda *sizes: asked.append(sizes) or 1)
+    monkeypatch.setattr(product, "_pieces", lambda *sizes: asked.append(sizes) or 1)
     b = np.ones((n, k)).T if turned else np.ones((k, n))
-    assert (thin.product(np.ones((m, k)), b) == k).all()
+    assert (product.product(np.ones((m, k)), b) == k).all()
     assert asked == {None: [], "k": [(k, m * n)], "n": [(n, m * k)]}[cut]
     for left, right in ((2, m, k), (k, n)), ((m, k), (2, k, n)), ((2, m, k), (2, k, n)):
         asked.clear()
-        assert (thin.product(np.ones(left), np.broadcast_to(b, right)) == k).all()
+        assert (product.product(np.ones(left), np.broadcast_to(b, right)) == k).all()
         assert asked == ([(k, m * n)] if cut == "k" else [])  # of a stack, only sums are cut

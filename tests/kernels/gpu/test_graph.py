@@ -10,7 +10,7 @@ from minidl.kernels.gpu import launch as cuda
 from tests import standin
 from tests.standin.kernels import COMPILER
 
-from .cases import close
+from ..cases import close
 
 pytestmark = [
     pytest.mark.host,

@@ -1,12 +1,17 @@
-"""Optimizers against the formulas in plain NumPy, and against PyTorch."""
+"""The rules against the published formulas and PyTorch, and their fast versions against them."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import minidl as md
-from minidl import nn, optim
-from minidl.errors import ConfigError, GradientError
+from minidl import kernels, nn, optim
+from minidl.errors import ConfigError
+from minidl.kernels import update
 from minidl.nn import Parameter
+from tests.kernels.cases import rearranged
+from tests.standin.kernels import COMPILER
 
 from .formulas import cases, draw, kinds, put
 
@@ -125,10 +130,17 @@ def test_the_rate_can_change_and_be_zero(name):
     optimizer.lr = np.float64(0.5)
     optimizer.step()
     assert p.dtype == np.float32 and (p.numpy() != [1, 2]).all()
-    for lr in (-1, float("nan"), float("inf"), "0.1", None):
-        optimizer.lr = lr
+    optimizer.lr = np.float32(0.5)
+    optimizer.step()
+    assert p.dtype == np.float32
+    before = p.numpy().copy()
+    for lr in (-1, float("nan"), float("inf"), "0.1", None, np.float32("nan"), np.float64(-1)):
+        with pytest.raises(ConfigError, match=f"{name}: expected lr >= 0, got"):
+            optimizer.lr = lr
+        optimizer.param_groups[0]["lr"] = lr
         with pytest.raises(ConfigError, match=f"{name}: expected lr >= 0, got"):
             optimizer.step()
+    assert np.array_equal(p.numpy(), before)
 
 
 @kinds
@@ -153,6 +165,12 @@ def test_impossible_rates(name, lr):
         ("Adam", {"eps": -1e-8}),
         ("AdamW", {"weight_decay": -0.1}),
         ("AdamW", {"betas": (0.9, 1.0)}),
+        ("Adam", {"betas": 0.9}),
+        ("Adam", {"betas": (0.9,)}),
+        ("Adam", {"betas": "09"}),
+        ("AdamW", {"betas": (0.9, 0.99, 0.999)}),
+        ("AdamW", {"betas": (0.9, "0.99")}),
+        ("SGD", {"nesterov": 0.9}),
     ],
 )
 def test_impossible_options(name, options):
@@ -164,7 +182,7 @@ def test_impossible_options(name, options):
 @kinds
 def test_impossible_parameters(name):
     p = Parameter([1.0])
-    for params in ([], [p, p], [np.ones(2)], [p, md.tensor([1.0])], [p * 2], ["weight"]):
+    for params in ([], [p, p], [np.ones(2)], [p * 2], ["weight"], [p, None], {"w": p}, 3, [{}, p]):
         with pytest.raises(ConfigError, match=f"{name}: expected params .*model.parameters()"):
             getattr(optim, name)(params, 0.1)
     assert len(getattr(optim, name)(iter([p]), 0.1).params) == 1
@@ -190,11 +208,109 @@ def test_optimizers_are_told_apart_by_identity_and_print_no_parameters(name):
 
 
 @kinds
-def test_a_gradient_of_another_shape_is_refused(name):
-    p = Parameter([1.0, 2.0])
-    p.grad = md.tensor([[1.0, 2.0]])
-    with pytest.raises(
-        GradientError, match=r"gradient \(2,\) on \w+ for parameter 0, got \(1, 2\)"
-    ):
-        getattr(optim, name)([p], 0.1).step()
-    assert p.numpy().tolist() == [1, 2]
+def test_what_it_prints_names_its_options(name):
+    text = repr(getattr(optim, name)([Parameter([1.0]), Parameter([2.0])], 0.1))
+    assert text.startswith(f"{name}(lr=0.1, ") and text.endswith(", 2 parameters)")
+
+
+def test_nesterov_without_momentum_is_refused():
+    p = Parameter([1.0])
+    for options in ({"nesterov": True}, {"nesterov": True, "momentum": 0.0}):
+        with pytest.raises(ConfigError, match="SGD: expected a momentum above 0 with nesterov"):
+            optim.SGD([p], 0.1, **options)
+    optimizer = optim.SGD([p], 0.1, nesterov=np.True_, momentum=0.5)
+    optimizer.momentum = 0
+    p.grad = md.tensor([1.0])
+    with pytest.raises(ConfigError, match="SGD: expected a momentum above 0"):
+        optimizer.step()
+
+
+def test_options_are_attributes_too():
+    p = Parameter([1.0, 2.0], dtype=np.float32)
+    optimizer = optim.Adam([p], betas=[np.float64(0.5), 0.9], eps=np.float32(1e-3))
+    assert optimizer.betas == [0.5, 0.9] and optimizer.weight_decay == 0
+    optimizer.weight_decay = np.float64(0.1)
+    p.grad = md.tensor([1.0, 1.0])
+    optimizer.step()
+    assert p.dtype == np.float32
+    expected = optim.rules.adam(
+        np.array([1.0, 2.0]), np.ones(2), 1, np.zeros(2), np.zeros(2),
+        lr=1e-3, betas=(0.5, 0.9), eps=1e-3, weight_decay=0.1, decoupled=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(p.numpy(), expected[0], rtol=1e-6)
+
+
+DRAWN = {
+    "sgd": {
+        "momentum": st.sampled_from([0.0, 0.5, 0.9]),
+        "nesterov": st.booleans(),
+    },
+    "rmsprop": {"alpha": st.floats(0, 0.999), "eps": st.floats(1e-8, 1)},
+    "adam": {
+        "betas": st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+        "eps": st.floats(1e-8, 1),
+        "decoupled": st.booleans(),
+    },
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("place", ["cpu", "gpu"])
+@given(st.data())
+@settings(max_examples=30)
+def test_every_fast_version_is_its_formula(request, place, data):
+    """In place or in one launch, for each type, option, shape and memory order."""
+    if place == "gpu" and COMPILER is None:
+        pytest.skip("no g++ to compile the kernels with")
+    there = np.asarray if place == "cpu" else request.getfixturevalue("gpu")
+    rule = data.draw(st.sampled_from(sorted(DRAWN)))
+    options = data.draw(st.fixed_dictionaries(DRAWN[rule]))
+    options |= {"lr": data.draw(st.floats(0, 1)), "weight_decay": data.draw(st.floats(0, 1))}
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    n_slots = {"sgd": int(options.get("momentum", 0) > 0), "rmsprop": 1, "adam": 2}[rule]
+    jobs, formulas = [], []
+    for dtype in data.draw(st.lists(st.sampled_from("fd"), min_size=1, max_size=3)):
+        shape = data.draw(st.lists(st.integers(1, 3), max_size=3))
+        draws = [random.normal(size=shape).astype(dtype) for _ in range(2 + n_slots)]
+        if place == "cpu":
+            draws = [rearranged(random, a) if a.ndim else a for a in draws]
+        theta, g, *slots = (np.asarray(a) for a in draws)
+        slots = [abs(slot) for slot in slots] if rule != "sgd" else slots
+        t = data.draw(st.integers(1, 50))
+        formulas.append(getattr(optim.rules, rule)(theta, g, t, *slots, **options))
+        theta, g, *slots = (there(np.array(a)) for a in (theta, g, *slots))
+        jobs.append((theta, g, t, slots, options))
+    before = [md.device.to_host(g).copy() for _, g, *_ in jobs]
+    assert kernels.update(rule, jobs) == []
+    for (theta, g, _, slots, _), right, old in zip(jobs, formulas, before, strict=True):
+        assert np.array_equal(md.device.to_host(g), old)
+        close = 1e-5 if theta.dtype == np.float32 else 1e-12
+        for found, expected in zip([theta, *slots], right, strict=False):
+            found = md.device.to_host(found)
+            assert found.dtype == theta.dtype
+            np.testing.assert_allclose(found, expected, rtol=close, atol=close)
+
+
+@pytest.mark.host
+@kinds
+@pytest.mark.parametrize("kind", ["float16", "wider gradients", "whole gradients", "no elements"])
+def test_the_formula_runs_where_no_fast_version_does(name, kind):
+    shape = (0, 2) if kind == "no elements" else (3, 2)
+    dtype = np.float16 if kind == "float16" else np.float32
+    theta = np.linspace(-1, 1, 6).reshape(3, 2)[: shape[0]].astype(dtype)
+    g = np.arange(1, 7).reshape(3, 2)[: shape[0]]
+    g = g.astype({"float16": dtype, "wider gradients": np.float64}.get(kind, g.dtype))
+    p = Parameter(theta, dtype=dtype)
+    p.grad = md.Tensor(g)
+    array = p.data
+    optimizer = getattr(optim, name)([p], 0.1, weight_decay=0.5)
+    left = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "update", lambda *a: left.extend(update(*a)) or left)
+        optimizer.step()
+    assert len(left) == 1 and p.data is array and p.dtype == dtype
+    slots = [np.zeros(shape)] * len(optimizer.slots(optimizer.checked(optimizer.param_groups[0])))
+    options = optimizer.checked(optimizer.param_groups[0])
+    expected = type(optimizer).formula(theta.astype(float), g.astype(float), 1, *slots, **options)
+    close = 2e-2 if dtype == np.float16 else 1e-5
+    np.testing.assert_allclose(p.numpy(), expected[0], rtol=close, atol=close)

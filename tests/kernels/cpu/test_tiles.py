@@ -5,10 +5,7 @@ import pytest
 
 from minidl import kernels
 from minidl.kernels import reference
-from minidl.kernels.cpu import batch_norm
-from minidl.kernels.cpu import columns as cpu_columns
-from minidl.kernels.cpu import conv_pool as cpu_conv_pool
-from minidl.kernels.cpu import pool as cpu_pool
+from minidl.kernels.cpu import batch_norm, columns, conv_pool, pool
 
 pytestmark = pytest.mark.host
 
@@ -17,8 +14,8 @@ def test_rows_of_columns(monkeypatch):
     window = kernels.window("conv2d", (7, 5), 3, 1, "same")
     row = 9 * 5 * 2 * 4  # bytes: lines, columns, images, float32
     for tile, rows in ((row - 1, 1), (row, 1), (2 * row - 1, 1), (2 * row, 2), (99 * row, 7)):
-        monkeypatch.setattr(cpu_columns, "TILE", tile)
-        found = list(cpu_columns._row_tiles(9, window, 2, 4))
+        monkeypatch.setattr(columns, "TILE", tile)
+        found = list(columns._row_tiles(9, window, 2, 4))
         assert found == [slice(r, min(r + rows, 7)) for r in range(0, 7, rows)]
 
 
@@ -28,12 +25,12 @@ def test_a_last_tile_that_is_smaller(monkeypatch, rows):
     random = np.random.default_rng(0)
     x, w, g = (random.integers(-2, 3, s).astype(float) for s in ((2, 1, 7, 5), (3, 1, 3, 3), 70))
     g = np.stack([g.reshape(2, 7, 5)] * 3, 1)
-    monkeypatch.setattr(cpu_columns, "TILE", rows * 9 * 5 * 2 * 8)
-    y = cpu_columns.conv_forward(x, w, None, window)
+    monkeypatch.setattr(columns, "TILE", rows * 9 * 5 * 2 * 8)
+    y = columns.conv_forward(x, w, None, window)
     np.testing.assert_array_equal(y, reference.conv_forward(x, w, None, window, 1))
-    dw = cpu_columns.conv_weight_grad(x, g, window)
+    dw = columns.conv_weight_grad(x, g, window)
     np.testing.assert_array_equal(dw, reference.conv_weight_grad(x, g, window, 1))
-    dx = cpu_columns.conv_input_grad(g, w, window)
+    dx = columns.conv_input_grad(g, w, window)
     np.testing.assert_array_equal(dx, reference.conv_input_grad(g, w, window, 1))
 
 
@@ -45,8 +42,8 @@ def test_rows_and_channels_of_a_pooling(monkeypatch):
         *((line - 1, 1, 1), (3 * line, 1, 3), (5 * line, 1, 5), (9 * line, 1, 5)),
         *((10 * line, 2, 5), (11 * line, 2, 5), (99 * line, 4, 5)),
     ):
-        monkeypatch.setattr(cpu_pool, "TILE", tile)
-        assert list(cpu_pool._tiles(window, x)) == [
+        monkeypatch.setattr(pool, "TILE", tile)
+        assert list(pool._tiles(window, x)) == [
             (slice(r, min(r + rows, 4)), slice(c, min(c + channels, 5)))
             for r in range(0, 4, rows)
             for c in range(0, 5, channels)
@@ -55,7 +52,7 @@ def test_rows_and_channels_of_a_pooling(monkeypatch):
 
 def test_pooled_rows_of_a_convolution(monkeypatch):
     window = kernels.window("conv2d", (8, 6), 3, 1, "same")
-    pool = kernels.window("max_pool2d", window.out, 2, 2)
+    pooling = kernels.window("max_pool2d", window.out, 2, 2)
     x = np.zeros((2, 1, 8, 6), np.float32)
     row = 4 * 7 * 3 * 2 * 4  # bytes: taps, output channels, pooled columns, images, float32
     for tile, rows in (
@@ -66,10 +63,10 @@ def test_pooled_rows_of_a_convolution(monkeypatch):
         (3 * row, 3),
         (9 * row, 4),
     ):
-        monkeypatch.setattr(cpu_conv_pool, "TILE", tile)
+        monkeypatch.setattr(conv_pool, "TILE", tile)
         found = [
-            (r, columns.shape, room.shape)
-            for r, columns, room in cpu_conv_pool._tiles(x, 7, window, pool)
+            (r, matrix.shape, room.shape)
+            for r, matrix, room in conv_pool._tiles(x, 7, window, pooling)
         ]
         assert found == [
             (slice(r, r + rows), (4, 10, places), (4, 7, places))
@@ -79,6 +76,6 @@ def test_pooled_rows_of_a_convolution(monkeypatch):
 
 
 def test_the_tiles_fit_into_a_cache():
-    for module in (cpu_columns, cpu_pool, batch_norm):
+    for module in (columns, pool, batch_norm):
         assert 64 * 1024 <= module.TILE <= 512 * 1024  # of the second level
-    assert 1024 * 1024 <= cpu_conv_pool.TILE <= 4096 * 1024  # of the last
+    assert 1024 * 1024 <= conv_pool.TILE <= 4096 * 1024  # of the last

@@ -1,0 +1,73 @@
+"""Optimizer steps on the CPU, in place: as few passes over memory as the formulas allow.
+
+Each function changes theta and the slots as the formula of the same name in `optim/rules.py` says,
+and leaves g alone. A formula in array code allocates an array for every operation. Here one
+temporary array is used again and again, and `add_multiple` multiplies and adds in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .blas import add_multiple
+
+
+def sgd(
+    theta: np.ndarray, g: np.ndarray, t: int, *velocity: np.ndarray,
+    lr: float, momentum: float, nesterov: bool, weight_decay: float,
+) -> None:  # fmt: skip
+    """Gradient descent; `velocity` is given where there is momentum."""
+    g = _decayed(theta, g, weight_decay)
+    for v in velocity:
+        v *= momentum
+        v += g
+        if nesterov:
+            free = np.multiply(v, momentum, out=np.empty_like(theta))
+            g = np.add(g, free, out=free)
+        else:
+            g = v
+    add_multiple(theta, -lr, g)
+
+
+def rmsprop(
+    theta: np.ndarray, g: np.ndarray, t: int, square: np.ndarray,
+    *, lr: float, alpha: float, eps: float, weight_decay: float,
+) -> None:  # fmt: skip
+    """RMSProp."""
+    g = _decayed(theta, g, weight_decay)
+    free = np.square(g, out=np.empty_like(theta))
+    _average(square, alpha, free)
+    np.sqrt(square, out=free)
+    free += eps
+    add_multiple(theta, -lr, np.divide(g, free, out=free))
+
+
+def adam(
+    theta: np.ndarray, g: np.ndarray, t: int, mean: np.ndarray, square: np.ndarray,
+    *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool,
+) -> None:  # fmt: skip
+    """Adam; AdamW where `decoupled` is True."""
+    if decoupled:
+        theta *= 1 - lr * weight_decay
+    else:
+        g = _decayed(theta, g, weight_decay)
+    b1, b2 = betas
+    _average(mean, b1, g)
+    free = np.square(g, out=np.empty_like(theta))
+    _average(square, b2, free)
+    np.sqrt(square, out=free)
+    free /= math.sqrt(1 - b2**t)
+    free += eps
+    add_multiple(theta, -lr / (1 - b1**t), np.divide(mean, free, out=free))
+
+
+def _decayed(theta: np.ndarray, g: np.ndarray, weight_decay: float) -> np.ndarray:
+    return g + weight_decay * theta if weight_decay else g
+
+
+def _average(mean: np.ndarray, beta: float, x: np.ndarray) -> None:
+    """mean ← β·mean + (1 − β)·x."""
+    mean *= beta
+    add_multiple(mean, 1 - beta, x)

@@ -1,0 +1,51 @@
+"""An optimizer's step on a GPU: one launch for all parameters of a type.
+
+A launch costs the host some microseconds, and a small network has many small parameters. The kernel
+treats them as one long array; a table says where each parameter begins and lies in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...device import array_module
+from .launch import launch
+
+
+def _sgd(t: int, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Any:
+    return lr, momentum, weight_decay, nesterov
+
+
+def _rmsprop(t: int, *, lr: float, alpha: float, eps: float, weight_decay: float) -> Any:
+    return lr, alpha, eps, weight_decay
+
+
+def _adam(
+    t: int, *, lr: float, betas: Any, eps: float, weight_decay: float, decoupled: bool
+) -> Any:
+    (b1, b2), decay = betas, weight_decay
+    shrink, added = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
+    return lr / (1 - b1**t), b1, b2, math.sqrt(1 - b2**t), eps, added, shrink
+
+
+# The numbers that each kernel takes for a parameter, from the step's count and its options.
+NUMBERS: dict[str, Callable[..., Any]] = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}
+
+
+def update(rule: str, steps: Sequence[Any]) -> None:
+    """Take steps (theta, g, t, slots, options) by the kernel named `rule`, in place.
+
+    All arrays are contiguous and of one type.
+    """
+    rows, total = [], 0
+    for theta, g, _, slots, _ in steps:
+        total += theta.size
+        # Every kernel has a column for the first slot; where there is none it is not read.
+        rows.append([total, *(a.data.ptr for a in (theta, g, *(slots or [theta])))])
+    numbers = [NUMBERS[rule](t, **options) for _, _, t, _, options in steps]
+    like = steps[0][0]
+    xp = array_module(like)
+    table, scalars = xp.asarray(rows, xp.uint64), xp.asarray(numbers, xp.float64)
+    launch(rule, like, total, table, scalars, total)

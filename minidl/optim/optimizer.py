@@ -1,0 +1,202 @@
+"""Optimizer: groups of parameters, their options, and what is kept between steps.
+
+The formulas stand in `rules`. A step is in place: it changes the parameters' own arrays.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..checks import check, same_shapes
+from ..device import Array, device_of, is_host, to_device
+from ..errors import ConfigError
+from ..tensor import Tensor, tensor
+from .parameters import check_writable, gradient_of, tensors_of
+
+_RANGES = {"lr": ">= 0", "weight_decay": ">= 0", "eps": "> 0"}
+_RANGES |= {"momentum": "in [0, 1)", "alpha": "in [0, 1)", "betas": "in [0, 1)"}
+
+
+def option(name: str) -> Any:
+    """An option as an attribute: reading gives the first group's, assigning sets every group's."""
+
+    def assign(optimizer: "Optimizer", value: Any) -> None:
+        for group in optimizer.param_groups:
+            group[name] = value
+
+    return property(lambda optimizer: optimizer.param_groups[0][name], assign)
+
+
+class Optimizer:
+    """Base of the optimizers: a subclass has options, slots and a formula.
+
+    params: a model, tensors (`model.parameters()`), or groups of them with options of their own, as
+    in PyTorch: `SGD([{"params": [...], "lr": 0.1}, {"params": [...]}], lr=0.01)`.
+    param_groups: a dictionary for each group: "params", each option, and "initial_lr".
+    lr: the rate of the first group. Assigning it changes the rates of all groups by one factor, so
+    that a schedule keeps their ratio.
+    state: the arrays that are kept for parameter 0 under "0.step", "0.velocity", ...
+
+    A step changes the parameters in place and leaves their gradients alone. A parameter without a
+    gradient, or with requires_grad=False, is skipped.
+    Raises: ConfigError for params that are no tensors, and for options outside their range.
+    """
+
+    formula: ClassVar[Callable[..., tuple[Array, ...]]]  # (theta, g, t, *slots) -> their new values
+    fast: ClassVar[str] = ""  # the formula's name in kernels/cpu/update.py and gpu/kernels.cu
+    weight_decay = option("weight_decay")
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        call, groups = type(self).__name__, [{"params": params}]
+        if isinstance(params, list) and params and all(isinstance(g, dict) for g in params):
+            groups = params
+        self.options = tuple(options)  # the names of every group's options
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[str, Array] = {}
+        for group in groups:
+            unknown = sorted(set(group) - {"params", "initial_lr", *options})
+            if unknown or "params" not in group:
+                raise ConfigError(
+                    f"{call}: expected each group to have 'params' and options out of "
+                    f"{sorted(options)}, got {unknown or sorted(group)}"
+                )
+            group = {**options, **group, "params": tensors_of(call, group["params"])}
+            self.param_groups.append({**group, "initial_lr": self.checked(group)["lr"]})
+        params = self.params
+        leaves = sum(p.is_leaf for p in params)
+        if not params or leaves < len(params) or len(set(params)) < len(params):
+            raise ConfigError(
+                f"{call}: expected params to be leaves (tensors that no operation made), at least "
+                f"one and none twice, such as model.parameters(); got {len(params)} tensors, "
+                f"{leaves} leaves, {len(set(params))} different ones"
+            )
+
+    @property
+    def params(self) -> list[Tensor]:
+        """The parameters of all groups."""
+        return [p for group in self.param_groups for p in group["params"]]
+
+    @property
+    def lr(self) -> float:
+        """The rate of the first group."""
+        return self.param_groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        check(type(self).__name__, ">= 0", lr=rate)
+        first, *others = self.param_groups
+        first["lr"] = rate
+        for group in others:
+            if first["initial_lr"]:  # a ratio to 0 does not exist
+                group["lr"] = float(rate) * group["initial_lr"] / first["initial_lr"]
+
+    def slots(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the arrays that the formula keeps for each parameter."""
+        return ()
+
+    def checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """A group's options as Python numbers. Raises: ConfigError for one outside its range.
+
+        A number of NumPy would promote float32 arrays to float64.
+        """
+        call, options = type(self).__name__, dict[str, Any]()
+        for name in self.options:
+            value = group[name]
+            if name == "betas":
+                if not isinstance(value, tuple | list) or len(value) != 2:
+                    raise ConfigError(f"{call}: expected betas to be two numbers, got {value!r}")
+                for beta in value:
+                    check(call, _RANGES[name], betas=beta)
+                options[name] = tuple(map(float, value))
+            elif name in _RANGES:
+                check(call, _RANGES[name], **{name: value})
+                options[name] = float(value)
+            elif isinstance(value, bool | np.bool_):
+                options[name] = bool(value)
+            else:
+                raise ConfigError(f"{call}: expected {name} to be True or False, got {value!r}")
+        return options
+
+    def zero_grad(self) -> None:
+        """Forget every gradient."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self) -> None:
+        """Change every parameter by its gradient.
+
+        Raises: ConfigError for an option outside its range; GradientError for a gradient of another
+        shape or device, and for a parameter in read-only memory. Nothing is changed then.
+        """
+        call, found = type(self).__name__, []
+        for i, p, options in self._members():
+            if p.grad is not None and p.requires_grad:
+                g = gradient_of(call, i, p)
+                check_writable(call, "parameter", i, p.data)
+                found.append((i, p, g.data, options))
+        steps = []
+        for i, p, g, options in found:
+            state, names, counter = self.state, self.slots(options), f"{i}.step"
+            if counter not in state:
+                state |= self._begin(i, p, options)
+            slots = [state[f"{i}.{name}"] for name in names]
+            if slots and is_host(slots[0]) != is_host(g):  # the model has moved since
+                slots = [to_device(slot, p.device) for slot in slots]
+                state |= {f"{i}.{name}": slot for name, slot in zip(names, slots, strict=True)}
+            state[counter] += 1
+            steps.append((p.data, g, int(state[counter]), slots, options))
+        for theta, g, t, slots, options in kernels.update(self.fast, steps) if self.fast else steps:
+            new = type(self).formula(theta, g, t, *slots, **options)
+            for array, values in zip([theta, *slots], new, strict=False):
+                array[...] = values
+        for _, p, _, _ in found:
+            p.version += 1  # a gradient of the values before the step would be wrong from here on
+
+    def _members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
+        """Each parameter with its number, and its group's options."""
+        i = 0
+        for group in self.param_groups:
+            options = self.checked(group)
+            for p in group["params"]:
+                yield i, p, options
+                i += 1
+
+    def _begin(self, i: int, p: Tensor, options: Mapping[str, Any]) -> dict[str, Array]:
+        zeros = p._module.zeros_like
+        slots = {f"{i}.{name}": zeros(p.data) for name in self.slots(options)}
+        return {f"{i}.step": np.zeros((), np.int64)} | slots
+
+    def _rates(self) -> dict[str, float]:
+        """The rate of the first group as "lr", of the others as "lr.1", "lr.2", ..."""
+        rates = [float(group["lr"]) for group in self.param_groups]
+        return {f"lr.{k}" if k else "lr": rate for k, rate in enumerate(rates)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the rates, and of what is kept for parameter i under "i.step", ..."""
+        return self._rates() | {name: array.copy() for name, array in self.state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a `state_dict`. Raises: CheckpointError listing all that does not fit."""
+        begun = {name.partition(".")[0] for name in state}
+        new: dict[str, Array] = {}
+        for i, p, options in self._members():
+            if str(i) in begun:
+                new |= self._begin(i, p, options)
+        rates = self._rates()
+        shapes = dict.fromkeys(rates, ()) | {name: array.shape for name, array in new.items()}
+        same_shapes(f"{type(self).__name__}.load_state_dict", shapes, state)
+        for name, array in new.items():
+            array[...] = tensor(state[name], dtype=array.dtype, device=device_of(array)).data
+        self.state = new
+        for group, name in zip(self.param_groups, rates, strict=True):
+            group["lr"] = float(state[name])
+
+    def __repr__(self) -> str:
+        groups = [
+            ", ".join(f"{name}={value}" for name, value in self.checked(group).items())
+            + f", {len(group['params'])} parameters"
+            for group in self.param_groups
+        ]
+        return f"{type(self).__name__}({'; '.join(groups)})"
