@@ -1,11 +1,23 @@
-"""The checks of arguments that many rooms share."""
+"""The checks of arguments that many rooms share: numbers, tensors, axes, parameters, state.
 
-from collections.abc import Callable, Mapping
+An error names the call, what was expected, what came, and what to do.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .errors import CheckpointError, ConfigError
+from .device import FLOAT, Array, is_host
+from .errors import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    ShapeError,
+)
+from .tensor import ArrayLike, Tensor, as_tensor
 
 _TESTS: dict[str, Callable[[Any], Any]] = {
     "an int >= 0": lambda x: isinstance(x, int | np.integer) and x >= 0,
@@ -36,3 +48,127 @@ def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) 
     if differ:
         hint = f"{call}: this was saved with other options than these:"
         raise CheckpointError("\n  ".join([hint, *differ]))
+
+
+def floating(x: ArrayLike) -> tuple[Tensor, Any]:
+    """x as a floating-point tensor (integers become float32), and its array module."""
+    x = as_tensor(x)
+    if x.dtype.kind not in "fc":
+        x = Tensor(x.data.astype(FLOAT))
+    return x, x._module
+
+
+def operands(
+    call: str, a: ArrayLike, b: ArrayLike, broadcast: bool = True
+) -> tuple[Tensor, Tensor, Any]:
+    """Two tensors on one device, which broadcast unless they need not, and their array module."""
+    if not isinstance(a, Tensor) and isinstance(b, Tensor):
+        b, a = as_tensor(b), as_tensor(a, like=b)
+    else:
+        a = as_tensor(a)
+        b = as_tensor(b, like=a)
+    same_device(call, a, b)
+    a, b = integers_follow(a, b), integers_follow(b, a)
+    if broadcast and a.shape != b.shape:
+        try:
+            np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise ShapeError(
+                f"{call}: expected shapes that broadcast (equal or 1, aligned from the right), "
+                f"got {a.shape} and {b.shape}"
+            ) from None
+    return a, b, a._module
+
+
+def integers_follow(x: Tensor, other: Tensor) -> Tensor:
+    """x in other's dtype where x holds integers and other does not: they never promote it."""
+    mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
+    return Tensor(x.data.astype(other.dtype)) if mixed else x
+
+
+def same_device(call: str, *tensors: Tensor) -> None:
+    """Raise DeviceError unless all tensors lie on one device."""
+    devices = [t.device for t in tensors]
+    if len(set(devices)) > 1:
+        raise DeviceError(
+            f"{call}: expected tensors on one device, got {' and '.join(devices)}; "
+            "move them with .to(device)"
+        )
+
+
+def same_shape(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Two floating-point tensors of equal shapes: a loss broadcasts nothing."""
+    a, b, _ = operands(call, a, b)
+    if a.shape != b.shape:
+        raise ShapeError(f"{call}: expected equal shapes, got {a.shape} and {b.shape}")
+    return floating(a)[0], floating(b)[0]
+
+
+def axes_of(call: str, x: Tensor, axis: Any) -> tuple[int, ...]:
+    """axis (None: all, an int or a tuple of ints) as distinct non-negative ints, in order."""
+    ndim = x.data.ndim
+    if axis is None:
+        return tuple(range(ndim))
+    axes = []
+    for i in axis if isinstance(axis, tuple | list) else (axis,):
+        if type(i) is not int and not isinstance(i, np.integer):  # a bool is an int too
+            raise DTypeError(f"{call}: expected an axis that is an int, got {i!r}")
+        if not -ndim <= i < ndim:
+            raise ShapeError(f"{call}: axis {i} is outside the {ndim} axes of shape {x.shape}")
+        axes.append(int(i) % ndim)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{call}: an axis is named twice in {axis}")
+    return tuple(axes)
+
+
+def ints(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape or axes given as one tuple or as separate ints."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple | list) else args
+
+
+def tensors_of(call: str, params: Any) -> list[Tensor]:
+    """The tensors in a model, a tensor, or an iterable of tensors or of (name, tensor) pairs.
+
+    Raises: ConfigError for anything else.
+    """
+    if isinstance(params, Tensor):
+        return [params]
+    holder = type(params).__name__
+    if callable(getattr(params, "parameters", None)):
+        params = params.parameters()
+    many = isinstance(params, Iterable) and not isinstance(params, str)
+    items = list(params) if many else [params]
+    found = [item[1] if isinstance(item, tuple) and len(item) == 2 else item for item in items]
+    wrong = sorted({type(item).__name__ for item in found if not isinstance(item, Tensor)})
+    if wrong:
+        raise ConfigError(
+            f"{call}: expected params to be a model, a tensor, or a list of tensors such as "
+            f"model.parameters() or model.named_parameters(); got {holder} with {', '.join(wrong)}"
+        )
+    return found
+
+
+def gradient_of(call: str, i: int, p: Tensor) -> Tensor:
+    """The gradient of p, the parameter number i, of p's shape and on p's device.
+
+    An array that was assigned to `.grad` becomes a tensor there.
+    Raises: GradientError for another shape or device, or for numbers that are not real.
+    """
+    if not isinstance(p.grad, Tensor):
+        p.grad = as_tensor(p.grad)
+    g, theta = p.grad.data, p.data
+    if g.shape != theta.shape or is_host(g) != is_host(theta) or g.dtype.kind not in "fiu":
+        raise GradientError(
+            f"{call}: expected a real gradient {p.shape} on {p.device} for parameter {i}, got "
+            f"{g.shape} of {g.dtype} on {p.grad.device}"
+        )
+    return p.grad
+
+
+def check_writable(call: str, what: str, i: int, array: Array) -> None:
+    """Raise GradientError for memory that must not be written: a file's, or a bytes object's."""
+    if is_host(array) and not array.flags.writeable:
+        raise GradientError(
+            f"{call}: expected {what} {i} of shape {array.shape} in memory that can be written, "
+            "got read-only memory; nothing was changed; assign a copy: np.array(...)"
+        )

@@ -10,13 +10,13 @@ input. It is written in Tensor operations: with `create_graph` the walk back is 
 the derivative of a derivative needs no further rule. The walk stands in `backward.py`.
 
 The operators and methods that are operations (`+`, `@`, `.sum()`, ...) are attached by `ops`, where
-each stands beside its derivative; here they are only declared.
+each stands beside its derivative; `operators` declares them.
 """
 
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,13 +26,13 @@ from .device import FLOAT, Array, array_module, device_of, number, to_device, to
 from .errors import DeviceError, DTypeError, GradientError, ShapeError
 from .habits import TENSORS, missing
 from .modes import switched, switches
+from .operators import Operators
 
 ArrayLike: TypeAlias = Any  # a Tensor, an array, a number, or nested lists of numbers
 Pullback = Callable[["Tensor", "Tensor"], "Tensor"]  # (g, y) -> the gradient by one input
 # (g, y, needed) -> the gradients by all inputs at once, None for those that are not needed.
 Fast = Callable[["Tensor", "Tensor", tuple[bool, ...]], Sequence["Tensor | None"]]
 
-_attached: Any = None  # what `ops` puts in its place
 _numbers = itertools.count()
 _adding = threading.Lock()  # two threads may add to one parameter's gradient
 
@@ -116,7 +116,7 @@ class RemovableHook:
         self._hooks[:] = [h for h in self._hooks if h is not self._hook]
 
 
-class Tensor:
+class Tensor(Operators):
     """An array on one device; with requires_grad, operations on it are recorded.
 
     data: the array (numpy or cupy). grad: dL/dself after `backward`, or None; only leaves and
@@ -324,37 +324,6 @@ class Tensor:
     def __reduce__(self) -> Any:
         """For `pickle` and `copy`: the values and the gradient, without the history."""
         return _restored, (type(self), self.data, self.grad, self.requires_grad)
-
-    if TYPE_CHECKING:  # what `ops` attaches, under the same names
-        from .ops import activation as _a
-        from .ops import compare as _q
-        from .ops import contract as _c
-        from .ops import elementwise as _e
-        from .ops import normalize as _n
-        from .ops import reduce as _r
-        from .ops import shape as _s
-
-        __add__, __sub__, __mul__, __truediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
-        __radd__, __rsub__, __rmul__, __rtruediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
-        __pow__, __rpow__, __matmul__, __rmatmul__ = _e.power, _e.power, _c.matmul, _c.matmul
-        __neg__, __abs__, __getitem__ = _e.negative, _e.abs, _s.getitem
-        __lt__ = __le__ = __gt__ = __ge__ = _e.subtract
-        sum, mean, max, min, var, std = _r.sum, _r.mean, _r.max, _r.min, _r.var, _r.std
-        cumsum, logsumexp, norm = _r.cumsum, _r.logsumexp, _r.norm
-        reshape, transpose, swapaxes, moveaxis = _s.reshape, _s.transpose, _s.swapaxes, _s.moveaxis
-        flatten, squeeze, expand_dims, stack = _s.flatten, _s.squeeze, _s.expand_dims, _s.stack
-        pad, flip, broadcast_to, astype = _s.pad, _s.flip, _s.broadcast_to, _s.astype
-        exp, log, sqrt, square, abs, clip = _e.exp, _e.log, _e.sqrt, _e.square, _e.abs, _e.clip
-        relu, tanh, sigmoid = _a.relu, _e.tanh, _a.sigmoid
-        argmax, argmin = _q.argmax, _q.argmin
-        __and__ = __or__ = __xor__ = _e.subtract
-        __invert__ = _q.invert
-        softmax, log_softmax = _n.softmax, _n.log_softmax
-
-        @property
-        def T(self) -> "Tensor": ...  # the axes in reverse order
-        @property
-        def mT(self) -> "Tensor": ...  # the last two axes exchanged
 
 
 def _restored(kind: Any, data: Array, grad: Tensor | None, requires_grad: bool) -> Tensor:

@@ -7,13 +7,13 @@ from math import pi
 from math import sqrt as _root
 from typing import Any
 
+from ..checks import floating, operands
 from ..device import Array
 from ..device import erf as erf_of
 from ..errors import ConfigError
 from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import erf, exp, keep_where, tanh, where
-from .inputs import floating, operands
 
 
 def sigmoid(x: ArrayLike) -> Tensor:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from ..checks import axes_of, operands
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor
-from .inputs import axes_of, operands
 
 
 def comparison(symbol: str) -> Callable[[Tensor, ArrayLike], Any]:

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 from .. import kernels
+from ..checks import axes_of, integers_follow, operands, same_device
 from ..errors import ShapeError
 from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .inputs import axes_of, integers_follow, operands, same_device
 from .reduce import sum
 from .shape import broadcast_to, flatten, reshape, swapaxes, transpose
 

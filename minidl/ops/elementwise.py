@@ -10,11 +10,11 @@ from math import sqrt as _root
 from typing import Any
 
 from .. import device
+from ..checks import floating, operands
 from ..device import Array
 from ..errors import ConfigError
 from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .inputs import floating, operands
 
 _Op = Callable[[ArrayLike], Tensor]
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import kernels
+from ..checks import floating, same_device, same_shape
 from ..device import Array, is_host
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .activation import sigmoid, softplus_of
 from .elementwise import clip
-from .inputs import floating, same_device, same_shape
 from .normalize import softmax
 from .reduce import add_up, sum
 

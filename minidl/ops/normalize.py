@@ -1,11 +1,11 @@
 """Operations that normalise along axes: the output's sum or scale is fixed."""
 
 from .. import kernels
+from ..checks import axes_of, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, record
 from .elementwise import exp, sqrt
-from .inputs import axes_of, floating
 from .reduce import Axis, add_up, mean, sum, var
 
 

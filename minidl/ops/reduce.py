@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import axes_of, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import exp, keep_where, where
-from .inputs import axes_of, floating
 from .shape import broadcast_to, flip, reshape
 
 Axis = int | tuple[int, ...] | None

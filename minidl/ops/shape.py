@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import axes_of, ints, same_device
 from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import keep_where
-from .inputs import axes_of, ints, same_device
 
 
 def astype(x: ArrayLike, dtype: Any) -> Tensor:

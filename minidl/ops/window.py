@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import kernels
+from ..checks import floating, same_device
 from ..errors import ShapeError
 from ..kernels import Window
 from ..tensor import ArrayLike, Tensor, record
-from .inputs import floating, same_device
 from .reduce import mean_of, sum
 from .shape import reshape
 

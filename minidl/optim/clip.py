@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import norms
-from ..checks import check
+from ..checks import check, check_writable, gradient_of, tensors_of
 from ..device import read
 from ..errors import GradientError
 from ..tensor import Tensor
-from .parameters import check_writable, gradient_of, tensors_of
 
 Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by number
 

@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..checks import check, same_shapes
+from ..checks import check, check_writable, gradient_of, same_shapes, tensors_of
 from ..device import Array, device_of, is_host, to_device
 from ..errors import ConfigError
 from ..tensor import Tensor, tensor
-from .parameters import check_writable, gradient_of, tensors_of
 
 _RANGES = {"lr": ">= 0", "weight_decay": ">= 0", "eps": "> 0"}
 _RANGES |= {"momentum": "in [0, 1)", "alpha": "in [0, 1)", "betas": "in [0, 1)"}

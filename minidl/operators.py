@@ -1,0 +1,46 @@
+"""The operators and methods of Tensor, declared for type checkers and editors.
+
+`ops` attaches them when it is imported: each is the operation that it is named after, whose first
+argument is the tensor.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .ops import activation as _a
+    from .ops import compare as _q
+    from .ops import contract as _c
+    from .ops import elementwise as _e
+    from .ops import normalize as _n
+    from .ops import reduce as _r
+    from .ops import shape as _s
+    from .tensor import Tensor
+
+
+class Operators:
+    """What a tensor can do by the operations of `ops`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        __add__, __sub__, __mul__, __truediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
+        __radd__, __rsub__, __rmul__, __rtruediv__ = _e.add, _e.subtract, _e.multiply, _e.divide
+        __pow__, __rpow__, __matmul__, __rmatmul__ = _e.power, _e.power, _c.matmul, _c.matmul
+        __neg__, __abs__, __getitem__ = _e.negative, _e.abs, _s.getitem
+        __lt__ = __le__ = __gt__ = __ge__ = _e.subtract
+        sum, mean, max, min, var, std = _r.sum, _r.mean, _r.max, _r.min, _r.var, _r.std
+        cumsum, logsumexp, norm = _r.cumsum, _r.logsumexp, _r.norm
+        reshape, transpose, swapaxes, moveaxis = _s.reshape, _s.transpose, _s.swapaxes, _s.moveaxis
+        flatten, squeeze, expand_dims, stack = _s.flatten, _s.squeeze, _s.expand_dims, _s.stack
+        pad, flip, broadcast_to, astype = _s.pad, _s.flip, _s.broadcast_to, _s.astype
+        exp, log, sqrt, square, abs, clip = _e.exp, _e.log, _e.sqrt, _e.square, _e.abs, _e.clip
+        relu, tanh, sigmoid = _a.relu, _e.tanh, _a.sigmoid
+        argmax, argmin = _q.argmax, _q.argmin
+        __and__ = __or__ = __xor__ = _e.subtract
+        __invert__ = _q.invert
+        softmax, log_softmax = _n.softmax, _n.log_softmax
+
+        @property
+        def T(self) -> "Tensor": ...  # the axes in reverse order
+        @property
+        def mT(self) -> "Tensor": ...  # the last two axes exchanged
