@@ -12,6 +12,7 @@ from .device import FLOAT, Array, is_host
 from .errors import (
     CheckpointError,
     ConfigError,
+    DataError,
     DeviceError,
     DTypeError,
     GradientError,
@@ -172,3 +173,92 @@ def check_writable(call: str, what: str, i: int, array: Array) -> None:
             f"{call}: expected {what} {i} of shape {array.shape} in memory that can be written, "
             "got read-only memory; nothing was changed; assign a copy: np.array(...)"
         )
+
+
+def images(call: str, x: ArrayLike) -> Tensor:
+    """Floating-point images (N, C, H, W)."""
+    x, _ = floating(x)
+    if x.ndim != 4:
+        raise ShapeError(
+            f"{call}: expected images x of shape (N, C, H, W), got {x.shape}; "
+            "add the missing axes with reshape"
+        )
+    return x
+
+
+def convolution(
+    call: str, x: ArrayLike, w: ArrayLike, b: Any, groups: int, transposed: bool
+) -> Any:
+    """Checked x, w, b of a convolution (w's axis 0 goes with x's channels when transposed)."""
+    x, (w, _) = images(call, x), floating(w)
+    b = None if b is None else floating(b)[0]
+    same_device(call, x, w, *(() if b is None else (b,)))
+    if w.ndim != 4:
+        kind = "(in, out/groups, kh, kw)" if transposed else "(out, in/groups, kh, kw)"
+        raise ShapeError(f"{call}: expected w of shape {kind}, got {w.shape}")
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+        raise ShapeError(f"{call}: expected groups to be an int >= 1, got {groups!r}")
+    channels = w.shape[0] if transposed else w.shape[1] * groups
+    if w.shape[0] % groups:
+        raise ShapeError(f"{call}: groups={groups} does not divide the {w.shape[0]} of w {w.shape}")
+    if x.shape[1] != channels:
+        raise ShapeError(
+            f"{call}: expected x with {channels} channel{'s' * (channels != 1)} (w is {w.shape}, "
+            f"groups={groups}), got x of shape {x.shape}"
+        )
+    outputs = w.shape[1] * groups if transposed else w.shape[0]
+    if b is not None and b.shape != (outputs,):
+        raise ShapeError(f"{call}: expected b of shape ({outputs},), got {b.shape}")
+    return x, w, b
+
+
+def subscripts_of(
+    call: str, subscripts: str, shapes: list[tuple[int, ...]]
+) -> tuple[list[str], str]:
+    """The axes' letters of each operand of an einsum, and of its output."""
+    terms, arrow, out = subscripts.replace(" ", "").partition("->")
+    names = terms.split(",")
+    letters = "".join(names)
+    if not arrow:
+        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    pairs = list(zip(names, shapes, strict=False))
+    if (
+        len(names) != len(shapes)
+        or any(len(n) != len(shape) or len(set(n)) != len(n) for n, shape in pairs)
+        or len(set(out)) != len(out)
+        or not set(out) <= set(letters)
+        or not all(c.isalpha() for c in letters)
+    ):
+        raise ShapeError(
+            f"{call}: {subscripts!r} does not describe {shapes}: expected one letter per axis, "
+            "none twice in an operand, and an output of letters from the inputs"
+        )
+    sizes: dict[str, int] = {}
+    for name, shape in pairs:
+        for letter, n in zip(name, shape, strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ShapeError(
+                    f"{call}: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
+                )
+    return names, out
+
+
+def class_labels(call: str, labels: ArrayLike, logits: Tensor) -> Tensor:
+    """Whole numbers (N,) in 0..K-1 for logits (N, K); on a GPU nobody looks at the numbers."""
+    targets = as_tensor(labels)
+    if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.size == 0:
+        raise ShapeError(
+            f"{call}: expected logits (N, K) and labels (N,) with N, K >= 1, got "
+            f"{logits.shape} and {targets.shape}"
+        )
+    if targets.dtype.kind not in "iu":
+        raise DTypeError(f"{call}: expected integer labels, got dtype {targets.dtype}")
+    same_device(call, logits, targets)
+    classes = logits.shape[1]
+    if is_host(targets.data) and not 0 <= targets.data.min() <= targets.data.max() < classes:
+        at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])
+        raise DataError(
+            f"{call}: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
+            f"{targets.data[at]} at position {at}; give the model one output per class"
+        )
+    return targets

@@ -3,8 +3,6 @@
 README.md says in which order to read this folder.
 """
 
-from types import SimpleNamespace
-
 from .choose import (
     avg_pool,
     avg_unpool,
@@ -15,7 +13,6 @@ from .choose import (
     conv_input_grad,
     conv_pool,
     conv_pool_grads,
-    conv_scale,
     conv_weight_grad,
     cross_entropy,
     keep_positive,
@@ -28,17 +25,12 @@ from .choose import (
 from .gpu.graph import Graph
 from .window import NO_TAP, Window, pair, window
 
-batch_norm = SimpleNamespace(
-    moments=batch_norm_moments, affine=batch_norm_affine, gradients=batch_norm_grads
-)
-
 __all__ = [
     "Graph",
     "NO_TAP",
     "Window",
     "avg_pool",
     "avg_unpool",
-    "batch_norm",
     "batch_norm_affine",
     "batch_norm_grads",
     "batch_norm_moments",
@@ -46,7 +38,6 @@ __all__ = [
     "conv_input_grad",
     "conv_pool",
     "conv_pool_grads",
-    "conv_scale",
     "conv_weight_grad",
     "cross_entropy",
     "keep_positive",

@@ -17,7 +17,6 @@ does. A caller who wants to know looks at the result.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -99,18 +98,6 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     """The convolution's transpose in w: x and g -> (O, C/groups, kh, kw)."""
     engine = version(_convolution(window, x.shape[1], groups), x, g)
     return engine.conv_weight_grad(x, g, window, groups)
-
-
-@_silent
-def conv_scale(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, rows: slice
-) -> float | None:
-    """The root mean square of some rows of `conv_forward`; None where they cannot be had alone."""
-    engine = version(_convolution(window, x.shape[1], groups), *_given(x, w, b))
-    if engine is not cpu.columns:
-        return None
-    square = cpu.columns.mean_square(x, w, b, window, rows)
-    return math.sqrt(square) if 1e-30 < square < math.inf else None
 
 
 def _conv_pool(

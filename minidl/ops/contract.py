@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .. import kernels
-from ..checks import axes_of, integers_follow, operands, same_device
+from ..checks import axes_of, integers_follow, operands, same_device, subscripts_of
 from ..errors import ShapeError
 from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -106,30 +106,8 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
 def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
     """`einsum` for the operation `call`."""
     xs = [as_tensor(x) for x in tensors]
-    terms, arrow, out = subscripts.replace(" ", "").partition("->")
-    names = terms.split(",")
-    if not arrow:
-        letters = "".join(names)
-        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    if (
-        len(names) != len(xs)
-        or any(len(n) != x.ndim or len(set(n)) != len(n) for n, x in zip(names, xs, strict=True))
-        or len(set(out)) != len(out)
-        or not set(out) <= set("".join(names))
-        or not all(c.isalpha() for c in "".join(names))
-    ):
-        raise ShapeError(
-            f"{call}: {subscripts!r} does not describe {[x.shape for x in xs]}: expected one "
-            "letter per axis, none twice in an operand, and an output of letters from the inputs"
-        )
+    names, out = subscripts_of(call, subscripts, [x.shape for x in xs])
     same_device(call, *xs)
-    sizes: dict[str, int] = {}
-    for name, x in zip(names, xs, strict=True):
-        for letter, n in zip(name, x.shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
-                raise ShapeError(
-                    f"{call}: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
-                )
 
     def pullback(i: int) -> Any:
         others = [k for k in range(len(xs)) if k != i]
@@ -144,7 +122,7 @@ def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
 
         return pull
 
-    value = xs[0]._module.einsum(f"{terms}->{out}", *(x.data for x in xs), optimize=True)
+    value = xs[0]._module.einsum(f"{','.join(names)}->{out}", *(x.data for x in xs), optimize=True)
     return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import kernels
-from ..checks import floating, same_device, same_shape
+from ..checks import class_labels, floating, same_shape
 from ..device import Array, is_host
-from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..tensor import ArrayLike, Tensor, as_tensor, record
+from ..errors import ConfigError, DataError
+from ..tensor import ArrayLike, Tensor, record
 from .activation import sigmoid, softplus_of
 from .elementwise import clip
 from .normalize import softmax
@@ -25,25 +25,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     would wait for the device, L is NaN instead).
     """
     logits, xp = floating(logits)
-    targets = as_tensor(labels)
-    if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.size == 0:
-        raise ShapeError(
-            "cross_entropy: expected logits (N, K) and labels (N,) with N, K >= 1, got "
-            f"{logits.shape} and {targets.shape}"
-        )
-    if targets.dtype.kind not in "iu":
-        raise DTypeError(f"cross_entropy: expected integer labels, got dtype {targets.dtype}")
+    targets = class_labels("cross_entropy", labels, logits)
     n, classes = logits.shape
-    same_device("cross_entropy", logits, targets)
-    if is_host(targets.data):
-        low, high = targets.data.min(), targets.data.max()
-        if low < 0 or high >= classes:
-            at = int(np.flatnonzero((targets.data < 0) | (targets.data >= classes))[0])
-            raise DataError(
-                f"cross_entropy: expected labels in 0..{classes - 1} (logits {logits.shape}), got "
-                f"{targets.data[at]} at position {at}; give the model one output per class"
-            )
-
     value, gradient = kernels.cross_entropy(logits.data, targets.data)
 
     def by_logits(g: Tensor, y: Tensor) -> Tensor:

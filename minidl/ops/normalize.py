@@ -65,9 +65,9 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
     Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = that of standardize at g·weight.
     """
     x, xp = floating(x)
-    average, variance = kernels.batch_norm.moments(x.data)
+    average, variance = kernels.batch_norm_moments(x.data)
     inverse = 1 / xp.sqrt(variance + eps)
-    value = kernels.batch_norm.affine(x.data, average, weight.data * inverse, bias.data)
+    value = kernels.batch_norm_affine(x.data, average, weight.data * inverse, bias.data)
     axes = (0, 2, 3)
 
     def by_input(g: Tensor, y: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
         return inner / sqrt(var(x, axes, keepdims=True) + eps)
 
     def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
-        found = kernels.batch_norm.gradients(g.data, x.data, weight.data, average, inverse)
+        found = kernels.batch_norm_grads(g.data, x.data, weight.data, average, inverse)
         return [Tensor(array) for array in found]
 
     y = record(

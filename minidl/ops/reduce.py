@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import norms
 from ..checks import axes_of, floating
 from ..device import Array
 from ..errors import ShapeError
@@ -176,20 +177,16 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Numerics: divided by the largest |x| first, so squares neither overflow nor vanish.
     """
-    x, xp = floating(x)
+    x, _ = floating(x)
     axes = axes_of("norm", x, axis)
     kept = _kept(x, axes)
-    if _count(x, axes) == 0:
-        return sum(x, axis, keepdims)
-    largest = xp.abs(x.data).max(axes, keepdims=True)
-    scale = xp.where((largest > 0) & xp.isfinite(largest), largest, 1).astype(x.dtype)
-    value = xp.sqrt(xp.square(x.data / scale).sum(axes, keepdims=True)) * scale
+    value = _in_dtype(norms.l2(x.data, axes, keepdims=True), x, axes, keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         length = reshape(y, kept)
         return reshape(g, kept) * x / where(length.data == 0, 1.0, length)
 
-    return record(value.reshape(_rest(x, axes, keepdims)), (x, pullback), name="norm")
+    return record(value, (x, pullback), name="norm")
 
 
 def cumsum(x: ArrayLike, axis: int) -> Tensor:

@@ -13,8 +13,7 @@ linear maps of the same family, so the three of them close under differentiation
 from dataclasses import dataclass
 from typing import Any
 
-from .. import kernels
-from ..checks import floating, same_device
+from .. import checks, kernels
 from ..errors import ShapeError
 from ..kernels import Window
 from ..tensor import ArrayLike, Tensor, record
@@ -61,40 +60,6 @@ class Convolution:
         )
 
 
-def _images(call: str, x: ArrayLike) -> Tensor:
-    x, _ = floating(x)
-    if x.ndim != 4:
-        raise ShapeError(
-            f"{call}: expected images x of shape (N, C, H, W), got {x.shape}; "
-            "add the missing axes with reshape"
-        )
-    return x
-
-
-def _layer(call: str, x: ArrayLike, w: ArrayLike, b: Any, groups: int, transposed: bool) -> Any:
-    """Checked x, w, b of a convolution (w's axis 0 goes with x's channels when transposed)."""
-    x, (w, _) = _images(call, x), floating(w)
-    b = None if b is None else floating(b)[0]
-    same_device(call, x, w, *(() if b is None else (b,)))
-    if w.ndim != 4:
-        kind = "(in, out/groups, kh, kw)" if transposed else "(out, in/groups, kh, kw)"
-        raise ShapeError(f"{call}: expected w of shape {kind}, got {w.shape}")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise ShapeError(f"{call}: expected groups to be an int >= 1, got {groups!r}")
-    channels = w.shape[0] if transposed else w.shape[1] * groups
-    if w.shape[0] % groups:
-        raise ShapeError(f"{call}: groups={groups} does not divide the {w.shape[0]} of w {w.shape}")
-    if x.shape[1] != channels:
-        raise ShapeError(
-            f"{call}: expected x with {channels} channel{'s' * (channels != 1)} (w is {w.shape}, "
-            f"groups={groups}), got x of shape {x.shape}"
-        )
-    outputs = w.shape[1] * groups if transposed else w.shape[0]
-    if b is not None and b.shape != (outputs,):
-        raise ShapeError(f"{call}: expected b of shape ({outputs},), got {b.shape}")
-    return x, w, b
-
-
 def conv2d(
     x: ArrayLike,
     w: ArrayLike,
@@ -126,7 +91,7 @@ def convolution(
     groups: int,
 ) -> tuple[Tensor, Tensor, Tensor | None, Convolution]:
     """The checked arguments of a convolution, and its geometry."""
-    x, w, b = _layer(call, x, w, b, groups, transposed=False)
+    x, w, b = checks.convolution(call, x, w, b, groups, transposed=False)
     window = kernels.window(call, x.shape[2:], w.shape[2:], stride, padding, dilation)
     return x, w, b, Convolution(window, groups)
 
@@ -152,7 +117,7 @@ def conv_transpose2d(
     Gradient: dx = conv2d(g, w), dw correlates g with x, db = Σ g.
     """
     call = "conv_transpose2d"
-    x, w, b = _layer(call, x, w, b, groups, transposed=True)
+    x, w, b = checks.convolution(call, x, w, b, groups, transposed=True)
     strides = kernels.pair(call, "stride", stride, least=1)
     dilations = kernels.pair(call, "dilation", dilation, least=1)
     extra = kernels.pair(call, "output_padding", output_padding, least=0)
@@ -186,7 +151,7 @@ def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
     """
-    x = _images("max_pool2d", x)
+    x = checks.images("max_pool2d", x)
     window = pooling("max_pool2d", x.shape[2:], size, stride, padding)
     value, index = kernels.max_pool(x.data, window)
     return record(value, (x, lambda g, y: unpool(g, index, window)), name="max_pool2d")
@@ -212,7 +177,7 @@ def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0)
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
     """
-    x = _images("avg_pool2d", x)
+    x = checks.images("avg_pool2d", x)
     return _average(x, pooling("avg_pool2d", x.shape[2:], size, stride, padding))
 
 
@@ -244,4 +209,4 @@ def global_avg_pool2d(x: ArrayLike) -> Tensor:
 
     Shapes: x (N, C, H, W) -> (N, C).
     """
-    return mean_of("global_avg_pool2d", _images("global_avg_pool2d", x), (2, 3), False)
+    return mean_of("global_avg_pool2d", checks.images("global_avg_pool2d", x), (2, 3), False)

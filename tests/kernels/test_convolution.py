@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import minidl.kernels
 from minidl.kernels import choose, portable, reference
 from minidl.kernels.cpu import blas, columns, layout, rows
-from tests import device
 from tests.device import Moved
 
 from .cases import Case, cases, close
@@ -164,42 +163,3 @@ def test_rows_and_images_are_the_same_numbers(case, batch):
         np.testing.assert_array_equal(layout.as_images(rows), images)
         assert layout.as_rows(layout.as_images(rows)) is not None
         assert np.shares_memory(layout.as_rows(layout.as_images(rows)), rows) or not rows.size
-
-
-@given(cases(max_groups=2), st.integers(1, 3))
-def test_the_scale_of_some_rows_of_a_convolution(case, step):
-    window, x, w, b, _, groups, _ = case
-    y = reference.conv_forward(x, w, b, window, groups)
-    rows = slice(min(step // 2, window.out[0] - 1), None, step)
-    found = kernels.conv_scale(x, w, b, window, groups, rows)
-    square = np.square(y[:, :, rows]).mean(dtype=np.float64)
-    few = groups == 1 and window.size[0] * x.shape[1] < choose.THIN
-    assert (found is not None) == (few and device.NAME == "cpu" and square > 1e-30)
-    if found is not None:
-        close(np.square(found).astype(x.dtype), square.astype(x.dtype))
-
-
-@pytest.mark.host
-def test_the_scale_where_a_kernel_cancels_a_large_mean():
-    x = np.float32(1e4 + np.arange(16) % 3).reshape(1, 1, 4, 4)
-    w = np.float32([1, -1, 0]).reshape(1, 1, 1, 3)
-    place = minidl.kernels.window("conv2d", (4, 4), (1, 3))
-    assert minidl.kernels.conv_scale(x, w, None, place, 1, slice(None)) == pytest.approx(
-        np.sqrt(np.square(reference.conv_forward(x, w, None, place, 1)).mean())
-    )
-
-
-@pytest.mark.parametrize("size", [1e-20, 1e30, np.nan])
-def test_no_scale_where_squares_leave_float32(size):
-    x, w = np.full((1, 1, 2, 2), size, np.float32), np.ones((1, 1, 1, 1), np.float32)
-    place = minidl.kernels.window("conv2d", (2, 2), (1, 1))
-    assert minidl.kernels.conv_scale(x, w, None, place, 1, slice(None)) is None
-
-
-@pytest.mark.host
-@pytest.mark.parametrize("channels", [choose.THIN - 1, choose.THIN])
-def test_few_channels_have_a_scale_at_once(channels):
-    x, w = np.ones((1, channels, 1, 1)), np.ones((1, channels, 1, 1))
-    place = minidl.kernels.window("conv2d", (1, 1), (1, 1))
-    found = minidl.kernels.conv_scale(x, w, None, place, 1, slice(None))
-    assert found == (channels if channels < choose.THIN else None)

@@ -15,7 +15,6 @@ them from memory.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -59,17 +58,6 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int =
     for tile, columns in _tiles(x, window):
         dw += product.product(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
     return kernel_from_matrix(dw, x.shape[1], window)
-
-
-def mean_square(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, rows: slice
-) -> float:
-    """The mean of y² over some rows of `conv_forward`, without computing the others."""
-    kernel, seen = kernel_matrix(w, b), pixels_seen(x, window)[rows].transpose(1, 2, 3, 0, 4, 5)
-    columns = np.ones((kernel.shape[1], math.prod(seen.shape[3:])), x.dtype)
-    columns[:-1].reshape(seen.shape)[...] = seen
-    y = kernel @ columns
-    return float(np.vdot(y, y)) / y.size
 
 
 def kernel_matrix(w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
