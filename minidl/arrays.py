@@ -49,7 +49,7 @@ def from_dlpack(source: Any) -> Array:
 
 
 def _is_cupys(x: Any) -> bool:
-    return "cupy" in sys.modules and isinstance(x, sys.modules["cupy"].ndarray)
+    return isinstance(x, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
 def _holds_gradients(x: Any) -> bool:

@@ -3,12 +3,13 @@
 An error names the call, what was expected, what came, and what to do.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .device import FLOAT, Array, is_host
+from .device import FLOAT, Array, is_host, read
 from .errors import (
     CheckpointError,
     ConfigError,
@@ -18,7 +19,7 @@ from .errors import (
     GradientError,
     ShapeError,
 )
-from .tensor import ArrayLike, Tensor, as_tensor
+from .tensor import ArrayLike, Tensor, as_tensor, tensor
 
 _TESTS: dict[str, Callable[[Any], Any]] = {
     "an int >= 0": lambda x: isinstance(x, int | np.integer) and x >= 0,
@@ -262,3 +263,104 @@ def class_labels(call: str, labels: ArrayLike, logits: Tensor) -> Tensor:
             f"{targets.data[at]} at position {at}; give the model one output per class"
         )
     return targets
+
+
+def param_groups(call: str, params: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An optimizer's params as groups: each a dictionary of its tensors and all its options.
+
+    Raises: ConfigError for unknown options, and unless the tensors are leaves, each named once.
+    """
+    groups: list[dict[str, Any]] = [{"params": params}]
+    if isinstance(params, list) and params and all(isinstance(g, dict) for g in params):
+        groups = params
+    for group in groups:
+        unknown = sorted(set(group) - {"params", "initial_lr", *options})
+        if unknown or "params" not in group:
+            raise ConfigError(
+                f"{call}: expected each group to have 'params' and options out of "
+                f"{sorted(options)}, got {unknown or sorted(group)}"
+            )
+    groups = [{**options, **g, "params": tensors_of(call, g["params"])} for g in groups]
+    found = [p for group in groups for p in group["params"]]
+    leaves = sum(p.is_leaf for p in found)
+    if not found or leaves < len(found) or len(set(found)) < len(found):
+        raise ConfigError(
+            f"{call}: expected params to be leaves (tensors that no operation made), at least "
+            f"one and none twice, such as model.parameters(); got {len(found)} tensors, "
+            f"{leaves} leaves, {len(set(found))} different ones"
+        )
+    return groups
+
+
+_RANGES = {"lr": ">= 0", "weight_decay": ">= 0", "eps": "> 0"}
+_RANGES |= {"momentum": "in [0, 1)", "alpha": "in [0, 1)", "betas": "in [0, 1)"}
+
+
+def optimizer_options(call: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's options as Python numbers: a number of NumPy would promote float32 arrays.
+
+    Raises: ConfigError for an option outside its range.
+    """
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "betas":
+            if not isinstance(value, tuple | list) or len(value) != 2:
+                raise ConfigError(f"{call}: expected betas to be two numbers, got {value!r}")
+            for beta in value:
+                check(call, _RANGES[name], betas=beta)
+            found[name] = tuple(map(float, value))
+        elif name in _RANGES:
+            check(call, _RANGES[name], **{name: value})
+            found[name] = float(value)
+        elif isinstance(value, bool | np.bool_):
+            found[name] = bool(value)
+        else:
+            raise ConfigError(f"{call}: expected {name} to be True or False, got {value!r}")
+    return found
+
+
+def new_values(call: str, held: Tensor, value: ArrayLike) -> Array:
+    """The array of `value`, in the shape, dtype and place of the parameter that is to take it.
+
+    Raises: ConfigError for a tensor that needs a gradient, which would not be trained.
+    """
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ConfigError(
+            f"{call}: expected an nn.Parameter, or values without a gradient, got a tensor "
+            "with requires_grad=True, which would be neither trained nor saved; write "
+            "nn.Parameter(values), or compute it in forward()"
+        )
+    new = tensor(value, dtype=held.dtype, device=held.device)
+    if new.shape != held.shape:
+        raise ShapeError(
+            f"{call}: expected values of shape {held.shape}, got {new.shape}; assign "
+            "nn.Parameter(values) for another shape"
+        )
+    return new.data
+
+
+Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by number
+
+
+def gradients_of(call: str, params: Any) -> Found:
+    """Each parameter that has a gradient, with it."""
+    found: Found = {}
+    for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
+        g = p.grad if p.grad is None else gradient_of(call, i, p)
+        if g is not None and g.size:
+            check_writable(call, "the gradient of parameter", i, g.data)
+            found[i] = p, g
+    return found
+
+
+def check_finite(call: str, found: Found, measured: list[float]) -> None:
+    """Raise GradientError, which names the gradients to blame, unless every measure is finite."""
+    if all(map(math.isfinite, measured)):
+        return
+    finite = read([g._module.isfinite(g.data).all() for _, g in found.values()])
+    bad = {i: p.shape for (i, (p, _)), good in zip(found.items(), finite, strict=True) if not good}
+    got = f"NaN or Inf in (parameter: shape) {bad}" if bad else f"finite ones of measure {measured}"
+    raise GradientError(
+        f"{call}: expected finite gradients, got {got}; nothing was clipped; use a smaller "
+        "learning rate or smaller initial weights"
+    )

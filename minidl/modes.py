@@ -1,4 +1,4 @@
-"""What is switched on while operations run: recording, an observer, the layer that is running.
+"""What is switched on while operations run: recording, an observer, the running layer, hooks.
 
 Each thread has its own switches, so that one thread may predict while another one trains.
 """
@@ -96,3 +96,15 @@ def observe(observer: Observer) -> switched:
 def running(layer: Any) -> switched:
     """Context in which recorded operations belong to `layer`, a module."""
     return switched("layer", layer)
+
+
+class RemovableHook:
+    """What registering a hook returns: `remove()` takes the hook off again."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Take the hook off; once more does nothing."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from . import ops
 from .errors import GradientError
 from .modes import is_recording
@@ -46,6 +48,8 @@ def __array_ufunc__(self: Tensor, ufunc: Any, method: str, *inputs: Any, **optio
 
 def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's other functions, such as np.concatenate([t, u])."""
+    if function in (np.shape, np.ndim, np.size) and isinstance(args[0], Tensor) and not args[1:]:
+        return getattr(args[0], function.__name__)
     operation = _operation(function.__name__)
     if operation is None:
         return _by_numpy(f"np.{function.__name__}", function, args, kwargs)

@@ -25,7 +25,7 @@ from .arrays import as_array
 from .device import FLOAT, Array, array_module, device_of, number, to_device, to_host
 from .errors import DeviceError, DTypeError, GradientError, ShapeError
 from .habits import TENSORS, missing
-from .modes import switched, switches
+from .modes import RemovableHook, switched, switches
 from .operators import Operators
 
 ArrayLike: TypeAlias = Any  # a Tensor, an array, a number, or nested lists of numbers
@@ -102,18 +102,6 @@ def record(
     if switches.observer is not None:
         switches.observer("forward", name, switches.layer, y.data, [x.data for x, _ in inputs])
     return y
-
-
-class RemovableHook:
-    """What registering a hook returns: `remove()` takes the hook off again."""
-
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
-        hooks.append(hook)
-
-    def remove(self) -> None:
-        """Take the hook off; once more does nothing."""
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
 
 
 class Tensor(Operators):
@@ -230,11 +218,7 @@ class Tensor(Operators):
 
         Raises: GradientError for a tensor that no gradient will reach.
         """
-        if not self.requires_grad:
-            raise GradientError(
-                "retain_grad: no gradient will reach this tensor: it was computed from no tensor "
-                "with requires_grad=True (or under no_grad)"
-            )
+        self._check_reached("retain_grad")
         self.keeps_grad = True
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> RemovableHook:
@@ -243,13 +227,16 @@ class Tensor(Operators):
         What hook returns takes the place of g, unless it is None. The result's `remove()` takes
         the hook off. Raises: GradientError for a tensor that no gradient will reach.
         """
-        if not self.requires_grad:
-            raise GradientError(
-                "register_hook: no gradient will reach this tensor: it was computed from no tensor "
-                "with requires_grad=True (or under no_grad)"
-            )
+        self._check_reached("register_hook")
         self.hooks = [] if self.hooks is None else self.hooks
         return RemovableHook(self.hooks, hook)
+
+    def _check_reached(self, call: str) -> None:
+        if not self.requires_grad:
+            raise GradientError(
+                f"{call}: no gradient will reach this tensor: it was computed from no tensor with "
+                "requires_grad=True (or under no_grad)"
+            )
 
     def numpy(self) -> np.ndarray:
         """The values on the host: the array itself on the CPU, a copy from a GPU.

@@ -9,8 +9,7 @@ import minidl as md
 from minidl import nn, optim
 from minidl.errors import ConfigError, GradientError
 from minidl.nn import Parameter
-
-from .formulas import kinds
+from tests.optim.formulas import kinds
 
 CLIPS = ["clip_grad_value", "clip_grad_norm", "clip_grad_adaptive"]
 clips = pytest.mark.parametrize("clip", CLIPS)

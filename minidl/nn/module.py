@@ -5,11 +5,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ..checks import same_shapes
+from ..checks import new_values, same_shapes
 from ..device import FLOAT, Array, to_device
-from ..errors import ConfigError, ShapeError
-from ..modes import no_grad, running
-from ..tensor import ArrayLike, RemovableHook, Tensor, tensor
+from ..modes import RemovableHook, no_grad, running
+from ..tensor import ArrayLike, Tensor, tensor
 
 
 class Parameter(Tensor):
@@ -86,27 +85,10 @@ class Module:
         held = vars(self).get(name)
         kind = Parameter if isinstance(held, Parameter) else Tensor
         if isinstance(held, Tensor) and value is not None and not isinstance(value, kind):
-            value = self._with_values(name, held, value)
+            held.data[...] = new_values(f"{type(self).__name__}.{name}", held, value)
+            held.version += 1
+            value = held
         super().__setattr__(name, value)
-
-    def _with_values(self, name: str, held: Tensor, value: ArrayLike) -> Tensor:
-        """The tensor that the attribute holds, with new values: it stays trained and saved."""
-        call = f"{type(self).__name__}.{name}"
-        if isinstance(value, Tensor) and value.requires_grad:
-            raise ConfigError(
-                f"{call}: expected an nn.Parameter, or values without a gradient, got a tensor "
-                "with requires_grad=True, which would be neither trained nor saved; write "
-                "nn.Parameter(values), or compute it in forward()"
-            )
-        new = tensor(value, dtype=held.dtype, device=held.device)
-        if new.shape != held.shape:
-            raise ShapeError(
-                f"{call}: expected values of shape {held.shape}, got {new.shape}; assign "
-                "nn.Parameter(values) for another shape"
-            )
-        held.data[...] = new.data
-        held.version += 1
-        return held
 
     def _members(self, kind: type) -> Iterator[tuple[str, Any]]:
         """(name, part) of the parts of that kind, also in lists, tuples and dicts."""

@@ -8,23 +8,24 @@ from .module import Applied
 
 
 @dataclass(eq=False, repr=False)
-class MaxPool2d(Applied):
-    """The largest pixel of each window, see `ops.max_pool2d`. stride is size by default."""
+class _Pool2d(Applied):
+    """size, stride: ints or pairs, stride is size by default; padding: see `ops`."""
+
+    size: Any
+    stride: Any = None
+    padding: Any = 0
+
+
+class MaxPool2d(_Pool2d):
+    """The largest pixel of each window, see `ops.max_pool2d`."""
 
     operation = staticmethod(ops.max_pool2d)
-    size: Any
-    stride: Any = None
-    padding: Any = 0
 
 
-@dataclass(eq=False, repr=False)
-class AvgPool2d(Applied):
-    """The mean of each window, see `ops.avg_pool2d`. stride is size by default."""
+class AvgPool2d(_Pool2d):
+    """The mean of each window, see `ops.avg_pool2d`."""
 
     operation = staticmethod(ops.avg_pool2d)
-    size: Any
-    stride: Any = None
-    padding: Any = 0
 
 
 class GlobalAvgPool2d(Applied):

@@ -46,16 +46,18 @@ def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
     value /= deviation
 
-    def gradient(g: Tensor, y: Tensor, deviation: Tensor) -> Tensor:
-        inner = g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)
-        return inner / deviation
-
     return record(
         value,
-        (x, lambda g, y: gradient(g, y, sqrt(var(x, axes, keepdims=True) + eps))),
+        (x, lambda g, y: _by_input(g, y, sqrt(var(x, axes, keepdims=True) + eps), axes)),
         name="standardize",
-        fast=lambda g, y, needed: [gradient(g, y, Tensor(deviation))],
+        fast=lambda g, y, needed: [_by_input(g, y, Tensor(deviation), axes)],
     )
+
+
+def _by_input(g: Tensor, y: Tensor, deviation: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """dL/dx = (g - mean g - y·mean(g·y))/deviation of a standardised y."""
+    inner = g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True)
+    return inner / deviation
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
@@ -71,10 +73,9 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
     axes = (0, 2, 3)
 
     def by_input(g: Tensor, y: Tensor) -> Tensor:
-        z = standardize(x, axes, eps)
+        deviation = sqrt(var(x, axes, keepdims=True) + eps)
         h = g * weight.reshape(1, -1, 1, 1)
-        inner = h - mean(h, axes, keepdims=True) - z * mean(h * z, axes, keepdims=True)
-        return inner / sqrt(var(x, axes, keepdims=True) + eps)
+        return _by_input(h, standardize(x, axes, eps), deviation, axes)
 
     def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
         found = kernels.batch_norm_grads(g.data, x.data, weight.data, average, inverse)

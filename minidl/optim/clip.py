@@ -5,27 +5,22 @@ function returns the measure it compares with the limit, taken before clipping. 
 or Inf in it raises GradientError and nothing is changed, since no factor can repair it.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from .. import norms
-from ..checks import check, check_writable, gradient_of, tensors_of
+from ..checks import check, check_finite, gradients_of
 from ..device import read
-from ..errors import GradientError
-from ..tensor import Tensor
-
-Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by number
 
 
 def clip_grad_value(params: Any, limit: float) -> float:
     """Every element of a gradient to at most ±limit; returns the largest |g|."""
     call = "clip_grad_value"
     check(call, "> 0", limit=limit)
-    found = _gradients(call, params)
+    found = gradients_of(call, params)
     largest = read([abs(g.data).max() for _, g in found.values()])
-    _check_finite(call, found, largest)
+    check_finite(call, found, largest)
     for _, g in found.values():
         g._module.clip(g.data, -limit, limit, out=g.data)
         g.version += 1
@@ -40,10 +35,10 @@ def clip_grad_norm(params: Any, max_norm: float, norm: float | None = None) -> f
     """
     call = "clip_grad_norm"
     check(call, "> 0", max_norm=max_norm)
-    found = _gradients(call, params)
+    found = gradients_of(call, params)
     if norm is None:
         norm = float(norms.global_l2(g.data for _, g in found.values()))
-        _check_finite(call, found, [norm])
+        check_finite(call, found, [norm])
     if norm > max_norm:
         for _, g in found.values():
             array = g.data
@@ -59,39 +54,15 @@ def clip_grad_adaptive(params: Any, ratio: float, eps: float = 1e-3) -> float:
     """
     call = "clip_grad_adaptive"
     check(call, "> 0", ratio=ratio, eps=eps)
-    found, ratios = _gradients(call, params), []
+    found, ratios = gradients_of(call, params), []
     for p, g in found.values():
         axes = tuple(range(1, g.ndim)) or None
         size = g._module.maximum(norms.l2(p.data, axes, keepdims=True), eps)
         ratios.append(norms.l2(g.data, axes, keepdims=True) / size)
     largest = read([each.max() for each in ratios])
-    _check_finite(call, found, largest)
+    check_finite(call, found, largest)
     for (_, g), each in zip(found.values(), ratios, strict=True):
         array = g.data
         array /= g._module.maximum(each / ratio, 1)
         g.version += 1
     return max(largest, default=0.0)
-
-
-def _gradients(call: str, params: Any) -> Found:
-    """Each parameter that has a gradient, with it."""
-    found: Found = {}
-    for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
-        g = p.grad if p.grad is None else gradient_of(call, i, p)
-        if g is not None and g.size:
-            check_writable(call, "the gradient of parameter", i, g.data)
-            found[i] = p, g
-    return found
-
-
-def _check_finite(call: str, found: Found, measured: list[float]) -> None:
-    """Raise GradientError, which names the gradients to blame, unless every measure is finite."""
-    if all(map(math.isfinite, measured)):
-        return
-    finite = read([g._module.isfinite(g.data).all() for _, g in found.values()])
-    bad = {i: p.shape for (i, (p, _)), good in zip(found.items(), finite, strict=True) if not good}
-    got = f"NaN or Inf in (parameter: shape) {bad}" if bad else f"finite ones of measure {measured}"
-    raise GradientError(
-        f"{call}: expected finite gradients, got {got}; nothing was clipped; use a smaller "
-        "learning rate or smaller initial weights"
-    )

@@ -9,13 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..checks import check, check_writable, gradient_of, same_shapes, tensors_of
+from ..checks import (
+    check,
+    check_writable,
+    gradient_of,
+    optimizer_options,
+    param_groups,
+    same_shapes,
+)
 from ..device import Array, device_of, is_host, to_device
-from ..errors import ConfigError
 from ..tensor import Tensor, tensor
-
-_RANGES = {"lr": ">= 0", "weight_decay": ">= 0", "eps": "> 0"}
-_RANGES |= {"momentum": "in [0, 1)", "alpha": "in [0, 1)", "betas": "in [0, 1)"}
 
 
 def option(name: str) -> Any:
@@ -48,29 +51,11 @@ class Optimizer:
     weight_decay = option("weight_decay")
 
     def __init__(self, params: Any, **options: Any) -> None:
-        call, groups = type(self).__name__, [{"params": params}]
-        if isinstance(params, list) and params and all(isinstance(g, dict) for g in params):
-            groups = params
         self.options = tuple(options)  # the names of every group's options
-        self.param_groups: list[dict[str, Any]] = []
         self.state: dict[str, Array] = {}
-        for group in groups:
-            unknown = sorted(set(group) - {"params", "initial_lr", *options})
-            if unknown or "params" not in group:
-                raise ConfigError(
-                    f"{call}: expected each group to have 'params' and options out of "
-                    f"{sorted(options)}, got {unknown or sorted(group)}"
-                )
-            group = {**options, **group, "params": tensors_of(call, group["params"])}
-            self.param_groups.append({**group, "initial_lr": self.checked(group)["lr"]})
-        params = self.params
-        leaves = sum(p.is_leaf for p in params)
-        if not params or leaves < len(params) or len(set(params)) < len(params):
-            raise ConfigError(
-                f"{call}: expected params to be leaves (tensors that no operation made), at least "
-                f"one and none twice, such as model.parameters(); got {len(params)} tensors, "
-                f"{leaves} leaves, {len(set(params))} different ones"
-            )
+        self.param_groups = param_groups(type(self).__name__, params, options)
+        for group in self.param_groups:
+            group["initial_lr"] = self.checked(group)["lr"]
 
     @property
     def params(self) -> list[Tensor]:
@@ -100,23 +85,7 @@ class Optimizer:
 
         A number of NumPy would promote float32 arrays to float64.
         """
-        call, options = type(self).__name__, dict[str, Any]()
-        for name in self.options:
-            value = group[name]
-            if name == "betas":
-                if not isinstance(value, tuple | list) or len(value) != 2:
-                    raise ConfigError(f"{call}: expected betas to be two numbers, got {value!r}")
-                for beta in value:
-                    check(call, _RANGES[name], betas=beta)
-                options[name] = tuple(map(float, value))
-            elif name in _RANGES:
-                check(call, _RANGES[name], **{name: value})
-                options[name] = float(value)
-            elif isinstance(value, bool | np.bool_):
-                options[name] = bool(value)
-            else:
-                raise ConfigError(f"{call}: expected {name} to be True or False, got {value!r}")
-        return options
+        return optimizer_options(type(self).__name__, {n: group[n] for n in self.options})
 
     def zero_grad(self) -> None:
         """Forget every gradient."""
