@@ -20,7 +20,8 @@ test: .venv/installed
 # The tests whose bodies run on every device. `make test` runs them on the CPU, and few examples of
 # them on a stand-in for CuPy that needs no GPU.
 ON_DEVICES := tests/ops tests/kernels tests/nn tests/optim tests/train tests/test_functional.py \
-	tests/test_graph.py tests/test_graph_observers.py tests/test_models.py tests/test_tensor.py
+	tests/test_graph.py tests/test_graph_observers.py tests/test_graph_values.py \
+	tests/test_models.py tests/test_tensor.py tests/test_tensor_hooks.py
 
 # The same tests on the GPU, with its kernels and with array code alone.
 test-gpu: .venv/installed
@@ -55,9 +56,10 @@ fresh: .venv/installed
 faults: .venv/installed
 	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults
 
-# One small fault after the other, to see whether a test fails; hours, and it can be stopped.
+# One small fault after the other, to see whether a test fails: hours, and it can be stopped. A
+# random sample of them takes less than half an hour: make mutation SAMPLE=200 SEED=1.
 mutation: .venv/installed
-	$(BIN)/python tools/mutation.py
+	$(BIN)/python tools/mutation.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 # The other engines that some tests and the benchmarks compare with (PyTorch without CUDA).
 peers: .venv/installed

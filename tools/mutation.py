@@ -2,7 +2,7 @@
 
     python tools/mutation.py                  every mutant of every target (hours on two cores)
     python tools/mutation.py minidl/ops       only files under a path
-    python tools/mutation.py --sample 200     so many mutants, drawn with a fixed seed
+    python tools/mutation.py --sample 200 --seed 3   so many, drawn at random
     python tools/mutation.py --jobs 1         one at a time, on a busy machine
     python tools/mutation.py --again          the survivors too, after a new test
     python tools/mutation.py --report         write docs/mutation.md from the results so far
@@ -41,24 +41,28 @@ KERNELS = [
 ]
 OPS = ["tests/ops/test_derivatives.py", "tests/ops/test_properties.py", "tests/ops", CUDA]
 GRAPH = [
-    *("tests/test_graph.py", "tests/test_graph_observers.py"),
-    *("tests/test_functional.py", "tests/test_tensor.py", *OPS),
+    *("tests/test_graph.py", "tests/test_graph_values.py", "tests/test_graph_memory.py"),
+    *("tests/test_graph_observers.py", "tests/test_tensor_hooks.py", "tests/test_functional.py"),
 ]
 # For each target the tests that must notice, those that notice soonest first.
 TARGETS = {
-    "minidl/tensor.py": ["tests/test_tensor.py", "tests/test_graph.py", *OPS],
-    "minidl/graph.py": ["tests/test_graph.py", "tests/test_graph_memory.py", *GRAPH[1:]],
+    "minidl/tensor.py": ["tests/test_tensor.py", *GRAPH, *OPS],
+    "minidl/backward.py": [*GRAPH, "tests/test_tensor.py", *OPS],
     "minidl/functional.py": ["tests/test_functional.py", "tests/test_graph.py"],
+    "minidl/checks.py": [
+        *("tests/test_checks.py", "tests/ops/test_window.py", "tests/ops/test_contract.py"),
+        *("tests/ops/test_loss.py", "tests/optim", "tests/nn", *OPS, "tests/test_tensor.py"),
+    ],
     **{
         f"minidl/ops/{name}.py": [f"tests/ops/test_{name}.py", *OPS, "tests/test_tensor.py"]
         for name in (
             *("elementwise", "activation", "reduce", "shape", "contract", "normalize", "loss"),
-            *("window", "inputs"),
+            *("window", "compare"),
         )
     },
     **{
         f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
-        for name in ("window", "portable", "choose")
+        for name in ("window", "portable", "choose", "masks", "ordered")
     },
     **{
         f"minidl/kernels/cpu/{name}.py": [f"tests/kernels/cpu/test_{name}.py", *KERNELS]
@@ -69,13 +73,13 @@ TARGETS = {
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
         f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CUDA]
-        for name in ("optimizer", "rules", "parameters", "schedules", "clip")
+        for name in ("optimizer", "rules", "schedules", "clip")
     },
     "minidl/norms.py": ["tests/test_norms.py", "tests/optim/test_clip.py"],
-    "minidl/nn/init.py": ["tests/nn"],
+    "minidl/nn/init.py": ["tests/nn/test_init.py", "tests/nn"],
+    "minidl/nn/fuse.py": ["tests/nn/test_fuse.py", "tests/nn"],
 }
-TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_layers.py")
-TARGETS["minidl/ops/window.py"].insert(1, "tests/nn/test_sequential.py")
+TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_norm.py")
 SLOW = [f"tests/{name}/test_torch.py" for name in ("ops", "nn")] + [CUDA]  # to start
 
 
@@ -218,7 +222,8 @@ def _row(name, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", default=["minidl"])
-    parser.add_argument("--sample", type=int, help="try so many, drawn with a fixed seed")
+    parser.add_argument("--sample", type=int, help="try so many, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="decides which are drawn")
     parser.add_argument("--again", action="store_true", help="try the survivors again as well")
     parser.add_argument("--report", action="store_true", help="only write docs/mutation.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at a time")
@@ -237,7 +242,7 @@ def main():
             for m in mutants(path)
             if m.key not in settled and (path, m.function, m.new) not in equal
         ]
-        random.Random(0).shuffle(todo)
+        random.Random(options.seed).shuffle(todo)
         run(todo[: options.sample], found, options.jobs)
     share = report(found)
     print(f"killed {share:.1%}; the table is in docs/mutation.md")
