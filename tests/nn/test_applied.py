@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from minidl import nn, ops
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-IMAGES = (2, 3, 6, 8)
-
+from tests.nn.drawn import IMAGES, normal
 
 SIMPLE = [
     (nn.MaxPool2d, (2,), {}, ops.max_pool2d, (2,), {}),

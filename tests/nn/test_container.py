@@ -7,10 +7,7 @@ import minidl as md
 from minidl import nn
 from minidl.errors import ConfigError, ShapeError
 from minidl.testing import gradcheck
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+from tests.nn.drawn import normal
 
 
 def test_sequential_is_a_list_of_layers():

@@ -5,11 +5,7 @@ import pytest
 
 from minidl import nn, ops
 from minidl.errors import ConfigError, ShapeError
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
+from tests.nn.drawn import normal
 
 OPTIONS = [
     {},

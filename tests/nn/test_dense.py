@@ -6,10 +6,7 @@ import pytest
 from minidl import nn
 from minidl.errors import ConfigError, ShapeError
 from minidl.testing import gradcheck
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+from tests.nn.drawn import normal
 
 
 def test_dense_is_x_times_w_transposed_plus_b():

@@ -6,10 +6,7 @@ import pytest
 import minidl as md
 from minidl import nn
 from minidl.errors import ConfigError
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+from tests.nn.drawn import normal
 
 
 def test_dropout_in_training():

@@ -6,10 +6,7 @@ import pytest
 import minidl as md
 from minidl import nn, ops
 from minidl.testing import gradcheck
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+from tests.nn.drawn import normal
 
 
 def kinky(shape, seed):

@@ -8,10 +8,7 @@ from minidl import nn
 from minidl.errors import ConfigError, ShapeError
 from minidl.testing import gradcheck
 from tests.device import fetch
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+from tests.nn.drawn import IMAGES, normal
 
 
 def by_channel(v):

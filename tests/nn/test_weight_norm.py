@@ -10,11 +10,7 @@ from minidl import nn, ops
 from minidl.errors import ConfigError, ShapeError
 from minidl.nn import weight_norm
 from minidl.testing import gradcheck
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
+from tests.nn.drawn import normal
 
 LAYERS = {"Dense": lambda: nn.Dense(4, 3), "Conv2d": lambda: nn.Conv2d(2, 3, 2, groups=1)}
 
