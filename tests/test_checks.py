@@ -111,6 +111,7 @@ def test_clipping_is_counted_as_a_change_of_the_gradient(clip):
     (w**3).sum().backward(create_graph=True)
     further = w.grad * w.grad
     getattr(optim, clip)(w, 0.1)
+    assert w.grad.version == 1
     with pytest.raises(GradientError, match="changed since"):
         further.sum().backward()
 

@@ -98,42 +98,49 @@ class Optimizer:
         Raises: ConfigError for an option outside its range; GradientError for a gradient of another
         shape or device, and for a parameter in read-only memory. Nothing is changed then.
         """
-        call, found = type(self).__name__, []
-        for i, p, options in self._members():
+        call, found, steps = type(self).__name__, [], []
+        for i, p, names, options in self._members():
             if p.grad is not None and p.requires_grad:
-                g = gradient_of(call, i, p)
+                g = gradient_of(call, i, p).data
                 check_writable(call, "parameter", i, p.data)
-                found.append((i, p, g.data, options))
-        steps = []
-        for i, p, g, options in found:
-            state, names, counter = self.state, self.slots(options), f"{i}.step"
-            if counter not in state:
-                state |= self._begin(i, p, options)
-            slots = [state[f"{i}.{name}"] for name in names]
+                kept: list[Any] = [self.state.get(f"{i}.{name}") for name in names]
+                for slot in kept[1:]:
+                    if slot is not None and slot.shape != g.shape:
+                        raise ConfigError(
+                            f"{call}: expected parameter {i} of shape {slot.shape}, as at earlier "
+                            f"steps, got {p.shape}; make a new optimizer"
+                        )
+                found.append((i, p, g, kept, names, options))
+        for i, p, g, kept, names, options in found:
+            if kept[0] is None or kept[-1] is None:  # the first step, or the first with momentum
+                self.state = self._begin(i, p, names) | self.state
+                kept = [self.state[f"{i}.{name}"] for name in names]
+            step, *slots = kept
             if slots and is_host(slots[0]) != is_host(g):  # the model has moved since
                 slots = [to_device(slot, p.device) for slot in slots]
-                state |= {f"{i}.{name}": slot for name, slot in zip(names, slots, strict=True)}
-            state[counter] += 1
-            steps.append((p.data, g, int(state[counter]), slots, options))
+                self.state |= {f"{i}.{n}": slot for n, slot in zip(names[1:], slots, strict=True)}
+            step += 1
+            steps.append((p.data, g, int(step), slots, options))
         for theta, g, t, slots, options in kernels.update(self.fast, steps) if self.fast else steps:
             new = type(self).formula(theta, g, t, *slots, **options)
             for array, values in zip([theta, *slots], new, strict=False):
                 array[...] = values
-        for _, p, _, _ in found:
+        for _, p, *_ in found:
             p.version += 1  # a gradient of the values before the step would be wrong from here on
 
-    def _members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
-        """Each parameter with its number, and its group's options."""
+    def _members(self) -> Iterator[tuple[int, Tensor, tuple[str, ...], dict[str, Any]]]:
+        """Each parameter with its number, the names of what is kept for it, its group's options."""
         i = 0
         for group in self.param_groups:
             options = self.checked(group)
+            names = "step", *self.slots(options)
             for p in group["params"]:
-                yield i, p, options
+                yield i, p, names, options
                 i += 1
 
-    def _begin(self, i: int, p: Tensor, options: Mapping[str, Any]) -> dict[str, Array]:
-        zeros = p._module.zeros_like
-        slots = {f"{i}.{name}": zeros(p.data) for name in self.slots(options)}
+    def _begin(self, i: int, p: Tensor, names: tuple[str, ...]) -> dict[str, Array]:
+        """What is kept for parameter i before its first step: zeros."""
+        slots = {f"{i}.{name}": p._module.zeros_like(p.data) for name in names[1:]}
         return {f"{i}.step": np.zeros((), np.int64)} | slots
 
     def _rates(self) -> dict[str, float]:
@@ -149,9 +156,9 @@ class Optimizer:
         """Take over a `state_dict`. Raises: CheckpointError listing all that does not fit."""
         begun = {name.partition(".")[0] for name in state}
         new: dict[str, Array] = {}
-        for i, p, options in self._members():
+        for i, p, names, _ in self._members():
             if str(i) in begun:
-                new |= self._begin(i, p, options)
+                new |= self._begin(i, p, names)
         rates = self._rates()
         shapes = dict.fromkeys(rates, ()) | {name: array.shape for name, array in new.items()}
         same_shapes(f"{type(self).__name__}.load_state_dict", shapes, state)

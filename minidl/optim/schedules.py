@@ -1,4 +1,4 @@
-"""Schedules: functions of the step t, counted from 0, that give the learning rate."""
+"""Schedules: functions of the step t, counted from 0, that return the learning rate."""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -9,20 +9,20 @@ Schedule = Callable[[float], float]
 
 
 def constant(rate: float) -> Schedule:
-    """rate, always."""
+    """The same rate at every step."""
     check("constant", ">= 0", rate=rate)
     return lambda step: rate
 
 
 def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """rate·factor^⌊t/every⌋."""
+    """rate·factor^⌊t/every⌋: times `factor` after every `every` steps."""
     check("step_decay", ">= 0", rate=rate, factor=factor)
     check("step_decay", "an int >= 1", every=every)
     return lambda step: rate * factor ** (step // every)
 
 
 def exponential_decay(rate: float, factor: float, steps: int = 1) -> Schedule:
-    """rate·factor^(t/steps)."""
+    """rate·factor^(t/steps): times `factor` in the course of `steps` steps."""
     check("exponential_decay", ">= 0", rate=rate, factor=factor)
     check("exponential_decay", "an int >= 1", steps=steps)
     return lambda step: rate * factor ** (step / steps)
@@ -35,20 +35,28 @@ def inverse_time_decay(rate: float, decay: float) -> Schedule:
 
 
 def cosine(rate: float, steps: int, final: float = 0.0) -> Schedule:
-    """Half a cosine from rate at 0 to final at `steps`. Source: Loshchilov, Hutter 2017, eq. 5."""
+    """Half a cosine, from `rate` at step 0 to `final` at step `steps` and after it.
+
+    Source: Loshchilov, Hutter 2017, eq. 5.
+    """
     check("cosine", ">= 0", rate=rate, final=final)
     check("cosine", "an int >= 1", steps=steps)
     return lambda step: final + (rate - final) * (1 + cos(pi * min(step / steps, 1))) / 2
 
 
 def warmup(schedule: Schedule, steps: int) -> Schedule:
-    """schedule(t)·(t + 1)/steps, until that reaches schedule(t). Source: Goyal et al. 2017, 2.2."""
+    """schedule(t)·(t + 1)/steps in the first `steps` steps, then schedule(t).
+
+    Source: Goyal et al. 2017, section 2.2.
+    """
     check("warmup", "an int >= 1", steps=steps)
     return lambda step: schedule(step) * min((step + 1) / steps, 1)
 
 
 def one_cycle(peak: float, steps: int, up: float = 0.3, low: float = 0.04) -> Schedule:
-    """Half a cosine from low·peak to peak in the share `up` of the steps, then one to low·peak/1e4.
+    """Half a cosine from low·peak up to peak, then half a cosine down to low·peak/10,000.
+
+    up: the share of the steps in which the rate rises.
 
     Source: Smith, Topin 2018; the formula is PyTorch's.
     """

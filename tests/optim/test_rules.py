@@ -314,3 +314,28 @@ def test_the_formula_runs_where_no_fast_version_does(name, kind):
     expected = type(optimizer).formula(theta.astype(float), g.astype(float), 1, *slots, **options)
     close = 2e-2 if dtype == np.float16 else 1e-5
     np.testing.assert_allclose(p.numpy(), expected[0], rtol=close, atol=close)
+
+
+def test_momentum_can_be_switched_on_between_steps():
+    p = Parameter([1.0, 2.0], dtype=np.float64)
+    p.grad = md.tensor([1.0, 1.0], dtype="float64")
+    optimizer = optim.SGD([p], 0.1)
+    optimizer.step()
+    optimizer.momentum = 0.5
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(p.numpy(), np.array([1.0, 2.0]) - 0.1 - 0.1 - 0.15)
+    assert optimizer.state["0.step"] == 3
+
+
+@kinds
+def test_a_parameter_of_another_shape_is_refused(name):
+    p = Parameter([1.0, 2.0])
+    p.grad = md.tensor([1.0, 1.0])
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    optimizer = getattr(optim, name)([p], 0.1, **options)
+    optimizer.step()
+    p.data, p.grad = md.tensor([1.0, 2.0, 3.0]).data, md.tensor([1.0, 1.0, 1.0])
+    with pytest.raises(ConfigError, match=rf"{name}: .* shape \(2,\), .* got \(3,\); make a new"):
+        optimizer.step()
+    assert optimizer.state["0.step"] == 1

@@ -5,12 +5,13 @@ import copy
 import numpy as np
 import pytest
 
-from minidl import nn, optim
+import minidl as md
+from minidl import device, nn, optim
 from minidl.errors import CheckpointError
 from minidl.nn import Parameter
 from tests.device import fetch
 
-from .formulas import cases, draw, put
+from .formulas import cases, draw, kinds, put
 
 
 @cases
@@ -89,3 +90,23 @@ def test_a_deep_copy_of_model_and_optimizer_stays_together():
     other.step()
     assert np.array_equal(net.weight.numpy(), before)
     assert not np.array_equal(twin.weight.numpy(), before)
+
+
+@pytest.mark.host
+@kinds
+def test_the_state_moves_with_the_model(gpu, name):
+    """Steps on the CPU, on the GPU and on the CPU again are as many steps in one place."""
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    moving, staying = (draw(np.float64)[0] for _ in range(2))
+    optimizers = [getattr(optim, name)(ps, 0.1, **options) for ps in (moving, staying)]
+    for gs, place in zip(draw()[2], ("cpu", "cuda", "cuda", "cpu"), strict=False):
+        for ps, optimizer in zip((moving, staying), optimizers, strict=True):
+            for p, g in zip(ps, gs, strict=True):
+                where = place if ps is moving else "cpu"
+                p.data = device.to_device(p.data, where)
+                p.grad = md.Tensor(device.to_device(np.asarray(g), where))
+            optimizer.step()
+        arrays = [a for n, a in optimizers[0].state.items() if "step" not in n]
+        assert arrays and {device.device_of(a) for a in arrays} == {place}
+    for p, q in zip(moving, staying, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-12)

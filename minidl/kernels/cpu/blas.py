@@ -55,16 +55,12 @@ def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
     alike = isinstance(a, np.ndarray) and a.dtype == out.dtype
     alike = alike and a.shape == out.shape and a.strides == out.strides
     # BLAS skips the addition where factor is 0, but 0·∞ is NaN.
-    possible = alike and out.flags.writeable and out.size and _dense(out) and factor
-    if axpy is None or not possible:
+    flags = out.flags
+    dense = flags.writeable and (flags.c_contiguous or flags.f_contiguous)
+    if axpy is None or not alike or not out.size or not dense or not factor:
         out += a * out.dtype.type(factor)
         return
     axpy(out.size, factor, _address(a), 1, _address(out), 1)
-
-
-def _dense(array: np.ndarray) -> bool:
-    """Whether the numbers lie side by side, in whatever order."""
-    return array.flags.c_contiguous or array.flags.f_contiguous
 
 
 def _form(matrix: np.ndarray) -> tuple[int, int] | None:
