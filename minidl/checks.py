@@ -197,7 +197,7 @@ def convolution(
     if w.ndim != 4:
         kind = "(in, out/groups, kh, kw)" if transposed else "(out, in/groups, kh, kw)"
         raise ShapeError(f"{call}: expected w of shape {kind}, got {w.shape}")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    if isinstance(groups, bool) or not isinstance(groups, int | np.integer) or groups < 1:
         raise ShapeError(f"{call}: expected groups to be an int >= 1, got {groups!r}")
     channels = w.shape[0] if transposed else w.shape[1] * groups
     if w.shape[0] % groups:
@@ -364,3 +364,15 @@ def check_finite(call: str, found: Found, measured: list[float]) -> None:
         f"{call}: expected finite gradients, got {got}; nothing was clipped; use a smaller "
         "learning rate or smaller initial weights"
     )
+
+
+def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> float | Array:
+    """A limit of x as a Python float, or as an array in x's dtype that broadcasts to x."""
+    if limit is None or isinstance(limit, int | float | np.generic):
+        return default if limit is None else float(limit)
+    array = operands(call, x, limit)[1].data
+    if np.broadcast_shapes(array.shape, x.shape) != x.shape:
+        raise ShapeError(
+            f"{call}: expected a bound that broadcasts to {x.shape}, got {array.shape}"
+        )
+    return array.astype(x.dtype)

@@ -23,7 +23,7 @@ from .choose import (
     update,
 )
 from .gpu.graph import Graph
-from .window import NO_TAP, Window, pair, window
+from .window import NO_TAP, Window, pair, transposed_window, window
 
 __all__ = [
     "Graph",
@@ -46,6 +46,7 @@ __all__ = [
     "max_unpool",
     "pair",
     "product",
+    "transposed_window",
     "update",
     "window",
 ]

@@ -126,6 +126,46 @@ def window(
     )
 
 
+def transposed_window(
+    call: str,
+    small: tuple[int, ...],
+    size: tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...] | str,
+    output_padding: int | tuple[int, ...],
+    dilation: int | tuple[int, ...],
+) -> Window:
+    """The `Window` of the convolution that a transposed convolution undoes.
+
+    small: the height and width that enter; the window's `image` is what comes out.
+    Raises ShapeError where output_padding is not below the stride, or nothing would come out.
+    """
+    strides = pair(call, "stride", stride, least=1)
+    dilations = pair(call, "dilation", dilation, least=1)
+    extra = pair(call, "output_padding", output_padding, least=0)
+    if any(e >= s for e, s in zip(extra, strides, strict=True)):
+        raise ShapeError(
+            f"{call}: expected output_padding below the stride {strides}, got {output_padding}"
+        )
+    if padding == "same":
+        if any(extra):
+            raise ShapeError(
+                f'{call}: padding "same" makes the output as large as it can be; expected '
+                f"output_padding 0 with it, got {output_padding}"
+            )
+        image = tuple(n * s for n, s in zip(small, strides, strict=True))
+    else:
+        pads = pair(call, "padding", 0 if padding == "valid" else padding, least=0)
+        along = zip(small, size, strides, dilations, pads, extra, strict=True)
+        image = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + e for n, k, s, d, p, e in along)
+    if min(image) < 1 or min(small) < 1:
+        raise ShapeError(
+            f"{call}: expected an output of at least 1×1, got {image} from an input of {small}, "
+            f"a window of {size} and padding {padding!r}; use less padding"
+        )
+    return window(call, image, size, strides, padding, dilations)
+
+
 @lru_cache(maxsize=1024)
 def _window(
     call: str, image: Pair, size: Pair, stride: Pair, padding: Pair | str, dilation: Pair

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import device, rng
+from ..checks import check
 from ..errors import ConfigError, ShapeError
 
 Shape = tuple[int, ...]
@@ -49,12 +50,14 @@ def _initializer(f: Callable[..., Any]) -> Callable[..., Any]:
 @_initializer
 def normal(shape: Shape, std: float = 0.01) -> np.ndarray:
     """N(0, std²)."""
+    check("normal", ">= 0", std=std)
     return rng.generator().normal(0, std, shape)
 
 
 @_initializer
 def uniform(shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """U(low, high)."""
+    check("uniform", ">= 0", width=high - low)
     return rng.generator().uniform(low, high, shape)
 
 

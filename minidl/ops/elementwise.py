@@ -10,7 +10,7 @@ from math import sqrt as _root
 from typing import Any
 
 from .. import device
-from ..checks import floating, operands
+from ..checks import bound, floating, operands
 from ..device import Array
 from ..errors import ConfigError
 from ..kernels import masks
@@ -122,11 +122,14 @@ def keep_where(g: Tensor, mask: Array, name: str = "where") -> Tensor:
     return record(value, (g, lambda h, y: keep_where(h, mask)), name=name)
 
 
-def clip(x: ArrayLike, low: float | None = None, high: float | None = None) -> Tensor:
-    """y = x kept within [low, high]; dy/dx = 1 on the closed interval, else 0."""
+def clip(x: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None) -> Tensor:
+    """y = x kept within [low, high]; dy/dx = 1 on the closed interval, else 0.
+
+    low, high: numbers, or arrays that broadcast to x; no gradient flows to them.
+    """
     x = as_tensor(x)
-    low, high = (-inf if low is None else low), (inf if high is None else high)
-    if not low <= high:
+    low, high = bound("clip", x, low, -inf), bound("clip", x, high, inf)
+    if isinstance(low, float) and isinstance(high, float) and not low <= high:
         raise ConfigError(f"clip: expected low <= high, got [{low}, {high}]")
     inside = (x.data >= low) & (x.data <= high)
     value = x._module.clip(x.data, low, high)

@@ -115,8 +115,8 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
     widths: an int for all sides, or one int or (before, after) pair per axis.
     """
     x = as_tensor(x)
-    per_axis = [widths] * x.ndim if isinstance(widths, int) else list(widths)
-    pairs = [(w, w) if isinstance(w, int) else tuple(w) for w in per_axis]
+    per_axis = [widths] * x.ndim if isinstance(widths, int | np.integer) else list(widths)
+    pairs = [(w, w) if isinstance(w, int | np.integer) else tuple(w) for w in per_axis]
     if len(pairs) != x.ndim or any(len(p) != 2 or p[0] < 0 or p[1] < 0 for p in pairs):
         raise ShapeError(f"pad: expected {x.ndim} widths >= 0 for shape {x.shape}, got {widths}")
     inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))

@@ -118,30 +118,9 @@ def conv_transpose2d(
     """
     call = "conv_transpose2d"
     x, w, b = checks.convolution(call, x, w, b, groups, transposed=True)
-    strides = kernels.pair(call, "stride", stride, least=1)
-    dilations = kernels.pair(call, "dilation", dilation, least=1)
-    extra = kernels.pair(call, "output_padding", output_padding, least=0)
-    if any(e >= s for e, s in zip(extra, strides, strict=True)):
-        raise ShapeError(
-            f"{call}: expected output_padding below the stride {strides}, got {output_padding}"
-        )
-    if padding == "same":
-        if any(extra):
-            raise ShapeError(
-                f'{call}: padding "same" makes the output as large as it can be; expected '
-                f"output_padding 0 with it, got {output_padding}"
-            )
-        image = tuple(n * s for n, s in zip(x.shape[2:], strides, strict=True))
-    else:
-        pads = kernels.pair(call, "padding", 0 if padding == "valid" else padding, least=0)
-        along = zip(x.shape[2:], w.shape[2:], strides, dilations, pads, extra, strict=True)
-        image = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + e for n, k, s, d, p, e in along)
-    if min(image) < 1 or min(x.shape[2:]) < 1:
-        raise ShapeError(
-            f"{call}: expected an output of at least 1×1, got {image} from x {x.shape}, "
-            f"w {w.shape}, padding {padding!r}; use less padding"
-        )
-    window = kernels.window(call, image, w.shape[2:], strides, padding, dilations)
+    window = kernels.transposed_window(
+        call, x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation
+    )
     y = Convolution(window, groups).by_input(x, w)
     return y if b is None else y + reshape(b, 1, -1, 1, 1)
 
