@@ -11,6 +11,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def transposed_window(
     small: tuple[int, ...],
     size: tuple[int, ...],
     stride: int | tuple[int, ...],
-    padding: int | tuple[int, ...] | str,
+    padding: Any,
     output_padding: int | tuple[int, ...],
     dilation: int | tuple[int, ...],
 ) -> Window:
