@@ -69,7 +69,7 @@ TARGETS = {
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
         f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CUDA]
-        for name in ("optimizer", "rules", "parameters", "schedules", "clip")
+        for name in ("optimizer", "rules", "schedules", "clip")
     },
     "minidl/norms.py": ["tests/test_norms.py", "tests/optim/test_clip.py"],
     "minidl/nn/init.py": ["tests/nn"],

@@ -18,6 +18,7 @@ from ..checks import (
     same_shapes,
 )
 from ..device import Array, device_of, is_host, to_device
+from ..errors import ConfigError
 from ..tensor import Tensor, tensor
 
 
