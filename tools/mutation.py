@@ -34,6 +34,7 @@ from mutants import ROOT, mutants
 RESULTS = ROOT / ".mutation" / "results.jsonl"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 LIMIT = 150  # seconds of processor time; who needs more hangs, which is a failure that shows
+CHECKS = "tests/test_checks.py"
 CUDA = "tests/kernels/gpu/test_launch.py"
 KERNELS = [
     *("tests/kernels/test_convolution.py", "tests/kernels/test_pooling.py"),
@@ -72,7 +73,7 @@ TARGETS = {
     },
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
-        f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CUDA]
+        f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CHECKS, CUDA]
         for name in ("optimizer", "rules", "schedules", "clip")
     },
     "minidl/norms.py": ["tests/test_norms.py", "tests/optim/test_clip.py"],
