@@ -6,7 +6,7 @@ import click
 
 from ..errors import ConfigError
 from .registry import find
-from .runner import run
+from .runner import run_experiments
 
 
 @click.command("lab")
@@ -35,7 +35,7 @@ def lab_command(
         return
     if options["quick"]:
         click.echo("quick: fewer seeds and smaller networks, so verdicts may differ from the pages")
-    records = run(names, say=click.echo, **options)
+    entries = run_experiments(names, say=click.echo, **options)
     click.echo(f"written to {options['out']}: lab.json, lab.md and the figures")
-    if any(record["verdict"] == "fails" for record in records):
+    if any(entry["verdict"] == "fails" for entry in entries):
         ctx.exit(1)

@@ -1,60 +1,11 @@
-"""What the predictions are computed with, and how signals and gradients are followed by layer."""
+"""Formulas of the predictions: moments of random layers, and the fixed points of wide networks."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-
-import minidl as md
-
-from .registry import Check
-
-# A check that is 5 standard errors wide is wrong by chance once in 1.7 million times for a normal
-# estimate, and once in 12,000 times for a t with 19 degrees of freedom, the fewest used here.
-SIGMAS = 5.0
-Layer = Callable[[Any], md.Tensor]
-
-
-def stream(seed: int, number: int) -> np.random.Generator:
-    """The random numbers of one experiment; the others' are independent of them."""
-    return np.random.default_rng([seed, number])
-
-
-def gaussian(rng: np.random.Generator, *shape: int, variance: float = 1.0) -> np.ndarray:
-    """Weights N(0, variance) in float64."""
-    return math.sqrt(variance) * rng.standard_normal(shape)
-
-
-def through(layers: Sequence[Layer], x: Any, u: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(signals, gradients): x, layer by layer, and d⟨u, last signal⟩ by each of the signals."""
-    signals: list[Any] = [x]
-    pullbacks = []
-    for layer in layers:
-        y, pullback = md.vjp(layer, signals[-1])
-        signals.append(y)
-        pullbacks.append(pullback)
-    gradients: list[Any] = [u]
-    for pullback in reversed(pullbacks):
-        gradients.append(pullback(gradients[-1]))
-    return [np.asarray(s) for s in signals], [np.asarray(g) for g in reversed(gradients)]
-
-
-def log_norm(x: np.ndarray) -> np.ndarray:
-    """ln ‖x‖ of each network in a batch of them, (networks, ...)."""
-    return np.log(np.sqrt((x * x).reshape(len(x), -1).sum(1)))
-
-
-def standard_error(samples: np.ndarray) -> float:
-    """Of the mean of independent samples."""
-    return float(np.std(samples, ddof=1) / math.sqrt(len(samples)))
-
-
-def mean_check(what: str, predicted: float, samples: np.ndarray, allowance: float = 0.0) -> Check:
-    """The mean of independent samples, within 5 of its standard errors and an allowance."""
-    tolerance = SIGMAS * standard_error(samples) + allowance
-    return Check(what, predicted, float(np.mean(samples)), tolerance)
 
 
 def gaussian_mean(f: Callable[[np.ndarray], np.ndarray], variance: float = 1.0) -> float:
@@ -135,3 +86,17 @@ def critical_variance(bias_variance: float) -> float:
         else:
             high = middle
     return (low + high) / 2
+
+
+def padding_factor(side: int) -> float:
+    """The share of the norm that zero padding leaves a He convolution 3×3 on side×side pixels.
+
+    (1 + 2cos(π/(side+1)))/3: the leading eigenvalue of the mean over neighbours in a row of `side`
+    pixels, where those outside count as 0.
+    """
+    return (1 + 2 * math.cos(math.pi / (side + 1))) / 3
+
+
+def both_on(batch: int) -> float:
+    """P(y_i > 0, y_j > 0) after BatchNorm, whose values have correlation -1/(batch - 1)."""
+    return (math.pi - math.acos(-1 / (batch - 1))) / (2 * math.pi)
