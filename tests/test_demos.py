@@ -40,30 +40,11 @@ def test_a_demo_tells_its_story(name, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.stem)
-def test_a_demo_is_short_and_says_how_to_run_it(path):
+def test_a_demo_says_how_to_run_it_shows_its_network_and_asserts_its_result(path):
+    """Its length and its imports are held by test_house.py."""
     text = path.read_text(encoding="utf-8")
     assert f"python demos/{path.name}" in text
-    assert len(text.splitlines()) <= 90
-
-
-@pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.stem)
-def test_a_demo_shows_its_own_network_in_public_names(path):
-    """Of minidl a demo imports `minidl as md` alone; its network is built from layers."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = [
-        (node.module if isinstance(node, ast.ImportFrom) else alias.name, alias.asname)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    ]
-    assert ("minidl", "md") in imported
-    assert not any(name.startswith("minidl.") for name, _ in imported)
-    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert "md.nn.Dense" in used
-    assert not any(name.startswith(("md.models", "md.lab")) for name in used)
-
-
-@pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.stem)
-def test_a_demo_asserts_its_own_result(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+    tree = list(ast.walk(ast.parse(text)))
+    used = {ast.unparse(node) for node in tree if isinstance(node, ast.Attribute)}
+    assert "md.nn.Dense" in used and not any(name.startswith("md.models") for name in used)
+    assert any(isinstance(node, ast.Assert) for node in tree)

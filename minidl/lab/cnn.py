@@ -14,6 +14,8 @@ import numpy as np
 
 import minidl as md
 
+from ..norms import rms
+
 CLASSES, BATCH = 10, 64
 
 
@@ -146,22 +148,17 @@ def signals(recipe: Recipe, seed: int) -> tuple[list[float], list[float]]:
     gradient that comes back to it.
     """
     model = build(recipe, seed)
-    outputs: list[Any] = []
-    probes: list[Any] = []
+    outputs: list[float] = []
+    gradients: list[float] = []
 
-    def tap(layer: Any, output: Any) -> Any:
-        outputs.append(output)
-        probes.append(md.tensor(np.zeros(output.shape), requires_grad=True))
-        return output + probes[-1]  # adds nothing, and receives the gradient
+    def watch(layer: md.nn.Module, inputs: tuple[Any, ...], output: md.Tensor) -> None:
+        outputs.append(rms(output.data))
+        output.register_hook(lambda g: gradients.append(rms(g.data)))
 
     for _, layer in model.named_modules():
         if isinstance(layer, md.nn.Conv2d):
-            layer.hooks.append(tap)
+            layer.register_forward_hook(watch)
     x, labels = first_batch(recipe, seed)
     with np.errstate(all="ignore"):
         md.ops.cross_entropy(model(x), labels).backward()
-    return [_rms(z.data) for z in outputs], [_rms(p.grad.data) for p in probes]
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    return outputs, gradients[::-1]  # the gradient comes to the last convolution first

@@ -20,7 +20,7 @@ def curves(
     log_y: bool = False,
 ) -> dict[str, Any]:
     """The numbers of a figure of lines; what is predicted is drawn dashed."""
-    made = {"x": x, "y": y, "lines": lines, "predicted": predicted}
+    made: dict[str, Any] = {"x": x, "y": y, "lines": lines, "predicted": predicted}
     made |= {"log_x": log_x, "log_y": log_y}
     return {key: value for key, value in made.items() if value or key in ("x", "y")}
 

@@ -1,29 +1,11 @@
 """Formulas of the predictions: moments of random layers, and the fixed points of wide networks."""
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-
-def gaussian_mean(f: Callable[[np.ndarray], np.ndarray], variance: float = 1.0) -> float:
-    """E f(z), z ~ N(0, variance), by Gauss-Legendre on both sides of 0, where f may have a kink.
-
-    On each standard deviation up to 10 there are 20 nodes, none of them at 0.
-    """
-    z, weights = _half_line()
-    z = math.sqrt(variance) * z
-    return float(weights @ (f(z) + f(-z)))
-
-
-@lru_cache
-def _half_line() -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = np.polynomial.legendre.leggauss(20)
-    z = (np.arange(10)[:, None] + (nodes + 1) / 2).ravel()
-    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return z, np.tile(weights / 2, 10) * density
+from ..health.theory import gaussian_mean
 
 
 def log_chi_square(largest: int) -> tuple[np.ndarray, np.ndarray]:

@@ -71,9 +71,7 @@ def test_no_training_is_made_twice(monkeypatch):
 
     monkeypatch.setattr(training, "train", stand_in)
     monkeypatch.setattr(training, "_known", {})
-    monkeypatch.setattr(
-        training.os, "cpu_count", lambda: 1
-    )  # no other process would see the stand-in
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 1)  # the stand-in is here alone
     one, two = training.trainings([A, B], range(3))
     assert len(one) == len(two) == 3 and len(made) == 6
     training.trainings([B, A, A], range(1, 3))

@@ -93,5 +93,6 @@ def _start(side: int, init: md.nn.init.Initializer, seed: int) -> tuple[float, f
     loss = md.ops.cross_entropy(x, labels[chosen])
     loss.backward()
     norms = [float(np.linalg.norm(z.grad.numpy())) for z in outputs if z.grad is not None]
-    first = model.layers[1].weight.grad.numpy()
-    return loss.item(), float(np.linalg.norm(first)), (norms[0] / norms[3]) ** (1 / 3)
+    first = model.parameters()[0].grad
+    assert first is not None
+    return loss.item(), float(np.linalg.norm(first.numpy())), (norms[0] / norms[3]) ** (1 / 3)

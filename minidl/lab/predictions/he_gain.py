@@ -20,7 +20,6 @@ import numpy as np
 
 import minidl as md
 
-from ...health.theory import finite_width
 from .. import sampling
 from ..drawing import curves
 from ..formulas import relu_log_moments
@@ -74,7 +73,7 @@ def he_gain(seed: int, quick: bool) -> Evidence:
         checks,
         f"At n = 256 the signal grows {he:.3f}, {half:.3f} and {one:.2f} times per layer for He, "
         f"1/n and N(0, 1); at n = 32 even He loses {1 - narrow:.1%} per layer (e^(-1.25/n) says "
-        f"{1 - finite_width(32):.1%}).",
+        f"{-math.expm1(-1.25 / 32):.1%}).",
         rows,
         curves("layer", "‖x_l‖/‖x_0‖, geometric mean", lines,
                theory, log_y=True),

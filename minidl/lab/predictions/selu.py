@@ -16,9 +16,9 @@ import numpy as np
 
 import minidl as md
 
+from ...health.theory import gaussian_mean
 from .. import sampling
 from ..drawing import curves
-from ..formulas import gaussian_mean
 from ..registry import Check, Evidence, prediction
 
 

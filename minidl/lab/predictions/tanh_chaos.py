@@ -15,9 +15,10 @@ import numpy as np
 
 import minidl as md
 
+from ...health.theory import gaussian_mean
 from .. import sampling
 from ..drawing import curves
-from ..formulas import critical_variance, gaussian_mean, tanh_fixed_point
+from ..formulas import critical_variance, tanh_fixed_point
 from ..registry import Evidence, prediction
 
 BIASES = 0.05  # σ_b²
