@@ -107,8 +107,8 @@ def section(entry: Entry, chinese: bool) -> str:
     parts = [f"> {_word('The article says', chinese)} ({where}){colon}{says}"] if says else []
     verdict = f"**{_word('Verdict', chinese)}{colon}{_word(entry['verdict'], chinese)}**"
     parts.append(verdict if chinese else f"{verdict}. {entry['conclusion']}")
-    parts += [_table(rows, chinese) for rows in _alike(entry["rows"])]
-    parts.append(_table([_kept(check, entry) for check in entry["checks"]], chinese))
+    kept = [_kept(check, entry) for check in entry["checks"]]
+    parts += [_table(rows, chinese) for rows in (*_alike(entry["rows"]), *_alike(kept))]
     parts.append(f"![{title}](figures/{entry['name']}.png)")
     parts.append(f"{_word('Command', chinese)}{colon}`minidl lab {entry['name']}`")
     return "\n\n".join(parts)
