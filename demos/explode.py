@@ -3,104 +3,88 @@
 Run: python demos/explode.py   (about half a minute)
 """
 
+import itertools
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+
 import minidl as md
-from minidl.lab.cnn import HEALTHY, A, B, Recipe, Run, build, first_batch, signals, train
-from minidl.plot import COLORS, new_figure, write_figure
 
-SEED = 0
-OUT = Path("runs/demos")
-
-# Two ways to fail. A: weights too large, so every layer multiplies the signal by about 2.4.
-# B: good weights, but a learning rate that throws them away in the first steps.
-FAILURES = {
-    "A: weights N(0, 0.3²), rate 0.1": A,
-    "B: He weights, rate 1": B,
+OUT = Path("runs/demos/explode.png")
+LARGE, HE = md.nn.init.normal(0.3), "he_normal"  # LARGE: each layer multiplies by about 2.4
+REGIMES = {  # the doctor's name for it: (title, weights, rate, the cures that work)
+    "signal explodes": ("A: N(0, 0.3²), rate 0.1", LARGE, 0.1, {"BatchNorm", "weight norm", "He"}),
+    "rate too high": ("B: He weights, rate 1", HE, 1.0, {"rate/10", "clip norm at 1"}),
 }
-CURES = {
-    "A: weights N(0, 0.3²), rate 0.1": {
-        "no cure": A,
-        "rate decay": A.but(schedule="decay"),
-        "rate/10": A.but(rate=0.01),
-        "clip norm at 1": A.but(clip=("norm", 1.0)),
-        "BatchNorm": A.but(body="batch_norm"),
-        "weight norm, g = √2": A.but(body="weight_norm", g=2**0.5),
-        "He weights": HEALTHY,
-    },
-    "B: He weights, rate 1": {
-        "no cure": B,
-        "rate decay": B.but(schedule="decay"),
-        "weight norm, g = √2": B.but(body="weight_norm", g=2**0.5),
-        "clip norm at 1": B.but(clip=("norm", 1.0)),
-        "rate/10": HEALTHY,
-    },
-}
+CURES = {  # name: (a change to the network, a change to the training)
+    "no cure": ({}, {}), "rate decay": ({}, {"decay": 0.5}), "rate/10": ({}, {"slower": 10}),
+    "clip norm at 1": ({}, {"clip": 1.0}), "BatchNorm": ({"batch_norm": True}, {}),
+    "weight norm": ({"row_length": 2**0.5}, {}), "He": ({"weights": HE}, {}),
+}  # fmt: skip
+digits, test = md.data.digits().split(0.2, seed=0)
+digits, test = (part.map(md.data.standardize(digits.images)) for part in (digits, test))
 
 
-def consult(recipe: Recipe) -> md.health.Report:
-    """What the doctor says before the first step."""
-    model = build(recipe, SEED)
-    optimizer = md.optim.SGD(model.parameters(), recipe.rate)
-    return md.health.doctor(model, first_batch(recipe, SEED), optimizer=optimizer)
+def network(weights, batch_norm=False, row_length=None):
+    """Eight convolutions 3×3 with ReLU (the first two halve the image), then a dense layer."""
+    md.manual_seed(0)
+    layers = []
+    for i in range(8):
+        stride, channels = 2 if i < 2 else 1, 16 if i else 1
+        layers.append(md.nn.Conv2d(channels, 16, 3, stride=stride, padding=1, init=weights))
+        layers += [md.nn.BatchNorm2d(16), md.nn.ReLU()] if batch_norm else [md.nn.ReLU()]
+    layers += [md.nn.Flatten(), md.nn.Dense(16 * 7 * 7, 10, init=weights)]
+    for layer in layers:
+        if row_length and isinstance(layer, md.nn.Conv2d | md.nn.Dense):
+            md.nn.weight_norm(layer, row_length)  # w = g·v/‖v‖
+    return md.nn.Sequential(*layers)
 
 
-def draw(reports: dict, results: dict[str, dict[str, Run]], path: Path) -> None:
-    """Above: the signal by layer. Below: the loss by step, with every cure."""
-    figure, axes = new_figure(11, 7.6, 2, 2, gridspec_kw={"height_ratios": [1, 1.5]}, sharey="row")
-    color = dict(zip(CURES[next(iter(CURES))], ("black", *COLORS), strict=False))
-    for column, (name, recipe) in enumerate(FAILURES.items()):
-        above, below = axes[:, column]
-        layers = range(1, recipe.depth + 1)
-        above.plot(layers, signals(HEALTHY, SEED)[0], color=COLORS[0], label="healthy", linewidth=5,
-                   alpha=0.4)  # fmt: skip
-        above.plot(layers, signals(recipe, SEED)[0], "o-", color="black", label=name)
-        above.set(yscale="log", xlabel="convolution", title=f"{name}\n{reports[name].regime}")
-        above.legend(frameon=False, fontsize=8)
-        for cure, run in results[name].items():
-            steps = range(1, len(run.losses) + 1)
-            ends = "NaN at" if run.outcome == "diverged" else f"{run.outcome}, stopped at"
-            style = {"color": color[cure], "linewidth": 1.3, "linestyle": "-"}
-            if cure == "no cure":
-                style |= {"linewidth": 2.2, "linestyle": "--", "zorder": 3}
-            below.plot(steps, run.losses, label=f"{cure}: {ends} step {run.steps}", **style)
-        below.axhline(2.303, color="#666666", linestyle=":", linewidth=1)
-        below.set(xscale="log", yscale="log", xlabel="step")
-        below.set_ylim(0.02, 1e9)
-        below.legend(frameon=False, fontsize=8, loc="upper right")
-    axes[0, 0].set_ylabel("output's root mean square\nbefore the first step")
-    axes[1, 0].set_ylabel("loss of the batch (nats); dotted: ln 10")
-    write_figure(figure, path)
+@np.errstate(all="ignore")  # overflow is the subject
+def train(model, rate, decay=1.0, slower=1, clip=None):
+    """(the loss of each step, the share of test images named rightly); ends at a NaN."""
+    optimizer, losses = md.optim.SGD(model.parameters(), rate), []
+    loader = md.data.DataLoader(digits, 64, shuffle=True, seed=1, drop_last=True)
+    for step, (x, labels) in zip(range(150), itertools.chain(*[loader] * 7), strict=False):
+        loss = md.ops.cross_entropy(model(x), labels)
+        losses.append(loss.item())
+        if not np.isfinite(losses[-1]):
+            return losses, np.nan
+        optimizer.zero_grad()
+        loss.backward()
+        if clip:
+            md.optim.clip_grad_norm(model.parameters(), clip)
+        optimizer.lr = rate / slower * decay ** (step // 50)
+        optimizer.step()
+    return losses, (model.eval()(test.images).numpy().argmax(1) == test.labels).mean()
 
 
-def main() -> None:
-    reports, results = {}, {}
-    for name, recipe in FAILURES.items():
-        reports[name] = consult(recipe)
-        print(f"\n{name}")
-        print(f"  doctor, before the first step: {reports[name].verdict} ({reports[name].regime})")
-        results[name] = {}
-        for cure, changed in CURES[name].items():
-            run = results[name][cure] = train(changed, SEED)
-            start = "  ".join(f"{loss:.3g}" for loss in run.losses[:5])
-            print(f"  {cure:<20} {run.outcome:<9} step {run.steps:<4} losses {start} ...")
-    OUT.mkdir(parents=True, exist_ok=True)
-    draw(reports, results, OUT / "explode.png")
-
-    a, b = results.values()
-    assert all(report.verdict == "will diverge" for report in reports.values())
-    assert [r.regime for r in reports.values()] == ["signal explodes", "rate too high"]
-    assert consult(HEALTHY).verdict in ("healthy", "watch")
-    assert {name for name, run in a.items() if run.outcome == "trained"} == {
-        "BatchNorm", "weight norm, g = √2", "He weights",
-    }  # fmt: skip
-    assert {n for n, run in b.items() if run.outcome == "trained"} == {"clip norm at 1", "rate/10"}
-    print(
-        "\nA signal that explodes is cured where it is made, by the scale of the weights; a rate"
-        "\nthat is too high, at the step. None of these cures helps with both."
-        f"\nFigure: {OUT / 'explode.png'}"
-    )
-
-
-if __name__ == "__main__":
-    main()
+figure = Figure(figsize=(11, 7.6), layout="constrained")
+axes = figure.subplots(2, 2, sharey="row", height_ratios=(1, 1.5))
+for regime, (above, below) in zip(REGIMES, axes.T, strict=True):
+    name, weights, rate, cured = REGIMES[regime]
+    for kind, model in {"He weights": network(HE), name: network(weights)}.items():
+        x, sizes = digits.images[:64], []
+        for layer in model.layers:
+            x = layer(x)
+            sizes += [np.sqrt((x.numpy() ** 2).mean())] * isinstance(layer, md.nn.Conv2d)
+        above.semilogy(range(1, 9), sizes, "o-", label=kind)
+    optimizer = md.optim.SGD(model.parameters(), rate)
+    said = md.health.doctor(model, (digits.images[:64], digits.labels[:64]), optimizer)
+    print(f"\n{name}\n  doctor, before the first step: {said.verdict} ({said.regime})")
+    assert (said.verdict, said.regime) == ("will diverge", regime)
+    for cure, (to_network, to_training) in CURES.items():
+        model = network(**{"weights": weights} | to_network)
+        losses, right = train(model, rate, **to_training)
+        end = f"{right:.0%} right" if right >= 0 else f"NaN at step {len(losses)}"
+        print(f"  {cure:<15} {end:<13} losses", *(f"{loss:.3g}" for loss in losses[:5]))
+        below.loglog(range(1, len(losses) + 1), losses, label=f"{cure}: {end}")
+        assert (np.median(losses[-20:]) < 1) == (cure in cured), cure
+    above.set(title=name, xlabel="convolution", ylabel="output before the first step (rms)")
+    below.set(ylim=(0.02, 1e9), xlabel="step", ylabel="loss of the batch (nats)")
+    above.legend(), below.legend(loc="upper right")
+OUT.parent.mkdir(parents=True, exist_ok=True)
+figure.savefig(OUT)
+print("\nWeights that are too large are cured by their scale, a rate that is too high at the step.")
+print(f"No cure helps with both. Figure: {OUT}")

@@ -19,7 +19,8 @@ from .data.download import cache_folder
 from .errors import ConfigError, DataError, MinidlError
 from .export import export_onnx
 from .health import doctor
-from .lab.command import lab_command
+from .lab import find
+from .lab.runner import run_experiments
 from .runs import NAMED, Config, Run, train
 from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
 from .runs.data import load_data
@@ -250,4 +251,33 @@ def datasets_command() -> None:
     click.echo("\nAny folder of class folders is a data set too: --data FOLDER")
 
 
-cli.add_command(lab_command)
+@cli.command("lab")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Run every experiment.")
+@click.option("--quick", is_flag=True, help="A reduced form of each, in seconds.")
+@click.option("--seed", default=0, show_default=True, help="Decides every random number.")
+@click.option("--out", default="runs/lab", show_default=True, help="Folder for the results.")
+@click.pass_context
+def lab_command(
+    ctx: click.Context, names: tuple[str, ...], everything: bool, **options: Any
+) -> None:
+    """Measure theory and the article's claims; without NAME, list the experiments.
+
+    NAME is an experiment's name or number: `minidl lab he-gain C2`. Results that the folder holds
+    already stay. Ends with 1 where a prediction fails.
+    """
+    if names and everything:
+        raise ConfigError(f"lab: expected names or --all, got both ({', '.join(names)})")
+    if not names and not everything:
+        if options["quick"]:
+            raise ConfigError("lab: expected names, or --all, with --quick")
+        widest = max(len(e.name) for e in find())
+        for e in find():
+            click.echo(f"{e.number:>3}  {e.name:<{widest}}  {e.title}")
+        return
+    if options["quick"]:
+        click.echo("quick: fewer seeds and smaller networks, so verdicts may differ from the pages")
+    entries = run_experiments(names, say=click.echo, **options)
+    click.echo(f"written to {options['out']}: lab.json, lab.md and the figures")
+    if any(entry["verdict"] == "fails" for entry in entries):
+        ctx.exit(1)

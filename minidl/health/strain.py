@@ -6,7 +6,7 @@ network like this one diverges.
 
 The constants were fitted to 4,400 random networks, each trained for 60 steps: CNNs of 4 to 13
 layers; CNNs, LeNets and MLPs of 1 to 3; residual, BatchNorm, LayerNorm and tanh networks, MLPs and
-others, under SGD, momentum and Adam. `minidl.lab.doctor_study` draws new ones and counts how often
+others, under SGD, momentum and Adam. `tools/doctor_study.py` draws new ones and counts how often
 the doctor is right. docs/doctor.md gives the reason for each step.
 """
 

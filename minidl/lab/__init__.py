@@ -1,14 +1,17 @@
-"""The exploding-gradient lab: theory and the article's claims, measured beside predicted.
+"""The exploding-gradient lab: what theory and the article say, measured.
 
-An experiment is one function in a file named `predictions_*` or `claims*`; every such file is
-loaded here, and its decorator enters the experiment in the registry.
+Each file in `predictions/` and `claims/` is one experiment: its question, what theory or the
+article says, how it is measured, and what follows. The file's name is the experiment's name on the
+command line: `predictions/he_gain.py` is `minidl lab he-gain`, `claims/clipping.py` is
+`minidl lab claim-clipping`. A new file in one of these folders is a new experiment.
 """
 
 import importlib
 import pkgutil
 
-from .registry import REGISTRY, Check, Experiment, Result, experiment, find, holds
+from .registry import REGISTRY, Check, Evidence, Experiment, claim, find, prediction
+from . import claims, predictions
 
-for _module in pkgutil.iter_modules(__path__):
-    if _module.name.startswith(("predictions", "claims")):
-        importlib.import_module(f"{__name__}.{_module.name}")
+for _folder in (predictions, claims):
+    for _file in pkgutil.iter_modules(_folder.__path__):
+        importlib.import_module(f"{_folder.__name__}.{_file.name}")

@@ -1,4 +1,4 @@
-"""The experiments by name, what each promises, and what it returns."""
+"""The experiments by name, and the evidence that an experiment returns."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -10,14 +10,15 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True)
 class Check:
-    """One measured number against its prediction: |measured − predicted| <= tolerance.
+    """One measured number, and where it should lie.
 
-    low, high: an interval instead of the tolerance, for what theory only bounds; either may
-    be left out.
+    predicted: the number that theory gives: ok is |measured - predicted| <= tolerance. None where
+    nothing gives a number: a promise of the article, or a bound from theory.
+    low, high: the interval that counts as ok, in place of the tolerance; either may be left out.
     """
 
     what: str
-    predicted: float
+    predicted: float | None
     measured: float
     tolerance: float = 0.0
     low: float | None = None
@@ -26,85 +27,135 @@ class Check:
     @property
     def ok(self) -> bool:
         """Whether the number is where it should be; NaN never is."""
-        if self.low is not None or self.high is not None:
-            low = float("-inf") if self.low is None else self.low
-            high = float("inf") if self.high is None else self.high
-            return low <= self.measured <= high
-        return abs(self.measured - self.predicted) <= self.tolerance
+        if self.low is None and self.high is None:
+            return self.predicted is not None and (
+                abs(self.measured - self.predicted) <= self.tolerance
+            )
+        return (self.low is None or self.low <= self.measured) and (
+            self.high is None or self.measured <= self.high
+        )
 
     def allowed(self) -> str:
-        """The allowed range as text: "± 0.01" or "[0.9, inf]"."""
+        """The allowed range in words: "± 0.01", "at least 8", "0.9 to 1.1"."""
         if self.low is None and self.high is None:
             return f"± {self.tolerance:.2g}"
-        low = "-inf" if self.low is None else f"{self.low:.4g}"
-        high = "inf" if self.high is None else f"{self.high:.4g}"
-        return f"[{low}, {high}]"
+        if self.low is None:
+            return f"at most {self.high:.4g}"
+        if self.high is None:
+            return f"at least {self.low:.4g}"
+        return f"{self.low:.4g} to {self.high:.4g}"
 
 
 @dataclass
-class Result:
+class Evidence:
     """What an experiment found.
 
-    verdict: "holds" or "fails" for a prediction; "true", "false", "conditional", "refuted", ...
-    for a claim. conclusion: one or two sentences with the numbers in. rows: the table.
-    series: plain numbers for the figure: "title", "x", "y" (the axes' names), "lines"
-    ({name: (xs, ys)}), and where wanted "predicted" (lines drawn dashed), "bars"
-    ({name: height}), "log_x", "log_y". counts: outcomes over seeds, with "of" their number.
+    conclusion: one or two sentences with the numbers in. rows: the table. series: the plain
+    numbers of the figure, made by `drawing.curves` or `drawing.bars`. counts: how many trainings
+    ended how, over the seeds, with "of" their number. opposite: the contrary of a claim was
+    measured. verdict: follows from the checks; the experiment fills it in.
     """
 
     checks: list[Check]
-    verdict: str
     conclusion: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     series: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, Any] | None = None
+    opposite: bool = False
+    verdict: str = ""
 
 
-def holds(checks: Iterable[Check]) -> str:
-    """ "holds" where every check is ok, else "fails"."""
-    return "holds" if all(check.ok for check in checks) else "fails"
-
-
-Function = Callable[[int, bool], Result]  # (seed, quick)
+Function = Callable[[int, bool], Evidence]  # (seed, quick)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A registered experiment: call it with a seed."""
+    """A registered experiment: call it with a seed.
+
+    expected: what theory predicts, or what the claim promises. section and says: where the article
+    makes the claim, and the claim in our words; empty for what the article does not say.
+    """
 
     name: str
     number: str
+    function: Function
     title: str
     source: str
     setup: str
-    prediction: str
-    function: Function
+    expected: str
+    section: str = ""
+    says: str = ""
 
-    def __call__(self, seed: int = 0, quick: bool = False) -> Result:
+    @property
+    def is_claim(self) -> bool:
+        """A claim keeps promises; a prediction has numbers from theory."""
+        return self.number.startswith("C")
+
+    def __call__(self, seed: int = 0, quick: bool = False) -> Evidence:
         """Run it. quick: a reduced form in seconds."""
-        return self.function(seed, quick)
+        evidence = self.function(seed, quick)
+        evidence.verdict = _judge(evidence) if self.is_claim else _holds(evidence)
+        return evidence
+
+
+def _holds(evidence: Evidence) -> str:
+    return "holds" if all(check.ok for check in evidence.checks) else "fails"
+
+
+def _judge(evidence: Evidence) -> str:
+    """All promises kept: true; some: conditional; none: false, or refuted by its opposite."""
+    kept = sum(check.ok for check in evidence.checks)
+    if kept == len(evidence.checks):
+        return "true"
+    if kept:
+        return "conditional"
+    return "refuted" if evidence.opposite else "false"
 
 
 REGISTRY: dict[str, Experiment] = {}
 
 
-def experiment(
-    *, name: str, number: str, title: str, source: str, setup: str, prediction: str
+def prediction(
+    number: int, *, title: str, source: str, setup: str, predicts: str
 ) -> Callable[[Function], Function]:
-    """Register a function (seed, quick) -> Result under a name.
+    """Register a function (seed, quick) -> Evidence as prediction P<number>, named by its file.
 
-    number: "P1" to "P14" for predictions with exact theory, "C1" ... for the article's claims.
     Raises: ConfigError where the name or the number is taken.
     """
+    return _register(
+        "", number=f"P{number}", title=title, source=source, setup=setup, expected=predicts
+    )
 
+
+def claim(
+    number: int,
+    *,
+    title: str,
+    source: str,
+    setup: str,
+    promises: str,
+    section: str = "",
+    says: str = "",
+) -> Callable[[Function], Function]:
+    """Register a function as claim C<number>, named by its file with "claim-" before it.
+
+    section, says: where the article says it, and the statement in our words.
+    Raises: ConfigError where the name or the number is taken.
+    """
+    texts = {"setup": setup, "expected": promises, "section": section, "says": says}
+    return _register("claim-", number=f"C{number}", title=title, source=source, **texts)
+
+
+def _register(prefix: str, *, number: str, **texts: str) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
+        name = prefix + function.__module__.rpartition(".")[2].replace("_", "-")
         for known in REGISTRY.values():
             if known.name == name or known.number == number:
                 raise ConfigError(
                     f"experiment: {name!r} ({number}) clashes with {known.name!r} "
                     f"({known.number}); names and numbers are given once"
                 )
-        REGISTRY[name] = Experiment(name, number, title, source, setup, prediction, function)
+        REGISTRY[name] = Experiment(name, number, function, **texts)
         return function
 
     return register
@@ -117,7 +168,7 @@ def find(names: Iterable[str] = ()) -> list[Experiment]:
     """
     wanted = list(names)
     if not wanted:
-        return sorted(REGISTRY.values(), key=_order)
+        return sorted(REGISTRY.values(), key=lambda e: order(e.number))
     by_key = {e.name: e for e in REGISTRY.values()}
     by_key |= {e.number.lower(): e for e in REGISTRY.values()}
     unknown = [name for name in wanted if name.lower() not in by_key]
@@ -133,5 +184,6 @@ def find(names: Iterable[str] = ()) -> list[Experiment]:
     return list(dict.fromkeys(found))
 
 
-def _order(e: Experiment) -> tuple[bool, int]:
-    return (not e.number.startswith("P"), int(e.number[1:]))
+def order(number: str) -> tuple[bool, int]:
+    """Sorts P1, P2 ... before C1, C2 ..."""
+    return (not number.startswith("P"), int(number[1:]))

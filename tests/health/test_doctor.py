@@ -8,7 +8,7 @@ import pytest
 import minidl as md
 from minidl.errors import ConfigError, DataError
 from minidl.health import doctor
-from minidl.lab import cnn
+from minidl.lab import cnn, training
 
 RECIPES = {
     "healthy": (cnn.HEALTHY.but(depth=3, rate=0.05), "healthy", "none"),
@@ -58,13 +58,13 @@ def test_each_regime_gets_its_name(name, seed):
 def test_the_prescription_trains_the_network(name):
     recipe = treated(RECIPES[name][0], report_of(name, 0).remedy)
     assert recipe != RECIPES[name][0] or name == "dead"  # its fault was in the biases alone
-    run = cnn.train(recipe, 0)
+    run = training.train(recipe, 0)
     assert run.outcome == "trained", (recipe, run.accuracy)
 
 
 @pytest.mark.parametrize("name", ["A", "A+", "B"])
 def test_untreated_it_does_diverge(name):
-    assert cnn.train(RECIPES[name][0], 0).outcome == "diverged"
+    assert training.train(RECIPES[name][0], 0).outcome == "diverged"
 
 
 @pytest.mark.parametrize("trial_steps", [0, 3])
@@ -211,4 +211,4 @@ def test_clipping_is_part_of_the_update():
     # However large the gradient becomes, the step does not; nor does it become smaller.
     assert tight.numbers["expected_change"] == pytest.approx(4 * tight.numbers["change"])
     assert tight.verdict != "will diverge"
-    assert cnn.train(recipe.but(clip=("norm", 0.25)), 0).outcome == "trained"
+    assert training.train(recipe.but(clip=("norm", 0.25)), 0).outcome == "trained"

@@ -9,7 +9,8 @@ from minidl.health import doctor
 from minidl.health.measure import Step, measure
 from minidl.health.report import report_on
 from minidl.health.strain import strain
-from minidl.lab import cnn, doctor_study
+from minidl.lab import cnn
+from tools import doctor_study
 
 from .networks import mlp
 

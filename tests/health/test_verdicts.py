@@ -8,7 +8,7 @@ import pytest
 
 import minidl as md
 from minidl.health import doctor
-from minidl.lab import doctor_study
+from minidl.lab.cnn import batches
 
 nn, optim = md.nn, md.optim
 STEPS = 60
@@ -80,7 +80,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def outcome(model, optimizer, batches, test, loss=md.ops.cross_entropy, clip=None):
+def outcome(model, optimizer, later, test, loss=md.ops.cross_entropy, clip=None):
     """What 60 steps do, in the words of the study."""
     losses = []
     with np.errstate(all="ignore"):
@@ -110,10 +110,10 @@ def test_what_it_says_happens(name, seed):
         md.manual_seed(seed)
         model = make()
         optimizer = method(model.parameters(), rate)
-        batches = doctor_study._endless(train, seed)
+        later = batches(train, seed)
         first = train.images[:64], train.labels[:64]
         said = doctor(model, first, optimizer, **options).verdict
-        came = outcome(model, optimizer, batches, test, **options)
+        came = outcome(model, optimizer, later, test, **options)
         wanted = ("will diverge", "diverged") if rate == diverges else (said, "learned")
         assert (said, came) == wanted, rate
         assert (said == "will diverge") == (rate == diverges), rate
@@ -129,9 +129,9 @@ def test_a_rate_for_squares_comes_from_their_curvature(rate):
     assert report.verdict == "will diverge"
     assert [f.code for f in report.findings if f.severity == "red"] == ["overshoot"]
     optimizer = optim.SGD(model.parameters(), report.remedy["lr"])
-    batches = doctor_study._endless(train, 0)
+    later = batches(train, 0)
     assert optimizer.lr > 0
-    assert outcome(model, optimizer, batches, test, squared) != "diverged"
+    assert outcome(model, optimizer, later, test, squared) != "diverged"
 
 
 def test_a_loss_that_reaches_no_weight():

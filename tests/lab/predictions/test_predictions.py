@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.lab import find, theory
-from minidl.lab.predictions_batch import batch_norm_growth
+from minidl.lab import find, sampling
+from minidl.lab.predictions.batchnorm_explosion import batch_norm_growth
 
 PREDICTIONS = [e for e in find() if e.number.startswith("P")]
 
@@ -18,7 +18,7 @@ def test_it_holds(prediction):
     off = [check for check in result.checks if not check.ok]
     assert result.verdict == "holds", off
     assert result.rows
-    assert {"title", "x", "y"} <= set(result.series)
+    assert {"x", "y"} <= set(result.series)
     assert ("lines" in result.series) != ("bars" in result.series)
     if result.counts:
         assert result.counts["of"] == 3
@@ -38,14 +38,14 @@ def test_a_seed_decides_everything(name):
     ["he-gain", "depth-width", "tanh-chaos", "residual-scale", "orthogonal-products", "selu"],
 )
 def test_a_wrong_gain_of_the_weights_is_found_out(name, monkeypatch):
-    right = theory.gaussian
+    right = sampling.gaussian
 
     def wrong(rng, *shape, variance=1.0):
         return (1.06 if len(shape) == 3 and shape[-1] > 1 else 1.0) * right(
             rng, *shape, variance=variance
         )
 
-    monkeypatch.setattr(theory, "gaussian", wrong)
+    monkeypatch.setattr(sampling, "gaussian", wrong)
     (e,) = find([name])
     assert e(3, True).verdict == "fails"
 
@@ -70,34 +70,6 @@ def test_a_wrong_derivative_is_found_out(name, monkeypatch):
 
     monkeypatch.setattr(md.ops, "relu", leaky)
     assert find([name])[0](3, True).verdict == "fails"
-
-
-def test_the_quadrature_is_exact_on_both_sides_of_a_kink():
-    assert theory.gaussian_mean(lambda z: z**4) == pytest.approx(3, rel=1e-12)
-    assert theory.gaussian_mean(lambda z: np.maximum(z, 0) ** 2) == pytest.approx(0.5, rel=1e-12)
-    assert theory.gaussian_mean(np.abs) == pytest.approx(math.sqrt(2 / math.pi), rel=1e-12)
-
-
-def test_the_moments_of_log_chi_square_are_those_of_a_sample():
-    mean, variance = theory.log_chi_square(9)
-    rng = np.random.default_rng(0)
-    for k in (1, 2, 5, 9):
-        sample = np.log(rng.chisquare(k, 200_000))
-        assert sample.mean() == pytest.approx(mean[k], abs=5 * math.sqrt(variance[k] / 200_000))
-        assert sample.var() == pytest.approx(variance[k], rel=0.03)
-
-
-def test_the_exact_moments_approach_the_known_series():
-    for n in (100, 1000):
-        mean, variance = theory.relu_log_moments(n)
-        assert mean == pytest.approx(-2.5 / n, abs=10 / n**2)
-        assert variance == pytest.approx(5 / n, abs=30 / n**2)
-
-
-def test_the_mean_field_agrees_with_the_literature():
-    found = [theory.tanh_fixed_point(s * s, 0.05)[1] for s in (1.0, 1.5, 2.0)]
-    assert found == pytest.approx([0.759, 1.092, 1.342], abs=5e-4)
-    assert theory.critical_variance(0.05) == pytest.approx(1.761, abs=5e-4)
 
 
 def test_batch_norm_growth_is_that_of_an_infinite_layer():

@@ -1,6 +1,6 @@
 """How often is the gradient doctor right? Random networks, its verdict, and what then happens.
 
-    python -m minidl.lab.doctor_study --runs 300 --seed 0
+    python tools/doctor_study.py --runs 300 --seed 0
 
 Draws networks, asks the doctor before the first step (also with three trial steps), trains each
 for 60 steps and prints the confusion matrices. Beside them stands the best that any judge can do
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 import minidl as md
+from minidl.lab.cnn import batches
 
-STEPS, BATCH = 60, 64
+STEPS = 60
 OUTCOMES = ("diverged", "learned", "neither")
 TRIALS = (0, 3)
 AGAIN = "a second training of the same networks"
@@ -124,27 +125,21 @@ def study(distribution: str, seed: int, number: int) -> dict[str, Any]:
     train, test = _digits()
     images = inputs(kind, train.images, train.images)
     data = md.data.Dataset(images, train.labels)
-    batches, others = _endless(data, number), _endless(data, number + 10**6)
-    first = next(batches)
+    ordered, others = batches(data, number), batches(data, number + 10**6)
+    first = next(ordered)
     said = {
         f"{n} trial steps": md.health.doctor(model, first, optimizer, trial_steps=n).verdict
         for n in TRIALS
     }
     seen, again = inputs(kind, test.images, train.images), copy.deepcopy((model, optimizer))
-    outcome = _train(model, optimizer, first, batches, seen)
+    outcome = _train(model, optimizer, first, ordered, seen)
     second = _train(*again, first, others, seen)
     said[AGAIN] = "will diverge" if second == "diverged" else "another verdict"
     return {"said": said, "outcome": outcome}
 
 
-def _endless(data: md.data.Dataset, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    loader = md.data.DataLoader(data, BATCH, shuffle=True, seed=seed, drop_last=True)
-    while True:
-        yield from loader
-
-
 def _train(
-    model: md.nn.Module, optimizer: Any, batch: Any, batches: Iterator[Any], images: np.ndarray
+    model: md.nn.Module, optimizer: Any, batch: Any, later: Iterator[Any], images: np.ndarray
 ) -> str:
     losses: list[float] = []
     with np.errstate(all="ignore"):
@@ -158,7 +153,7 @@ def _train(
             if not np.isfinite([losses[-1], *norms]).all():
                 return "diverged"
             optimizer.step()
-            batch = next(batches)
+            batch = next(later)
         model.eval()
         with md.no_grad():
             logits = model(images).numpy()

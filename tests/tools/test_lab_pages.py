@@ -4,22 +4,26 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from minidl.errors import DataError
-from minidl.lab import REGISTRY, Check, Result, pages
+from tools import lab_pages as pages
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORD = {
     "number": "C2",
     "name": "claim-clipping",
     "title": "Clipping cures",
+    "section": "3.2, remedy 2",
+    "says": "Clipping is a remedy.",
     "verdict": "conditional",
     "conclusion": "B 10/10, A 0/10.",
     "rows": [{"setup": "A", "trained": 0, "loss at start": 1234.5, "test accuracy": float("nan")}],
-    "checks": [{"what": "A", "predicted": 10, "measured": 0, "ok": False}],
-    "series": {"title": "Clipping", "x": "", "y": "share", "bars": {"A": 0.0, "B": 1.0}},
+    "checks": [
+        {"what": "A", "predicted": None, "measured": 0, "allowed": "at least 8", "ok": False},
+        {"what": "gain", "predicted": 0.949, "measured": 0.924, "allowed": "± 0.047", "ok": True},
+    ],
+    "series": {"x": "", "y": "share", "bars": {"A": 0.0, "B": 1.0}},
 }
 PAGE = "before\n<!-- lab C2 -->\nold\n<!-- end -->\nafter <!-- lab summary -->\n<!-- end -->\n"
 
@@ -29,9 +33,13 @@ def test_a_place_is_filled_and_the_rest_is_left():
     assert page.startswith("before\n<!-- lab C2 -->") and "old" not in page
     assert "**Verdict: conditional**. B 10/10, A 0/10." in page
     assert "| A | 0 | 1.23e+03 | – |" in page
-    assert "| A | 10 | 0 | no |" in page
+    assert "> The article says (3.2, remedy 2): Clipping is a remedy." in page
+    assert "| counted | the article promises | measured | kept |" in page
+    assert "| A | at least 8 | 0 | no |" in page
+    assert "| counted | theory predicts | measured | kept |" in page
+    assert "| gain | 0.949 ± 0.047 | 0.924 | yes |" in page
     assert "![Clipping cures](figures/claim-clipping.png)" in page
-    assert "| C2 | Clipping cures | **conditional** |" in page
+    assert "| C2 | Clipping cures | 3.2, remedy 2 | **conditional** |" in page
     assert pages.fill(page, {"C2": RECORD}) == page
 
 
@@ -39,46 +47,32 @@ def test_a_chinese_page_speaks_chinese():
     page = pages.fill(PAGE, {"C2": RECORD}, chinese=True)
     assert "有条件成立" in page and "训练成功" in page and "conditional" not in page
     assert "B 10/10" not in page
-    assert "| C2 | 梯度裁剪能防止梯度爆炸 | **有条件成立** |" in page
+    assert "> 文章说 (3.2，方法 2)：梯度裁剪是一种解决方法。" in page
+    assert "| A | 至少 8 | 0 | 否 |" in page
+    assert "| C2 | 梯度裁剪能防止梯度爆炸 | 3.2，方法 2 | **有条件成立** |" in page
+
+
+def test_what_the_article_does_not_say_is_promised_by_the_claim():
+    beyond = RECORD | {"says": "", "section": ""}
+    page = pages.fill(PAGE, {"C2": beyond})
+    assert "the claim promises" in page and "the article" not in page.lower()
+    assert "| C2 | Clipping cures | – | **conditional** |" in page
 
 
 def test_a_place_without_a_record_is_an_error():
-    with pytest.raises(DataError, match="place for C2"):
+    with pytest.raises(DataError, match="minidl lab C2"):
         pages.fill(PAGE, {"C3": RECORD})
-
-
-def test_reading_finds_records_in_files(tmp_path):
-    with pytest.raises(DataError, match="run `minidl lab"):
-        pages.read(tmp_path)
-    (tmp_path / "other.json").write_text('{"seed": 1}')
-    (tmp_path / "claim-clipping.json").write_text(json.dumps(RECORD))
-    assert list(pages.read(tmp_path)) == ["C2"]
-
-
-def test_a_record_is_plain_json():
-    result = Result(
-        [Check("x", 1.0, np.float64(2.0), low=0.5)],
-        "true",
-        "all well",
-        [{"a": np.float32(0.5), "b": float("nan")}],
-        {"lines": {"y": (np.arange(2), [1.0, float("inf")])}},
-    )
-    experiment = REGISTRY["claim-clipping"]
-    made = json.loads(json.dumps(pages.record(experiment, result, seed=3), allow_nan=False))
-    assert made["number"] == "C2" and made["seed"] == 3
-    assert made["rows"] == [{"a": 0.5, "b": None}]
-    assert made["series"]["lines"]["y"] == [[0, 1], [1.0, None]]
-    assert made["checks"][0]["ok"] is True
 
 
 def test_one_command_fills_pages_and_draws(tmp_path, capsys):
     lab, docs = tmp_path / "lab", tmp_path / "docs"
     lab.mkdir(), docs.mkdir()
-    lines = {"title": "t", "x": "x", "y": "y", "lines": {"a": ([1, 2], [3, 4])}, "log_y": True}
+    lines = {"x": "x", "y": "y", "lines": {"a": ([1, 2], [3, 4])}, "log_y": True}
     lines["predicted"] = {"theory": ([1, 2], [3, 4])}
     other = RECORD | {"number": "C8", "name": "claim-x", "series": lines}
-    for record in (RECORD, other):
-        (lab / f"{record['name']}.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="run `minidl lab"):
+        pages.main(str(lab), str(docs))
+    (lab / "lab.json").write_text(json.dumps([RECORD, other]))
     (docs / "a.zh.md").write_text(PAGE + "<!-- lab C8 -->\n<!-- end -->\n", encoding="utf-8")
     (docs / "plain.md").write_text("nothing to fill")
     pages.main(str(lab), str(docs))
@@ -93,7 +87,10 @@ def test_one_command_fills_pages_and_draws(tmp_path, capsys):
 def test_both_pages_have_a_filled_place_for_every_claim(name):
     text = (DOCS / name).read_text(encoding="utf-8")
     places = re.findall(r"<!-- lab (\w+) -->\n(.*?)<!-- end -->", text, re.DOTALL)
-    assert [n for n, _ in places] == ["summary", *(f"C{i}" for i in range(1, 13))]
-    assert all(content.strip() for _, content in places), "run python -m minidl.lab.pages"
+    assert [n for n, _ in places] == [
+        "summary",
+        *(f"C{i}" for i in (*range(1, 10), 13, 14, 10, 11, 12)),
+    ]
+    assert all(content.strip() for _, content in places), "run python tools/lab_pages.py"
     for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (DOCS / figure).is_file()

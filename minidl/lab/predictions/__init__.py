@@ -1,0 +1,1 @@
+"""Predictions with exact theory (P1 to P14): a file for each."""
