@@ -1,12 +1,12 @@
 """Reading one image file into an array, and stretching images."""
 
 import os
-import stat
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
 from .decode import decode, libraries
+from .files import read_file
 from .header import MAX_PIXELS, read_header
 
 _MAX_BYTES = 8 * MAX_PIXELS  # uncompressed RGBA of 16 bits
@@ -35,7 +35,9 @@ def load_image(
     shape = None if size is None else height_width(size, "load_image")
     cv2, _ = libraries()  # before the first byte: a missing library is not the file's fault
     try:
-        data = _read_bytes(path)
+        data = read_file(path, _MAX_BYTES)  # not cv2.imread: it fails on names beyond ASCII
+        if not data:
+            raise ValueError("it is empty (0 bytes)")
         header = read_header(data)
         try:
             pixels = decode(data, header)
@@ -82,24 +84,3 @@ def resize_plane(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     shrinks = shape[0] < image.shape[0] or shape[1] < image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, shape[::-1], interpolation=how)
-
-
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    try:
-        info = os.stat(path)  # first: to open a named pipe would wait for its writer
-        if stat.S_ISDIR(info.st_mode):
-            raise ValueError("it is a folder; ImageFolder reads a folder of class folders")
-        if not stat.S_ISREG(info.st_mode):
-            raise ValueError("it is not a regular file")
-        if info.st_size == 0:
-            raise ValueError("it is empty (0 bytes)")
-        if info.st_size > _MAX_BYTES:
-            raise ValueError(f"it has {info.st_size:,} bytes, more than {_MAX_BYTES:,}")
-        with open(path, "rb") as file:  # and not cv2.imread, which fails on non-ASCII names
-            return file.read()
-    except FileNotFoundError:
-        raise ValueError("there is no such file; check the path") from None
-    except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror}") from None
-    except MemoryError:
-        raise ValueError(f"its {info.st_size:,} bytes do not fit into memory") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..data.progress import progress_bar
+from ..data.bar import progress_bar
 from ..errors import ConfigError
 from .pages import Record, draw, record, table
 from .registry import Check, Experiment, Result, find
