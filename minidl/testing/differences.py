@@ -102,6 +102,18 @@ def project(
     return Projection(numeric, analytic, abs(numeric - analytic) / size, rounding / size)
 
 
+def vanishes(gaps: list[float]) -> bool:
+    """Whether gaps at steps that are each a tenth of the one before tend to 0.
+
+    The limit of the first kind of term that truncation leaves, h·y'' at a kink of the slope, is a
+    factor 10. Rounding may spoil half of that.
+    """
+    return all(
+        np.isfinite(large) and small <= large / 5
+        for large, small in zip(gaps, gaps[1:], strict=False)
+    )
+
+
 @dataclass(frozen=True)
 class Kink:
     """A direction in which the function has two slopes."""
