@@ -179,8 +179,9 @@ def _one_direction(
         kink = find_kink(problem, values, u, d, problem.order)
         if kink is not None:
             return kink, 0.0
+    least = min(found.error for found in tried.values())
     head = problem.error(
-        f"wrong gradient (relative error {min(p.error for p in tried.values()):.1e}, bound {BOUND:.0e}); its graph ends in "
+        f"wrong gradient (relative error {least:.1e}, bound {BOUND:.0e}); its graph ends in "
         f"'{problem.ends_in()}'"
     )
     raise GradientError(explain(str(head), problem, values, gradient, u, d, BOUND))

@@ -10,6 +10,7 @@ Truncation costs h²·y''', rounding eps·y/h; h = eps^(1/3) balances them.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -108,10 +109,7 @@ def vanishes(gaps: list[float]) -> bool:
     The limit of the first kind of term that truncation leaves, h·y'' at a kink of the slope, is a
     factor 10. Rounding may spoil half of that.
     """
-    return all(
-        np.isfinite(large) and small <= large / 5
-        for large, small in zip(gaps, gaps[1:], strict=False)
-    )
+    return all(np.isfinite(large) and small <= large / 5 for large, small in pairwise(gaps))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_a_right_gradient_of_a_flat_place_passes(name, order):
     f, *inputs = FLAT[name]
     for seed in range(4):
         report = gradcheck(f, *inputs, seed=seed, order=order)
-        assert report.worst <= report.bound
+        assert not report.kinks
 
 
 def power(n, gradient):
