@@ -26,7 +26,8 @@ def test_a_right_gradient_of_a_flat_place_passes(name, order):
     f, *inputs = FLAT[name]
     for seed in range(4):
         report = gradcheck(f, *inputs, seed=seed, order=order)
-        assert not report.kinks
+        # The second derivative of a squared hinge has two values: looked at beside the kink.
+        assert not report.kinks or (order, name) == (2, "squared hinge at its kink")
 
 
 def power(n, gradient):
