@@ -78,8 +78,10 @@ def _by_opencv(data: bytes, header: Header) -> np.ndarray:
             "save it as an ordinary PNG"
         )
     if pixels.dtype not in (np.uint8, np.uint16):
+        bad = int((~np.isfinite(pixels)).sum())
+        nans = f" ({bad} of them NaN or infinite)" if bad else ""
         raise ValueError(
-            f"the {header.kind} file holds {pixels.dtype} values, but 8 or 16 bits are expected; "
+            f"the {header.kind} file holds {pixels.dtype} values{nans}, but 8 or 16 bits are expected; "
             "save it as an ordinary PNG"
         )
     if header.fourth_channel:

@@ -14,8 +14,8 @@ Batch = tuple[np.ndarray, np.ndarray]
 class DataLoader:
     """Batches of (images, labels) from a Dataset, the same ones for the same seed and epoch.
 
-    Shapes: images (B, C, H, W) in the dataset's dtype, labels (B,) int64. The last batch is
-    smaller unless `drop_last`.
+    Shapes: images (B, C, H, W), or other inputs (B, ...); labels (B,), or other targets (B, ...);
+    both in the dataset's dtypes. The last batch is smaller, or left out with `drop_last`.
     The order and the random numbers of `transform` depend on (seed, epoch, batch) alone, so an
     interrupted epoch goes on exactly: set `.epoch` and call `iterate(start_batch)`. `.epoch`
     counts the epochs completed: it grows by one when an iteration has run to its end.
@@ -53,6 +53,10 @@ class DataLoader:
         self.drop_last = drop_last
         self.transform = transform
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        more = ", shuffled" if self.shuffle else ""
+        return f"<DataLoader: {len(self):,} batches of {self.batch_size}{more}, {self.dataset!r}>"
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

@@ -17,6 +17,7 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _EXTRA, _FORMAT, _JPEG_TABLES = 338, 339, 347
 _RGB, _CMYK, _YCBCR = 2, 5, 6  # values of PHOTOMETRIC
 _PREMULTIPLIED = 1  # a value of _EXTRA
+_SIGNED = 2  # a value of _FORMAT
 _COLOURS = (0, 1, _RGB, 3, _CMYK)  # 0 and 1 are grey, 3 is a palette
 _KINDS = {1: "B", 3: "H", 4: "I", 7: "B"}
 _RAW, _LZW, _JPEG, _PACKBITS, _DEFLATE, _FAX = 1, 5, 7, 32773, (8, 32946), (2, 3, 4)  # COMPRESSION
@@ -94,9 +95,9 @@ class Directory:
         colour, bits = self.one(PHOTOMETRIC, 1), self.one(BITS, 1)
         if colour not in _COLOURS and (colour, compression) != (_YCBCR, _JPEG):
             raise ValueError(f"the TIFF file has colours of kind {colour}; save it as a PNG")
-        if self.one(_FORMAT, 1) != 1:
+        if self.one(_FORMAT, 1) == _SIGNED:
             raise ValueError(
-                "the TIFF file holds signed or float values, but 8 or 16 bits are expected; "
+                "the TIFF file holds signed values, but 8 or 16 bits are expected; "
                 "save it as an ordinary PNG"
             )
         samples = self.one(_SAMPLES, 1)

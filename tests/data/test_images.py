@@ -221,7 +221,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 def test_float_images_are_refused(tmp_path):
     path = tmp_path / "x.tif"
     cv2.imwrite(str(path), np.ones((4, 4, 3), np.float32))
-    with pytest.raises(DataError, match="float values, but 8 or 16 bits"):
+    with pytest.raises(DataError, match="float32 values, but 8 or 16 bits"):
         load_image(path)
 
 
