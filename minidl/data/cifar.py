@@ -82,13 +82,18 @@ def _from_archive(path: Path) -> dict[str, bytes]:
         with gzip.open(path) as content, tarfile.open(fileobj=content) as archive:
             for member in archive:
                 name = Path(member.name).name
-                wanted = name in _TRAIN + _TEST and member.size <= _MAX_BYTES
+                # Only plain files: a link may lead back to itself.
+                wanted = name in _TRAIN + _TEST and member.isreg() and member.size <= _MAX_BYTES
                 if wanted and (file := archive.extractfile(member)):
+                    if name in batches:
+                        raise _unreadable(path, f"the archive holds {name} twice")
                     batches[name] = file.read()
-            while content.read(_CHUNK):  # to the checksum at its end, which tarfile leaves unread
+            while content.read(_CHUNK):  # the checksum stands at the end, where tarfile stops short
                 pass
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, f"the archive is damaged or cut short ({error})") from None
+    except MemoryError:
+        raise _unreadable(path, "its content does not fit into the free memory") from None
     return batches
 
 

@@ -81,8 +81,8 @@ def _by_opencv(data: bytes, header: Header) -> np.ndarray:
         bad = int((~np.isfinite(pixels)).sum())
         nans = f" ({bad} of them NaN or infinite)" if bad else ""
         raise ValueError(
-            f"the {header.kind} file holds {pixels.dtype} values{nans}, but 8 or 16 bits are expected; "
-            "save it as an ordinary PNG"
+            f"the {header.kind} file holds {pixels.dtype} values{nans}, but 8 or 16 bits are "
+            "expected; save it as an ordinary PNG"
         )
     if header.fourth_channel:
         return _mixed(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), header.fourth_channel)
@@ -91,7 +91,7 @@ def _by_opencv(data: bytes, header: Header) -> np.ndarray:
 
 def _mixed(pixels: np.ndarray, fourth_channel: str) -> np.ndarray:
     """Three colours from these and a fourth channel, which is black ink or transparency."""
-    colours, fourth = pixels[..., :3].astype(np.int64), pixels[..., 3:].astype(np.int64)
+    colours, fourth = pixels[..., :3].astype(np.int32), pixels[..., 3:].astype(np.int32)
     if fourth_channel == "premultiplied":
         undone = np.minimum(colours * 255 // np.maximum(fourth, 1), 255)
         return np.where(fourth == 0, colours, undone).astype(np.uint8)

@@ -1,4 +1,8 @@
-"""IDX, the file format of MNIST: 0 0 type dims, then big-endian sizes, then the values."""
+"""IDX, the file format of MNIST.
+
+Two zero bytes, a byte for the type of the values and one for the number of axes; then the length
+of each axis in four bytes, the highest first; then the values.
+"""
 
 import gzip
 import math
@@ -62,7 +66,8 @@ def _read(file: BinaryIO) -> np.ndarray:
     expected = math.prod(shape)
     if expected > _MAX_BYTES:
         raise ValueError(f"it states {shape}: {expected:,} values, more than {_MAX_BYTES:,}")
-    body = bytearray()  # in pieces: neither the header nor the compression is to be trusted
+    # In pieces, and no further than one too many: the header or the compression may lie.
+    body = bytearray()
     while len(body) <= expected and (piece := file.read(_CHUNK)):
         body += piece
     if len(body) != expected:

@@ -14,6 +14,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 class DataLoader:
     """Batches of (images, labels) from a Dataset, the same ones for the same seed and epoch.
 
+    dataset: a Dataset, or the pair (images, labels) of one.
     Shapes: images (B, C, H, W), or other inputs (B, ...); labels (B,), or other targets (B, ...);
     both in the dataset's dtypes. The last batch is smaller, or left out with `drop_last`.
     The order and the random numbers of `transform` depend on (seed, epoch, batch) alone, so an
@@ -26,7 +27,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | tuple[Any, Any],
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -34,6 +35,8 @@ class DataLoader:
         drop_last: bool = False,
         transform: Callable[..., np.ndarray] | None = None,
     ) -> None:
+        if isinstance(dataset, tuple) and len(dataset) == 2:
+            dataset = Dataset(*dataset)
         if not isinstance(dataset, Dataset):
             raise ConfigError(
                 f"DataLoader: expected a Dataset, got {type(dataset).__name__}; "

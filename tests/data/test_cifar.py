@@ -125,3 +125,30 @@ def test_other_folders(tmp_path):
     (tmp_path / "data_batch_1").write_bytes(b"pickled")
     with pytest.raises(DataError, match="Python version, which could run any code"):
         cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_an_archive_are_not_followed(tmp_path, kind):
+    """A link to itself would be followed for ever."""
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in ((n, bytes(b)) for n, b in batches().items()):
+            member = tarfile.TarInfo(f"cifar/{name}")
+            member.size = len(data)
+            if name == "data_batch_2.bin":
+                member.type, member.size, member.linkname = kind, 0, member.name
+            archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"data_batch_2\.bin.*missing"):
+        cifar10(tmp_path)
+
+
+def test_a_batch_that_is_there_twice(tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for folder in ("a", "b"):
+            for name, data in ((n, bytes(b)) for n, b in batches().items()):
+                member = tarfile.TarInfo(f"{folder}/{name}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"holds data_batch_1\.bin twice"):
+        cifar10(tmp_path)
