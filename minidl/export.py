@@ -50,6 +50,7 @@ def export_onnx(
         )
     sides = {f"input_shape[{i}]": side for i, side in enumerate(input_shape)}
     check("export_onnx", "an int >= 1", **sides)
+    input_shape = tuple(map(int, input_shape))  # onnx takes no NumPy integers
     graph = _Graph(model)
     before = [(module, module.training) for _, module in model.named_modules()]
     try:

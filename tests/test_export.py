@@ -143,6 +143,14 @@ class OddReLU(nn.ReLU):
         return -x
 
 
+def test_a_shape_of_numpy_integers(tmp_path):
+    shapes = [(3, 8, 8), tuple(np.array([3, 8, 8])), [np.int32(3), np.uint8(8), 8]]
+    paths = [tmp_path / f"{i}.onnx" for i in range(3)]
+    for path, shape in zip(paths, shapes, strict=True):
+        md.export_onnx(path, nn.Flatten(), shape)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "m.onnx"
     for layer in (Own(), OddReLU()):

@@ -120,6 +120,7 @@ def test_import_loads_numpy_alone():
     third_party = {
         *("cv2", "cupy", "matplotlib", "hypothesis", "rich", "click", "sklearn", "safetensors"),
         *("scipy", "pytest", "torch", "pooch", "onnx", "PIL", "pandas"),
+        "simplejpeg",
     }
     assert "numpy" in loaded
     assert not third_party & set(loaded)
@@ -128,7 +129,8 @@ def test_import_loads_numpy_alone():
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("cv2", "data/"),
+        ("cv2", "data/decode.py"),
+        ("simplejpeg", "data/decode.py"),
         ("matplotlib", "plot.py"),
         ("cupy", "device.py"),
         ("hypothesis", "testing/"),

@@ -4,7 +4,7 @@ from . import transforms
 from .cifar import cifar10
 from .dataset import Dataset
 from .digits import digits
-from .folders import ImageFolder, folder_splits
+from .folders import FolderParts, ImageFolder, folder_parts, folder_splits
 from .idx import read_idx
 from .images import load_image
 from .loader import DataLoader
@@ -25,6 +25,7 @@ from .transforms import (
 __all__ = [
     "DataLoader",
     "Dataset",
+    "FolderParts",
     "ImageFolder",
     "Normalize",
     "Transform",
@@ -32,6 +33,7 @@ __all__ = [
     "compose",
     "digits",
     "fashion_mnist",
+    "folder_parts",
     "folder_splits",
     "load_image",
     "mnist",

@@ -11,7 +11,9 @@ import numpy as np
 from ..errors import DataError
 from .dataset import Dataset
 from .download import Remote, cache_folder, fetch
+from .files import kind_of, read_file
 from .folders import folder_splits
+from .parts import find_parts
 from .transforms import scale
 
 _CLASSES = (
@@ -46,11 +48,11 @@ def cifar10(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
         return _load(_from_archive(fetch(_ARCHIVE, _MIRRORS, cache_folder() / "cifar-10")))
     folder = Path(root)
     for place in (folder, folder / _INNER):
-        if any((place / name).is_file() for name in _TRAIN + _TEST):
+        if any(kind_of(place / name) == "file" for name in _TRAIN + _TEST):
             return _load(_from_folder(place))
-    if (folder / _ARCHIVE.name).is_file():
+    if kind_of(folder / _ARCHIVE.name) == "file":
         return _load(_from_archive(folder / _ARCHIVE.name))
-    if (folder / "train").is_dir():
+    if kind_of(folder) == "folder" and find_parts(folder):
         train, test = folder_splits(folder, size=32, classes=_CLASSES)
         train.name = test.name = "cifar10"
         return train, test
@@ -66,12 +68,10 @@ def cifar10(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
 def _from_folder(folder: Path) -> dict[str, bytes]:
     batches = {}
     for name in _TRAIN + _TEST:
-        path = folder / name
         try:
-            if path.stat().st_size <= _MAX_BYTES:
-                batches[name] = path.read_bytes()
-        except OSError as error:
-            raise _unreadable(path, f"{error.strerror}") from None
+            batches[name] = read_file(folder / name, _MAX_BYTES)
+        except ValueError as error:
+            raise _unreadable(folder / name, str(error)) from None
     return batches
 
 
@@ -82,13 +82,18 @@ def _from_archive(path: Path) -> dict[str, bytes]:
         with gzip.open(path) as content, tarfile.open(fileobj=content) as archive:
             for member in archive:
                 name = Path(member.name).name
-                wanted = name in _TRAIN + _TEST and member.size <= _MAX_BYTES
+                # Only plain files: a link may lead back to itself.
+                wanted = name in _TRAIN + _TEST and member.isreg() and member.size <= _MAX_BYTES
                 if wanted and (file := archive.extractfile(member)):
+                    if name in batches:
+                        raise _unreadable(path, f"the archive holds {name} twice")
                     batches[name] = file.read()
-            while content.read(_CHUNK):  # to the checksum at its end, which tarfile leaves unread
+            while content.read(_CHUNK):  # the checksum stands at the end, where tarfile stops short
                 pass
     except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise _unreadable(path, f"the archive is damaged or cut short ({error})") from None
+    except MemoryError:
+        raise _unreadable(path, "its content does not fit into the free memory") from None
     return batches
 
 

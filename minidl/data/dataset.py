@@ -1,69 +1,106 @@
-"""Images with their labels."""
+"""Inputs with their targets: images with labels, or any other arrays."""
 
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 
+from ..arrays import as_array
+from ..device import to_host
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
+
+_LISTED = 20  # classes that a notebook shows
 
 
 class Dataset:
-    """Images, their labels, and the names of the classes.
+    """Inputs and targets, row by row: images, their labels, and the names of the classes.
 
-    Shapes: images (N, C, H, W), float32 or float64 (integers are refused: `scale` turns 0..255
-    into [0, 1]); labels (N,), kept as int64; the label k means `classes[k]`. Without `classes`
-    the names are "0", "1", ... up to the largest label. The arrays are not copied.
+    images: the inputs, of any number of axes. Images are (N, C, H, W).
+    labels: the targets. Whole numbers (N,) are class labels: they are kept as int64, label k
+    means `classes[k]`, and without `classes` the names are "0", "1", ... up to the largest label.
+    True and False are the labels 1 and 0. Targets of any other dtype or shape (numbers to
+    predict, images, sequences) are kept as they are, and `classes` is empty.
+    Both may be arrays of NumPy, CuPy, pandas or PyTorch, tensors, or lists. NumPy arrays are not
+    copied.
+    Shapes: images (N, ...), float32 or float64, or integers that are no pixels (`scale` turns
+    pixels 0..255 into [0, 1]); labels (N, ...).
     Raises: DTypeError, ShapeError for arrays of the wrong kind; DataError if there are no
-    images, if a label has no class, or if an image holds NaN or infinity.
+    images, if a label has no class, or if an input or a target holds NaN or infinity.
     """
 
     def __init__(
         self,
-        images: np.ndarray,
-        labels: Sequence[int] | np.ndarray,
+        images: Any,
+        labels: Any,
         classes: Sequence[str] | None = None,
         name: str = "",
     ) -> None:
-        self.images = _checked_images(images)
-        self.labels = _checked_labels(labels, len(self.images))
-        largest = int(self.labels.max())
-        names = range(largest + 1) if classes is None else classes
-        self.classes: tuple[str, ...] = tuple(str(label) for label in names)
+        self.images: np.ndarray = _checked_inputs(images)
+        self.labels: np.ndarray = _checked_targets(labels, len(self.images))
         self.name = name
-        if largest >= len(self.classes) or self.labels.min() < 0:
+        self.classes: tuple[str, ...] = ()
+        if self.labels.ndim == 1 and self.labels.dtype.kind == "i":
+            self.classes = self._class_names(classes)
+        elif classes is not None:
             raise DataError(
-                f"Dataset: expected labels from 0 to {len(self.classes) - 1} (there are "
-                f"{len(self.classes)} classes), got labels from {self.labels.min()} to {largest}"
+                f"Dataset: expected classes only with class labels, whole numbers ({len(self)},), "
+                f"got targets of {self.labels.dtype} {self.labels.shape}; leave classes out"
             )
+
+    def _class_names(self, classes: Sequence[str] | None) -> tuple[str, ...]:
+        least, largest = int(self.labels.min()), int(self.labels.max())
+        names = tuple(map(str, range(largest + 1) if classes is None else classes))
+        if least < 0 or largest >= len(names):
+            raise DataError(
+                f"Dataset: expected labels from 0 to {len(names) - 1} (there are {len(names)} "
+                f"classes), got labels from {least} to {largest}"
+            )
+        return names
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __repr__(self) -> str:
-        return (
-            f"<Dataset {self.name or 'without a name'}: {len(self):,} images "
-            f"{self.images.shape[1:]} {self.images.dtype}, {len(self.classes)} classes>"
-        )
+        return f"<Dataset {self.name or 'without a name'}: {', '.join(self._summary())}>"
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
-        return ((image, int(label)) for image, label in zip(self.images, self.labels, strict=True))
+    def _repr_html_(self) -> str:
+        """The same for a notebook, with the images of each class counted."""
+        rows = "".join(f"<li>{escape(line)}</li>" for line in self._summary())
+        if self.classes:
+            counts = np.bincount(self.labels, minlength=len(self.classes))
+            pairs = zip(self.classes[:_LISTED], counts.tolist(), strict=False)
+            listed = ", ".join(f"{name}: {count:,}" for name, count in pairs)
+            rows += f"<li>{escape(listed)}{', ...' if len(counts) > _LISTED else ''}</li>"
+        return f"<b>Dataset {escape(self.name)}</b><ul>{rows}</ul>"
+
+    def _summary(self) -> list[str]:
+        kind = "images" if self.images.ndim == 4 else "inputs"
+        parts = [f"{len(self):,} {kind} {self.images.shape[1:]} {self.images.dtype}"]
+        if self.classes:
+            return [*parts, f"{len(self.classes)} classes"]
+        return [*parts, f"targets {self.labels.shape[1:]} {self.labels.dtype}"]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Any]]:
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        """(image, label) for an int; a Dataset for a slice, an index array or a boolean mask."""
+        """(input, target) for an int; a Dataset for a slice, an index array or a boolean mask."""
         try:
+            if isinstance(index, tuple):
+                raise IndexError("one index is expected")
             images, labels = self.images[index], self.labels[index]
         except (IndexError, TypeError, ValueError) as error:
-            raise DataError(f"Dataset: no such index among {len(self)} images: {error}") from None
-        if np.ndim(labels) == 0:
-            return images, int(labels)
+            raise DataError(f"Dataset: no such index among {len(self)} rows: {error}") from None
+        if images.ndim < self.images.ndim:
+            return images, int(labels) if self.classes else labels
         return self._with(images, labels)
 
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """(rest, held out): hold out a `fraction` of the images, drawn with `seed`.
+        """(rest, held out): hold out a `fraction` of the rows, drawn with `seed`.
 
-        Stratified: round(fraction * N) images are held out, and of each class its share to
-        within one image. Both parts keep the order of the images.
+        round(fraction * N) rows are held out. Where there are classes, of each its share to
+        within one image (the split is stratified). Both parts keep the order of the rows.
         Raises: ConfigError unless 0 < fraction < 1; DataError if a part would be empty.
         """
         if not 0 < fraction < 1:
@@ -71,22 +108,23 @@ class Dataset:
         held_out = round(fraction * len(self))
         if held_out in (0, len(self)):
             raise DataError(
-                f"split: a fraction of {fraction} holds out {held_out} of {len(self)} images and "
-                "leaves one part empty; choose another fraction or give more images"
+                f"split: a fraction of {fraction} holds out {held_out} of {len(self)} rows and "
+                "leaves one part empty; choose another fraction or give more rows"
             )
         shuffled = seeded(seed).permutation(len(self))
-        by_class = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
+        if self.classes:
+            shuffled = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
         every = (np.arange(held_out) * len(self) + len(self) // 2) // held_out
         chosen = np.zeros(len(self), dtype=bool)
-        chosen[by_class[every]] = True
+        chosen[shuffled[every]] = True
         return self[~chosen], self[chosen]
 
     def map(self, transform: Callable[[np.ndarray], np.ndarray]) -> "Dataset":
-        """The same labels with transform(images); for example `data.map(normalize(0.5, 0.2))`."""
+        """The same targets with transform(images); for example `data.map(normalize(0.5, 0.2))`."""
         return self._with(transform(self.images), self.labels)
 
     def _with(self, images: np.ndarray, labels: np.ndarray) -> "Dataset":
-        return Dataset(images, labels, self.classes, self.name)
+        return Dataset(images, labels, self.classes or None, self.name)
 
 
 def seeded(seed: int, *spawn_key: int) -> np.random.Generator:
@@ -103,39 +141,68 @@ def to_float(images: np.ndarray) -> str:
     return "md.data.scale(images) turns 0..255 into float32 in [0, 1]"
 
 
-def _checked_images(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.dtype not in (np.float32, np.float64):
+def array_of(what: str, values: Any) -> np.ndarray:
+    """Values of any library as a NumPy array. Raises: DTypeError for what holds no numbers."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "UO":
+        raise DTypeError(
+            f"Dataset: expected numbers as {what}, got dtype {values.dtype}; number the names: "
+            "classes, labels = np.unique(names, return_inverse=True)"
+        )
+    return to_host(as_array(f"Dataset ({what})", values))
+
+
+def _checked_inputs(images: Any) -> np.ndarray:
+    images = array_of("images", images)
+    if images.ndim == 0 or images.size == 0:
+        raise DataError(f"Dataset: expected at least one image, got shape {images.shape}")
+    pixels = images.ndim == 4 or images.dtype == np.uint8
+    if images.dtype not in (np.float32, np.float64) and (pixels or images.dtype.kind not in "iu"):
         raise DTypeError(
             f"Dataset: expected images of float32 or float64, got {images.dtype}; "
             f"{to_float(images)}"
         )
-    if images.ndim != 4:
-        raise ShapeError(f"Dataset: expected images of shape (N, C, H, W), got {images.shape}")
-    if images.size == 0:
-        raise DataError(f"Dataset: expected at least one image, got shape {images.shape}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = images.sum()  # NaN and infinity survive a sum: no second array for clean images
-    if not np.isfinite(total):
-        counts = (~np.isfinite(images)).sum(axis=(1, 2, 3))
-        bad = np.flatnonzero(counts)
-        if bad.size:
-            listed = ", ".join(f"image {i} ({counts[i]} pixel values)" for i in bad[:5])
-            raise DataError(
-                f"Dataset: expected finite images, got NaN or infinity in {bad.size} of "
-                f"{len(images)} images: {listed}{', ...' if bad.size > 5 else ''}; repair or drop "
-                "them"
-            )
+    if _channels_last(images.shape):
+        raise ShapeError(
+            f"Dataset: expected images of shape (N, C, H, W), got {images.shape}, which looks like "
+            "(N, H, W, C); images.transpose(0, 3, 1, 2) brings the channels to their place"
+        )
+    _check_finite("image", images)
     return images
 
 
-def _checked_labels(labels: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
-    array = np.asarray(labels)
-    if array.ndim != 1 or len(array) != count:
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether these can only be images whose 1, 3 or 4 colours come last."""
+    if len(shape) != 4 or shape[3] not in (1, 3, 4) or min(shape[1:3]) <= 4:
+        return False
+    return shape[3] > 1 or shape[1] == shape[2]
+
+
+def _checked_targets(labels: Any, count: int) -> np.ndarray:
+    targets = array_of("labels", labels)
+    if targets.ndim == 0 or len(targets) != count:
         raise ShapeError(
             f"Dataset: expected one label for each of {count} images, shape ({count},), "
-            f"got shape {array.shape}"
+            f"got shape {targets.shape}; other targets have shape ({count}, ...)"
         )
-    if not np.issubdtype(array.dtype, np.integer):
-        raise DTypeError(f"Dataset: expected integer labels, got {array.dtype}")
-    return array.astype(np.int64)
+    if targets.ndim == 1 and targets.dtype.kind in "iub":
+        return targets.astype(np.int64)
+    _check_finite("target", targets)
+    return targets
+
+
+def _check_finite(what: str, values: np.ndarray) -> None:
+    if values.dtype.kind not in "fc":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()  # NaN and infinity survive a sum: no second array for clean values
+    if np.isfinite(total):
+        return
+    counts = (~np.isfinite(values)).reshape(len(values), -1).sum(axis=1)
+    bad = np.flatnonzero(counts)
+    if bad.size:
+        one = "pixel values" if what == "image" else "values"
+        listed = ", ".join(f"{what} {i} ({counts[i]} {one})" for i in bad[:5])
+        raise DataError(
+            f"Dataset: expected finite {what}s, got NaN or infinity in {bad.size} of "
+            f"{len(values)} {what}s: {listed}{', ...' if bad.size > 5 else ''}; repair or drop them"
+        )

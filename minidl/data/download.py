@@ -1,5 +1,7 @@
 """Fetching a file once: several mirrors, a known size and checksum, never half a file."""
 
+import contextlib
+import glob
 import hashlib
 import os
 import tempfile
@@ -8,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
-from .progress import progress_bar
+from .bar import progress_bar
+from .files import kind_of
 
 _CHUNK = 2**18
+_PART = ".part"
 
 
 class Remote(NamedTuple):
@@ -22,8 +26,19 @@ class Remote(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $MINIDL_CACHE, or .cache/minidl in the home folder."""
-    return Path(os.environ.get("MINIDL_CACHE") or Path.home() / ".cache" / "minidl")
+    """The folder of downloads: $MINIDL_CACHE, or .cache/minidl in the home folder.
+
+    Raises: DataError if there is neither.
+    """
+    if named := os.environ.get("MINIDL_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "minidl"
+    except RuntimeError:
+        raise DataError(
+            "download: expected a home folder for the cache, but this user has none; set "
+            "MINIDL_CACHE to a folder, or fetch the files by hand and name their folder as root"
+        ) from None
 
 
 def fetch(remote: Remote, mirrors: Sequence[str], folder: Path) -> Path:
@@ -38,10 +53,12 @@ def fetch(remote: Remote, mirrors: Sequence[str], folder: Path) -> Path:
     target = folder / remote.name
     reasons = []
     try:
-        if target.is_file() and _sha256(target) == remote.sha256:
+        if kind_of(target) == "file" and _sha256(target) == remote.sha256:
+            _remove_abandoned(remote, folder)
             return target
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        _remove_abandoned(remote, folder)
+    except (OSError, DataError) as error:
         reasons.append((str(folder), f"the cache folder cannot be used: {error}"))
         mirrors = ()
     for mirror in mirrors:
@@ -63,7 +80,7 @@ def _download(remote: Remote, address: str, target: Path) -> None:
     import urllib.request
 
     digest, received = hashlib.sha256(), 0
-    part, partial = tempfile.mkstemp(prefix=f".{remote.name}-", suffix=".part", dir=target.parent)
+    part, partial = _new_part(remote, target.parent)
     try:
         with (
             os.fdopen(part, "wb") as file,
@@ -83,6 +100,40 @@ def _download(remote: Remote, address: str, target: Path) -> None:
         os.replace(partial, target)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _new_part(remote: Remote, folder: Path) -> tuple[int, str]:
+    """An empty file to download into, locked as long as this process has it open."""
+    while True:
+        part, path = tempfile.mkstemp(prefix=f".{remote.name}-", suffix=_PART, dir=folder)
+        _lock(part)
+        if os.path.exists(path):  # else another process took it for abandoned, before the lock
+            return part, path
+        os.close(part)
+
+
+def _remove_abandoned(remote: Remote, folder: Path) -> None:
+    """Remove the parts of downloads that were killed: those that no process holds locked."""
+    for path in folder.glob(f".{glob.escape(remote.name)}-*{_PART}"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if _lock(file.fileno()):
+                path.unlink()
+
+
+def _lock(file: int) -> bool:
+    """Lock an open file until it is closed or the process dies; False if another one holds it.
+
+    Windows has no such lock, and does not let a file be removed that is open.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sha256(path: Path) -> str:

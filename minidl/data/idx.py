@@ -1,16 +1,20 @@
-"""IDX, the file format of MNIST: 0 0 type dims, then big-endian sizes, then the values."""
+"""IDX, the file format of MNIST.
+
+Two zero bytes, a byte for the type of the values and one for the number of axes; then the length
+of each axis in four bytes, the highest first; then the values.
+"""
 
 import gzip
 import math
 import os
 import struct
 import zlib
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from ..errors import DataError
+from .files import check_file
 
 _MAX_BYTES = 2**31
 _CHUNK = 2**20
@@ -25,17 +29,18 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
     """
     try:
-        with Path(path).open("rb") as raw:
+        check_file(path, _MAX_BYTES)
+        with open(path, "rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             file = gzip.GzipFile(fileobj=raw) if compressed else raw
             return _read(cast(BinaryIO, file))
-    except FileNotFoundError:
-        reason = "there is no such file; check the path"
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         reason = f"its gzip compression is damaged or cut short ({error}); fetch the file again"
     except OSError as error:
         reason = f"it cannot be read: {error.strerror or error}"
+    except MemoryError:
+        reason = "its values do not fit into the free memory"
     except ValueError as error:
         reason = str(error)
     raise DataError(
@@ -61,7 +66,8 @@ def _read(file: BinaryIO) -> np.ndarray:
     expected = math.prod(shape)
     if expected > _MAX_BYTES:
         raise ValueError(f"it states {shape}: {expected:,} values, more than {_MAX_BYTES:,}")
-    body = bytearray()  # in pieces: neither the header nor the compression is to be trusted
+    # In pieces, and no further than one too many: the header or the compression may lie.
+    body = bytearray()
     while len(body) <= expected and (piece := file.read(_CHUNK)):
         body += piece
     if len(body) != expected:

@@ -14,8 +14,9 @@ Batch = tuple[np.ndarray, np.ndarray]
 class DataLoader:
     """Batches of (images, labels) from a Dataset, the same ones for the same seed and epoch.
 
-    Shapes: images (B, C, H, W) in the dataset's dtype, labels (B,) int64. The last batch is
-    smaller unless `drop_last`.
+    dataset: a Dataset, or the pair (images, labels) of one.
+    Shapes: images (B, C, H, W), or other inputs (B, ...); labels (B,), or other targets (B, ...);
+    both in the dataset's dtypes. The last batch is smaller, or left out with `drop_last`.
     The order and the random numbers of `transform` depend on (seed, epoch, batch) alone, so an
     interrupted epoch goes on exactly: set `.epoch` and call `iterate(start_batch)`. `.epoch`
     counts the epochs completed: it grows by one when an iteration has run to its end.
@@ -26,7 +27,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | tuple[Any, Any],
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -34,6 +35,8 @@ class DataLoader:
         drop_last: bool = False,
         transform: Callable[..., np.ndarray] | None = None,
     ) -> None:
+        if isinstance(dataset, tuple) and len(dataset) == 2:
+            dataset = Dataset(*dataset)
         if not isinstance(dataset, Dataset):
             raise ConfigError(
                 f"DataLoader: expected a Dataset, got {type(dataset).__name__}; "
@@ -53,6 +56,10 @@ class DataLoader:
         self.drop_last = drop_last
         self.transform = transform
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        more = ", shuffled" if self.shuffle else ""
+        return f"<DataLoader: {len(self):,} batches of {self.batch_size}{more}, {self.dataset!r}>"
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import DataError
 from .dataset import Dataset
 from .download import Remote, cache_folder, fetch
+from .files import kind_of
 from .idx import read_idx
 from .transforms import scale
 
@@ -72,8 +73,8 @@ def mnist(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
     recognition" (1998).
     """
-    folder = Path(root) if root is not None else _fetch("mnist", _MNIST_SUMS, _MNIST_MIRRORS)
-    return _load(folder, "mnist", [str(digit) for digit in range(10)])
+    folder, ends = _place(root, "mnist", _MNIST_SUMS, _MNIST_MIRRORS)
+    return _load(folder, ends, "mnist", [str(digit) for digit in range(10)])
 
 
 def fashion_mnist(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
@@ -82,21 +83,30 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None) -> tuple[Dataset, 
     Raises: as `mnist`.
     Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST", arXiv:1708.07747 (2017).
     """
-    name = "fashion-mnist"
-    folder = Path(root) if root is not None else _fetch(name, _FASHION_SUMS, _FASHION_MIRRORS)
-    return _load(folder, name, _CLOTHES)
+    folder, ends = _place(root, "fashion-mnist", _FASHION_SUMS, _FASHION_MIRRORS)
+    return _load(folder, ends, "fashion-mnist", _CLOTHES)
 
 
-def _fetch(name: str, sums: dict[str, tuple[int, str]], mirrors: Sequence[str]) -> Path:
+def _place(
+    root: str | os.PathLike[str] | None,
+    name: str,
+    sums: dict[str, tuple[int, str]],
+    mirrors: Sequence[str],
+) -> tuple[Path, tuple[str, ...]]:
+    """(folder, ends of the files' names). In the cache only the archives have been verified."""
+    if root is not None:
+        return Path(root), ("", ".gz")
     folder = cache_folder() / name
     for stem, (size, sha256) in sums.items():
         fetch(Remote(f"{stem}.gz", size, sha256), mirrors, folder)
-    return folder
+    return folder, (".gz",)
 
 
-def _load(folder: Path, name: str, classes: Sequence[str]) -> tuple[Dataset, Dataset]:
+def _load(
+    folder: Path, ends: Sequence[str], name: str, classes: Sequence[str]
+) -> tuple[Dataset, Dataset]:
     paths = {
-        (part, kind): _find(folder, f"{part}-{kind}-ubyte")
+        (part, kind): _find(folder, f"{part}-{kind}-ubyte", ends)
         for part in _PARTS
         for kind in ("images-idx3", "labels-idx1")
     }
@@ -114,10 +124,10 @@ def _load(folder: Path, name: str, classes: Sequence[str]) -> tuple[Dataset, Dat
     return train, test
 
 
-def _find(folder: Path, stem: str) -> Path | None:
+def _find(folder: Path, stem: str, ends: Sequence[str]) -> Path | None:
     dotted = stem.replace("-idx", ".idx")  # as some archives spell it
-    candidates = (folder / f"{name}{end}" for name in (stem, dotted) for end in ("", ".gz"))
-    return next((path for path in candidates if path.is_file()), None)
+    candidates = (folder / f"{name}{end}" for name in (stem, dotted) for end in ends)
+    return next((path for path in candidates if kind_of(path) == "file"), None)
 
 
 def _part(

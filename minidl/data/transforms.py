@@ -5,17 +5,23 @@ generator as their second argument; DataLoader gives them one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..checks import check
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
 from .dataset import to_float
 from .images import Size, height_width, resize_plane
 
 
 class Transform:
-    """A named function of images, or of images and a generator if it is random."""
+    """A named function of images, or of images and a generator if it is random.
+
+    `apply` is a function of a module, with its options bound by functools.partial, so that a
+    transform can be pickled and copied.
+    """
 
     def __init__(
         self, apply: Callable[..., np.ndarray], name: str, *, random: bool = False
@@ -146,14 +152,14 @@ def to_gray(images: np.ndarray) -> np.ndarray:
 def resize(size: Size) -> Transform:
     """Stretch to an int or (height, width): area averages where it shrinks, else linear."""
     shape = height_width(size, "resize")
+    return Transform(partial(_resize, shape), f"resize({shape})")
 
-    def apply(images: np.ndarray) -> np.ndarray:
-        resized = np.empty((*images.shape[:2], *shape), images.dtype)
-        for index in np.ndindex(images.shape[:2]):
-            resized[index] = resize_plane(images[index], shape)
-        return resized
 
-    return Transform(apply, f"resize({shape})")
+def _resize(shape: tuple[int, int], images: np.ndarray) -> np.ndarray:
+    resized = np.empty((*images.shape[:2], *shape), images.dtype)
+    for index in np.ndindex(images.shape[:2]):
+        resized[index] = resize_plane(images[index], shape)
+    return resized
 
 
 def random_crop(size: Size, padding: int = 0) -> Transform:
@@ -162,52 +168,59 @@ def random_crop(size: Size, padding: int = 0) -> Transform:
 
     Raises: ShapeError if the window is larger than the padded image.
     """
-    height, width = height_width(size, "random_crop")
-    if not isinstance(padding, int) or padding < 0:
-        raise ConfigError(f"random_crop: expected padding as an int of at least 0, got {padding!r}")
+    window = height_width(size, "random_crop")
+    check("random_crop", "an int >= 0", padding=padding)
+    name = f"random_crop({window}, padding={padding})"
+    return Transform(partial(_crop, window, int(padding)), name, random=True)
 
-    def apply(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        count, channels = images.shape[:2]
-        sides = (padding, padding)
-        padded = np.pad(images, ((0, 0), (0, 0), sides, sides))
-        free = (padded.shape[2] - height, padded.shape[3] - width)
-        if min(free) < 0:
-            raise ShapeError(
-                f"random_crop: expected images of at least {height}x{width} after {padding} "
-                f"pixels of padding, got images of shape {images.shape}"
-            )
-        cropped = np.empty((count, channels, height, width), images.dtype)
-        for i, (top, left) in enumerate(generator.integers(free, size=(count, 2), endpoint=True)):
-            cropped[i] = padded[i, :, top : top + height, left : left + width]
-        return cropped
 
-    return Transform(apply, f"random_crop({(height, width)}, padding={padding})", random=True)
+def _crop(
+    window: tuple[int, int], padding: int, images: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    height, width = window
+    count, channels = images.shape[:2]
+    sides = (padding, padding)
+    padded = np.pad(images, ((0, 0), (0, 0), sides, sides))
+    free = (padded.shape[2] - height, padded.shape[3] - width)
+    if min(free) < 0:
+        raise ShapeError(
+            f"random_crop: expected images of at least {height}x{width} after {padding} "
+            f"pixels of padding, got images of shape {images.shape}"
+        )
+    cropped = np.empty((count, channels, height, width), images.dtype)
+    for i, (top, left) in enumerate(generator.integers(free, size=(count, 2), endpoint=True)):
+        cropped[i] = padded[i, :, top : top + height, left : left + width]
+    return cropped
 
 
 def random_flip(p: float = 0.5) -> Transform:
     """Mirror each image left to right with probability p."""
     if not 0 <= p <= 1:
         raise ConfigError(f"random_flip: expected a probability p from 0 to 1, got {p!r}")
+    return Transform(partial(_flip, p), f"random_flip({p})", random=True)
 
-    def apply(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        mirrored = generator.random(len(images)) < p
-        return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
 
-    return Transform(apply, f"random_flip({p})", random=True)
+def _flip(p: float, images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    mirrored = generator.random(len(images)) < p
+    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
 
 
 def compose(*transforms: Callable[..., np.ndarray]) -> Transform:
     """One transform after another, from left to right; random if one of them is."""
-
-    def apply(images: np.ndarray, generator: np.random.Generator | None = None) -> np.ndarray:
-        for transform in transforms:
-            random = getattr(transform, "random", False)
-            images = transform(images, generator) if random else transform(images)
-        return images
-
     names = ", ".join(getattr(t, "__name__", repr(t)) for t in transforms)
     random = any(getattr(t, "random", False) for t in transforms)
-    return Transform(apply, f"compose({names})", random=random)
+    return Transform(partial(_compose, transforms), f"compose({names})", random=random)
+
+
+def _compose(
+    transforms: tuple[Callable[..., np.ndarray], ...],
+    images: np.ndarray,
+    generator: np.random.Generator | None = None,
+) -> np.ndarray:
+    for transform in transforms:
+        random = getattr(transform, "random", False)
+        images = transform(images, generator) if random else transform(images)
+    return images
 
 
 def _float_images(images: Any, call: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..data.progress import progress_bar
+from ..data.bar import progress_bar
 from ..errors import ConfigError
 from .drawing import draw
 from .registry import Check, Evidence, Experiment, find

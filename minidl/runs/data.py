@@ -1,16 +1,19 @@
 """The data that a run's options name, in three parts."""
 
+import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import data
 from ..data import Dataset, Normalize
+from ..data.files import kind_of
 from ..errors import ConfigError
 from .config import Config
 
 _HELD_OUT = 0.2
+_LISTED = 20  # names of left-out files that are printed
 _SPLIT_SEED = 0  # not the run's seed: runs with other seeds are measured on the same images
 
 
@@ -55,14 +58,23 @@ class Splits:
     normalize: Normalize | None
 
 
-def load_data(config: Config, normalize: Normalize | None = None, progress: bool = True) -> Splits:
+def load_data(
+    config: Config,
+    normalize: Normalize | None = None,
+    progress: bool = True,
+    say: Callable[[str], Any] | None = None,
+) -> Splits:
     """Read the data of a run, split it, and normalise it.
 
-    Digits and a folder of class folders have no test part: a share (`validation`, else 0.2) is
-    held out, the same for every seed. Where there is one it is the validation part too, unless
-    `validation` asks for a share of the training images.
+    The validation part is watched while the run learns; the test part is for the final number.
+    Where a folder has no test part, the validation part is both. Where there is no validation
+    part, the test part is both, unless `validation` asks for a share of the training images.
+    Digits and a folder of class folders have neither: a share (`validation`, else 0.2) is held
+    out for both, the same one for every seed.
     normalize: what a trained model expects; by default fitted to the training images where the
     options ask for it.
+    say: told of files left out, folders not read, and images in two parts; by default these
+    sentences go to standard error.
     Raises: DataError, ConfigError.
     """
     if config.data in NAMED:
@@ -72,16 +84,20 @@ def load_data(config: Config, normalize: Normalize | None = None, progress: bool
             raise ConfigError("root: digits come with scikit-learn and need no folder")
         load = NAMED[config.data].load
         loaded = load() if config.data == "digits" else load(config.root)
+        train, *rest = (loaded,) if isinstance(loaded, Dataset) else loaded
+        validation, test = None, rest[0] if rest else None
     else:
-        loaded = _folder(config, progress)
-    if isinstance(loaded, Dataset):
-        train, test = loaded.split(config.validation or _HELD_OUT, _SPLIT_SEED)
-        validation = test
-    else:
-        train, test = loaded
-        validation = test
-        if config.validation is not None:
-            train, validation = train.split(config.validation, _SPLIT_SEED)
+        train, validation, test = _folder(config, progress, say or _to_stderr)
+    if validation is not None and config.validation is not None:
+        raise ConfigError(
+            "validation: expected no share to hold out, because the folder has a validation part "
+            "of its own; leave the option out"
+        )
+    if validation is None and (config.validation is not None or test is None):
+        train, validation = train.split(config.validation or _HELD_OUT, _SPLIT_SEED)
+    validation = test if validation is None else validation
+    test = validation if test is None else test
+    assert validation is not None and test is not None
     wanted = config.data not in NAMED if config.standardize is None else config.standardize
     if normalize is None and wanted:
         normalize = data.standardize(train.images)
@@ -92,21 +108,37 @@ def load_data(config: Config, normalize: Normalize | None = None, progress: bool
     return Splits(train, validation, test, normalize)
 
 
-def _folder(config: Config, progress: bool) -> Any:
-    folder = Path(config.data)
-    if not folder.is_dir():
+def _folder(
+    config: Config, progress: bool, say: Callable[[str], Any]
+) -> tuple[Dataset, Dataset | None, Dataset | None]:
+    """(train, validation, test) of a folder; None for a part that it does not have."""
+    if kind_of(config.data) != "folder":
         raise ConfigError(
             f"data: expected one of {', '.join(NAMED)}, or a folder of class folders; there is no "
             f"folder {config.data!r}"
         )
     if config.root is not None:
         raise ConfigError("root: expected only with a named data set; give the folder as data")
-    options: dict[str, Any] = {
-        "gray": config.gray,
-        "size": config.size,
-        "skip_bad": config.skip_bad,
-        "progress": progress,
-    }
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        return data.folder_splits(folder, **options)
-    return data.ImageFolder(folder, **options)
+    parts = data.folder_parts(
+        config.data,
+        gray=config.gray,
+        size=config.size,
+        skip_bad=config.skip_bad,
+        progress=progress,
+    )
+    train, validation, test, notes = parts
+    skipped = [bad for part in (train, validation, test) if part for bad in part.skipped]
+    if skipped:
+        say(f"skip-bad: files left out: {len(skipped):,}")
+        for path, reason in skipped[:_LISTED]:
+            say(f"  {path}: {reason}")
+        if len(skipped) > _LISTED:
+            say(f"  and {len(skipped) - _LISTED:,} more")
+    for note in notes:
+        say(f"{config.data}: {note}")
+    return train, validation, test
+
+
+def _to_stderr(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no terminal may end a run
+        print(line, file=sys.stderr, flush=True)

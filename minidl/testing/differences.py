@@ -10,6 +10,7 @@ Truncation costs h²·y''', rounding eps·y/h; h = eps^(1/3) balances them.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -100,6 +101,15 @@ def project(
         return Projection(numeric, analytic, 0.0, 0.0)
     rounding = 2 * rounded(f, values, plus, u, step)
     return Projection(numeric, analytic, abs(numeric - analytic) / size, rounding / size)
+
+
+def vanishes(gaps: list[float]) -> bool:
+    """Whether gaps at steps that are each a tenth of the one before tend to 0.
+
+    The limit of the first kind of term that truncation leaves, h·y'' at a kink of the slope, is a
+    factor 10. Rounding may spoil half of that.
+    """
+    return all(np.isfinite(large) and small <= large / 5 for large, small in pairwise(gaps))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def test_reads_class_folders(tmp_path):
         for name in names:
             (tmp_path / part / name).mkdir(parents=True)
             cv2.imwrite(str(tmp_path / part / name / "0.png"), np.zeros((32, 32, 3), np.uint8))
-    train, test = cifar10(tmp_path)
+    with pytest.warns(UserWarning, match="1 of the test images are also train images"):
+        train, test = cifar10(tmp_path)
     assert train.labels.tolist() == [3, 8] and test.labels.tolist() == [8]
     assert train.name == "cifar10" and len(test.classes) == 10
 
@@ -103,7 +104,7 @@ def test_missing_batches(tmp_path):
     records = batches()
     del records["data_batch_4.bin"]
     write_folder(tmp_path / "folder", records)
-    with pytest.raises(DataError, match=r"data_batch_4\.bin.* No such file"):
+    with pytest.raises(DataError, match=r"data_batch_4\.bin.* no such file"):
         cifar10(tmp_path / "folder")
     write_archive(tmp_path / "cifar-10-binary.tar.gz", records)
     with pytest.raises(DataError, match=r"data_batch_4\.bin.* missing"):
@@ -123,4 +124,31 @@ def test_other_folders(tmp_path):
         cifar10(tmp_path)
     (tmp_path / "data_batch_1").write_bytes(b"pickled")
     with pytest.raises(DataError, match="Python version, which could run any code"):
+        cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_an_archive_are_not_followed(tmp_path, kind):
+    """A link to itself would be followed for ever."""
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in ((n, bytes(b)) for n, b in batches().items()):
+            member = tarfile.TarInfo(f"cifar/{name}")
+            member.size = len(data)
+            if name == "data_batch_2.bin":
+                member.type, member.size, member.linkname = kind, 0, member.name
+            archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"data_batch_2\.bin.*missing"):
+        cifar10(tmp_path)
+
+
+def test_a_batch_that_is_there_twice(tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for folder in ("a", "b"):
+            for name, data in ((n, bytes(b)) for n, b in batches().items()):
+                member = tarfile.TarInfo(f"{folder}/{name}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"holds data_batch_1\.bin twice"):
         cifar10(tmp_path)

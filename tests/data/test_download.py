@@ -132,3 +132,43 @@ def test_the_cache_folder_is_the_users_choice(tmp_path, monkeypatch):
     monkeypatch.delenv("MINIDL_CACHE")
     monkeypatch.setenv("HOME", "/home/reader")
     assert cache_folder().parts[-2:] == (".cache", "minidl")
+
+
+def test_parts_of_killed_downloads_are_removed_and_living_ones_are_not(server, tmp_path):
+    """The lock of a part tells whether its process lives."""
+    part, living = download._new_part(REMOTE, tmp_path)
+    dead, other = tmp_path / ".file.bin-dead.part", tmp_path / ".other.bin-x.part"
+    for path in (dead, other):
+        path.write_bytes(b"half")
+    fetch(REMOTE, [f"{server}/good/"], tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        ["file.bin", os.path.basename(living), other.name]
+    )
+    os.close(part)
+    fetch(REMOTE, [f"{server}/good/"], tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["file.bin", other.name])
+
+
+def test_a_part_that_was_taken_for_abandoned_is_made_again(tmp_path, monkeypatch):
+    real, seen = download._lock, []
+
+    def late(file):
+        if not seen:
+            seen.extend(tmp_path.iterdir())
+            seen[0].unlink()
+        return real(file)
+
+    monkeypatch.setattr(download, "_lock", late)
+    part, path = download._new_part(REMOTE, tmp_path)
+    os.close(part)
+    assert os.path.exists(path) and str(seen[0]) != path
+
+
+def test_without_a_home_folder_the_error_says_what_to_set(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MINIDL_CACHE", raising=False)
+    monkeypatch.setattr(download.Path, "home", nowhere)
+    with pytest.raises(DataError, match="set MINIDL_CACHE"):
+        cache_folder()

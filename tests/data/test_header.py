@@ -29,7 +29,7 @@ JPEG_FRAME = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 3, 5) + bytes(4)
     ],
 )  # fmt: skip
 def test_sizes(data, expected):
-    assert read_header(data) == expected
+    assert read_header(data)[:3] == expected
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_gif_is_read(tmp_path):
 @pytest.mark.parametrize("name", VALID)
 def test_header_knows_the_size(name):
     big = name in ("jpg", "progressive.jpg", "webp")
-    assert read_header(VALID[name])[1:] == ((40, 60) if big else (6, 9))
+    assert read_header(VALID[name])[1:3] == ((40, 60) if big else (6, 9))
 
 
 def test_sixteen_bits_are_divided_by_65535(tmp_path):

@@ -133,3 +133,10 @@ def test_refuses_arrays_and_impossible_starts():
     loader.epoch = -1
     with pytest.raises(ConfigError, match="epoch"):
         iter(loader)
+
+
+def test_a_pair_of_arrays_is_a_dataset():
+    x, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    batches = list(DataLoader((x, y), 4))
+    np.testing.assert_array_equal(batches[1][0], x[4:])
+    np.testing.assert_array_equal(batches[1][1], y[4:])

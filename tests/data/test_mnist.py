@@ -94,7 +94,11 @@ def test_downloads_into_the_cache(tmp_path, monkeypatch, load, sums):
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
     train, test = load()
     assert (len(train), len(test)) == (6, 4)
-    assert len(list((tmp_path / "cache").glob("*/*.gz"))) == 4
+    (archive, *_) = archives = sorted((tmp_path / "cache").glob("*/*.gz"))
+    assert len(archives) == 4
+    # Only the archives' checksums are known, so a file beside them is not read in their place.
+    archive.with_suffix("").write_bytes(b"something else")
+    np.testing.assert_array_equal(load()[1].images, test.images)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is missing")

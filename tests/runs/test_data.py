@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -64,3 +65,56 @@ def test_a_folder_needs_no_root(tmp_path):
     with pytest.raises(ConfigError, match="root"):
         load_data(Config(data=str(tmp_path), root="x"))
     assert runs_data._HELD_OUT == 0.2
+
+
+def fill(folder, *parts):
+    """A folder of parts, each with two classes of three images of its own."""
+    for start, part in enumerate(parts):
+        for k, name in enumerate(("ice", "lava")):
+            for i in range(3):
+                path = folder / part / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image = np.full((4, 4, 3), 70 * start + 20 * k + i, np.uint8)
+                image[0] += 9
+                cv2.imwrite(str(path), image)
+    return folder
+
+
+def first_pixels(part):
+    return sorted({round(float(x) * 255) // 70 for x in part.images[:, 0, 3, 3]})
+
+
+def read(folder, said=None, **options):
+    say = [].append if said is None else said.append
+    return load_data(Config(data=str(folder), standardize=False, **options), say=say)
+
+
+def test_validation_is_watched_and_the_test_part_kept_for_the_end(tmp_path):
+    splits = read(fill(tmp_path, "Train", "dev", "Testing"))
+    parts = splits.train, splits.validation, splits.test
+    assert [first_pixels(part) for part in parts] == [[0], [1], [2]]
+
+
+def test_validation_alone_is_both(tmp_path):
+    splits = read(fill(tmp_path, "train", "val"))
+    assert first_pixels(splits.validation) == [1] and splits.test is splits.validation
+
+
+def test_a_share_is_asked_of_the_training_part_where_none_is_given(tmp_path):
+    splits = read(fill(tmp_path, "train", "test"), validation=0.5)
+    assert [len(p) for p in (splits.train, splits.validation, splits.test)] == [3, 3, 6]
+    with pytest.raises(ConfigError, match="a validation part of its own"):
+        read(fill(tmp_path, "train", "test", "valid"), validation=0.5)
+
+
+def test_what_is_left_out_or_found_twice_is_said(tmp_path, capsys):
+    fill(tmp_path, "train", "val", "test")
+    (tmp_path / "val" / "ice" / "torn.png").write_bytes(b"\x89PNG")
+    whole = (tmp_path / "train" / "ice" / "0.png").read_bytes()
+    (tmp_path / "test" / "lava" / "copy.png").write_bytes(whole)
+    said = []
+    read(tmp_path, said, skip_bad=True)
+    assert said[0] == "skip-bad: files left out: 1" and "torn.png: " in said[1]
+    assert "1 of the test images are also train images" in said[2] and len(said) == 3
+    load_data(Config(data=str(tmp_path), skip_bad=True))
+    assert "torn.png" in capsys.readouterr().err

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from minidl.data.progress import progress_bar
+from minidl.data.bar import progress_bar
 
 
 class Terminal(io.StringIO):

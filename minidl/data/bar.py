@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """Yields advance(count), to be called as the work goes on."""
+    """A bar of `total` steps. Yields advance(count), to be called after each `count` steps."""
     try:
         from rich.console import Console
         from rich.progress import Progress

@@ -1,0 +1,67 @@
+"""What lies at a path: words for everything, and nothing that waits."""
+
+import os
+
+import pytest
+
+from minidl.data import cifar10, load_image, mnist, read_idx
+from minidl.data.files import check_file, kind_of, read_file
+from minidl.errors import DataError
+
+LONG = "x" * 400
+
+
+def test_kinds(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    os.mkfifo(tmp_path / "pipe")
+    assert [kind_of(tmp_path / n) for n in ("file", "", "pipe", "none", "file/below")] == [
+        "file", "folder", "other", "", "",
+    ]  # fmt: skip
+    assert read_file(tmp_path / "file", 3) == b"abc"
+    for name, reason in (
+        ("pipe", "not a regular file"), ("", "is a folder"), ("none", "no such file"),
+        ("file", "3 bytes, more than 2"), (LONG, "cannot be read: File name too long"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=reason):
+            check_file(tmp_path / name, 2)
+
+
+@pytest.mark.parametrize("read", [kind_of, load_image, read_idx, mnist, cifar10])
+@pytest.mark.parametrize("path", [LONG, "a\0b"])
+def test_names_that_cannot_be_are_refused_in_words(read, path):
+    with pytest.raises(DataError, match=r"cannot be read|null"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [load_image, read_idx])
+def test_a_named_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="not a regular file"):
+        read(tmp_path / "pipe")
+
+
+def test_a_file_larger_than_the_memory(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"abc")
+
+    class Full:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read(self):
+            raise MemoryError
+
+    monkeypatch.setattr("builtins.open", lambda *_: Full())
+    with pytest.raises(ValueError, match="its 3 bytes do not fit"):
+        read_file(tmp_path / "file", 9)
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
+        kind_of("secret")
