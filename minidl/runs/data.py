@@ -1,13 +1,17 @@
 """The data that a run's options name, in three parts."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import data
 from ..data import Dataset, Normalize
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
+from ..train.recipe import image_digests
 from .config import Config
 
 _HELD_OUT = 0.2
@@ -47,12 +51,27 @@ NAMED = {
 
 @dataclass
 class Splits:
-    """Images to learn from, to watch while learning, and to judge by; normalised alike."""
+    """Images to learn from, to watch while learning, and to judge by; normalised alike.
+
+    hashes: of each image of a part, before it was normalised. skipped: (path, reason) of the files
+    that were left out.
+    """
 
     train: Dataset
     validation: Dataset
     test: Dataset
     normalize: Normalize | None
+    hashes: dict[str, np.ndarray]
+    skipped: list[tuple[str, str]]
+
+    def digests(self) -> dict[str, str]:
+        """A hash of the images and labels of each part."""
+        return {
+            part: hashlib.blake2b(
+                self.hashes[part].tobytes() + getattr(self, part).labels.tobytes(), digest_size=8
+            ).hexdigest()
+            for part in self.hashes
+        }
 
 
 def load_data(config: Config, normalize: Normalize | None = None, progress: bool = True) -> Splits:
@@ -63,8 +82,18 @@ def load_data(config: Config, normalize: Normalize | None = None, progress: bool
     `validation` asks for a share of the training images.
     normalize: what a trained model expects; by default fitted to the training images where the
     options ask for it.
-    Raises: DataError, ConfigError.
+    Raises: DataError, also where the images do not fit into memory; ConfigError.
     """
+    try:
+        return _load(config, normalize, progress)
+    except MemoryError:
+        raise DataError(
+            f"data: the images of {config.data!r} do not fit into memory; for a folder, give a "
+            "smaller --size or --gray, or fewer images"
+        ) from None
+
+
+def _load(config: Config, normalize: Normalize | None, progress: bool) -> Splits:
     if config.data in NAMED:
         if config.size is not None or config.gray or config.skip_bad:
             raise ConfigError("size, gray, skip-bad: expected only with a folder of images")
@@ -74,6 +103,8 @@ def load_data(config: Config, normalize: Normalize | None = None, progress: bool
         loaded = load() if config.data == "digits" else load(config.root)
     else:
         loaded = _folder(config, progress)
+    several = (loaded,) if isinstance(loaded, Dataset) else loaded
+    skipped = [bad for part in several for bad in getattr(part, "skipped", [])]
     if isinstance(loaded, Dataset):
         train, test = loaded.split(config.validation or _HELD_OUT, _SPLIT_SEED)
         validation = test
@@ -82,22 +113,33 @@ def load_data(config: Config, normalize: Normalize | None = None, progress: bool
         validation = test
         if config.validation is not None:
             train, validation = train.split(config.validation, _SPLIT_SEED)
-    wanted = config.data not in NAMED if config.standardize is None else config.standardize
-    if normalize is None and wanted:
+    parts = {"train": train, "validation": validation, "test": test}
+    if normalize is None and config.standardizes:
         normalize = data.standardize(train.images)
+    hashes = {part: image_digests(dataset.images) for part, dataset in parts.items()}
     if normalize is not None:
         same = validation is test
         train, test = train.map(normalize), test.map(normalize)
         validation = test if same else validation.map(normalize)
-    return Splits(train, validation, test, normalize)
+    return Splits(train, validation, test, normalize, hashes, skipped)
+
+
+def split_of(config: Config) -> dict[str, Any]:
+    """How the parts are made, for the recipe of a run."""
+    share = config.validation if config.validation is not None else "the data's own, else 0.2"
+    return {"held out": share, "seed": _SPLIT_SEED}
 
 
 def _folder(config: Config, progress: bool) -> Any:
     folder = Path(config.data)
-    if not folder.is_dir():
+    try:
+        there, why = folder.is_dir(), ""
+    except (OSError, ValueError) as error:
+        there, why = False, f" ({getattr(error, 'strerror', None) or error})"
+    if not there:
         raise ConfigError(
             f"data: expected one of {', '.join(NAMED)}, or a folder of class folders; there is no "
-            f"folder {config.data!r}"
+            f"folder {config.data!r}{why}"
         )
     if config.root is not None:
         raise ConfigError("root: expected only with a named data set; give the folder as data")

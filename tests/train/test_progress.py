@@ -15,6 +15,7 @@ class Terminal(io.StringIO):
 
 def test_a_line_for_each_epoch(capsys):
     progress = Progress(3, 10, show=True)
+    progress.start()
     progress.step(1, 1, 0.5, 0.5, 0.1, 1.0)
     progress.epoch(ROW | {"validation_loss": 0.25, "validation_accuracy": 0.875})
     progress.close()
@@ -24,6 +25,7 @@ def test_a_line_for_each_epoch(capsys):
 
 def test_silence(capsys):
     progress = Progress(3, 10, show=False)
+    progress.start()
     progress.step(1, 1, 0.5, 0.5, 0.1, 1.0)
     progress.epoch(ROW)
     progress.close()
@@ -36,6 +38,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     progress = Progress(3, 10, show=True)
+    progress.start()
     progress.step(1, 7, 0.5, 0.625, 0.1, 12.5)
     progress._bar.refresh()
     shown = sys.stderr.getvalue()
@@ -52,6 +55,7 @@ def test_without_rich_there_are_lines(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     progress = Progress(3, 10, show=True)
+    progress.start()
     progress.epoch(ROW)
     progress.close()
     assert sys.stderr.getvalue().startswith("epoch 2/3")
