@@ -21,6 +21,7 @@ from ..errors import CheckpointError, ConfigError, DataError, GradientError
 from ..health import doctor
 from ..health.report import Report
 from ..nn import Module
+from ..tensor import Tensor
 from ..train import History, Trainer, load
 from ..train.files import check_ordinary, remove_parts, write_bytes
 from ..train.lock import locked
@@ -83,8 +84,8 @@ class Run:
         if list(splits.test.classes) != self.classes:
             raise DataError(
                 f"evaluate: the run has learned the classes {', '.join(self.classes)}, but "
-                f"{self.config.data!r} has {', '.join(splits.test.classes)}; give the class folders "
-                "their names back"
+                f"{self.config.data!r} has {', '.join(splits.test.classes)}; give the folders their "
+                "names back"
             )
         seen = np.isin(splits.hashes["test"], self.facts["trained_on"]).sum()
         if seen and splits.digests() != self.facts["digests"]:
@@ -228,8 +229,8 @@ def _warn(config: Config, splits: Splits, trainer: Trainer, say: Callable[[str],
     rate = trainer.optimizer.lr
     if trainer.schedule is not None:
         trainer.optimizer.lr = trainer.schedule(0)
-    images = trainer.place(batch[0])
-    found = doctor(trainer.model, (images, batch[1]), trainer.optimizer, clip=trainer.clip_option)
+    images, labels = trainer.place(batch[0]), Tensor(trainer.place_targets(batch[1]))
+    found = doctor(trainer.model, (images, labels), trainer.optimizer, clip=trainer.clip_option)
     trainer.optimizer.lr = rate
     if found.verdict != "healthy":
         say(f"the gradient doctor says before training: {found.verdict}{_findings(found)}\n")
@@ -243,15 +244,17 @@ def _findings(report: Report) -> str:
 
 def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
     """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
-    images = splits.train.images
-    model = config.build_model(images.shape[1:], len(splits.train.classes))
+    shape = splits.train.images.shape[1:]
+    model = config.build_model(shape, len(splits.train.classes))
     if folder is not None:
         load(folder / "model.safetensors", model)
     optimizer = config.build_optimizer(model.to(config.device))
     optimizer.lr = trainer.optimizer.lr
     if trainer.batch is None:  # no step was made
         return ""
-    found = doctor(model, trainer.batch, optimizer, clip=config.build_clip())
+    images, labels = trainer.batch
+    batch = trainer.place(images), Tensor(labels)
+    found = doctor(model, batch, optimizer, clip=config.build_clip())
     which = "the first weights" if folder is None else "the weights that were kept"
     if not found.findings:
         return ""

@@ -149,4 +149,5 @@ class Loop:
         place = f"step {session.step} (epoch {session.epoch + 1}, batch {session.batch + 1})"
         kept = session.keeps()
         what = f"fit: {what} at {place}, so training stopped before that update{kept}"
-        return search(self.job, what, self._rate)
+        rate = float(self.history.column("learning_rate", 2)[0])  # of the update before
+        return search(self.job, what, rate)
