@@ -15,8 +15,8 @@ try:
     from click.core import ParameterSource
 except ImportError:
     sys.stderr.write(
-        "error: the minidl command needs click: run `pip install 'minidl[demos]'`, or in a checkout "
-        "of the project `pip install -e '.[demos]'`\n"
+        "error: the minidl command needs click: run `pip install 'minidl[demos]'`, or in a "
+        "checkout of the project `pip install -e '.[demos]'`\n"
     )
     raise SystemExit(2) from None
 
@@ -126,7 +126,9 @@ def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that a Config holds, each under the name of its field."""
-    rates = ", ".join(f"{name} {rate}" for name, (_, rate) in OPTIMIZERS.items())
+    rates = ", ".join(
+        f"{name} {calm:g} or {other:g}" for name, (_, calm, other) in OPTIMIZERS.items()
+    )
     options = [
         _option("--data", f"{', '.join(NAMED)}, or a folder of class folders (or with train/ and "
                 "test/)."),
@@ -143,9 +145,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
-        _option("--optimizer", "What changes the weights [adam for vgg_small and resnet_small, "
-                "else sgd].", type=click.Choice(list(OPTIMIZERS))),
-        _option("--lr", f"Learning rate [{rates}].", type=float),
+        _option("--optimizer", "What changes the weights [sgd for grey data sets and networks without "
+                "normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and networks without "
+                "normalisation].", type=float),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
@@ -176,9 +179,9 @@ def train_command(
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
     if Path(options["data"]).is_dir() and options["data"] not in NAMED:
-        options["data"] = str(Path(options["data"]).resolve())
+        options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:
-        options["root"] = str(Path(options["root"]).resolve())
+        options["root"] = os.path.abspath(options["root"])
     if resume and (Path(str(out)) / "config.json").exists():
         before = read_config(str(out))[0].to_dict()
         given = {name for name in options

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import plot
 from ..data import DataLoader, Normalize, load_image, normalize
-from ..errors import CheckpointError, ConfigError, DataError, GradientError
+from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..health import doctor
 from ..health.report import Report
 from ..nn import Module
@@ -84,8 +84,8 @@ class Run:
         if list(splits.test.classes) != self.classes:
             raise DataError(
                 f"evaluate: the run has learned the classes {', '.join(self.classes)}, but "
-                f"{self.config.data!r} has {', '.join(splits.test.classes)}; give the folders their "
-                "names back"
+                f"{self.config.data!r} has {', '.join(splits.test.classes)}; give the folders "
+                "their names back"
             )
         seen = np.isin(splits.hashes["test"], self.facts["trained_on"]).sum()
         if seen and splits.digests() != self.facts["digests"]:
@@ -229,9 +229,14 @@ def _warn(config: Config, splits: Splits, trainer: Trainer, say: Callable[[str],
     rate = trainer.optimizer.lr
     if trainer.schedule is not None:
         trainer.optimizer.lr = trainer.schedule(0)
-    images, labels = trainer.place(batch[0]), Tensor(trainer.place_targets(batch[1]))
-    found = doctor(trainer.model, (images, labels), trainer.optimizer, clip=trainer.clip_option)
-    trainer.optimizer.lr = rate
+    placed = trainer.place(batch[0]), Tensor(trainer.place_targets(batch[1]))
+    try:
+        found = doctor(trainer.model, placed, trainer.optimizer, clip=trainer.clip_option)
+    except MinidlError as error:
+        say(f"the gradient doctor cannot judge these options: {error}\n")
+        return
+    finally:
+        trainer.optimizer.lr = rate
     if found.verdict != "healthy":
         say(f"the gradient doctor says before training: {found.verdict}{_findings(found)}\n")
 
