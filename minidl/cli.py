@@ -145,10 +145,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
-        _option("--optimizer", "What changes the weights [sgd for grey data sets and networks without "
-                "normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
-        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and networks without "
-                "normalisation].", type=float),
+        _option("--optimizer", "What changes the weights [sgd for grey data sets and "
+                "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
+                "networks without normalisation].", type=float),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),

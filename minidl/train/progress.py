@@ -66,7 +66,7 @@ class Progress:
     def close(self) -> None:
         """Take the bar away, and show the cursor again."""
         if self._bar is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(Exception):
                 self._bar.stop()
             self._bar = None
 
@@ -74,14 +74,9 @@ class Progress:
         if self.show and sys.stderr is not None:  # None: the process was started without one
             try:
                 draw()
-            except _FAILURES:
+            except Exception:  # of whatever kind: the training counts, not the picture of it
                 self.show = False
                 self.close()
-
-
-# rich ends the program where a pipe is broken; ValueError: the stream is closed, or the text does
-# not exist in its encoding.
-_FAILURES = (OSError, ValueError, SystemExit)
 
 
 def print_line(line: str) -> None:
@@ -128,6 +123,10 @@ def _rich_bar() -> Any:
     except ImportError:
         return None
 
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:  # rich would end the program
+            raise BrokenPipeError
+
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
@@ -139,7 +138,7 @@ def _rich_bar() -> Any:
         BarColumn(bar_width=20),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         Speed(table_column=Column(no_wrap=True)),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
         transient=True,
         expand=True,
     )
