@@ -142,7 +142,7 @@ def _train(
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     before = read_config(folder)[1] if again and folder else None
     splits = load_data(config, before["normalize"] if before else None, progress)
-    if before:
+    if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.images.shape[1:], splits.train.classes
     model = config.build_model(shape, len(classes))
@@ -297,8 +297,8 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
             "classes": names,
             "image_shape": shape,
             "normalize": facts["normalize"] and normalize(**facts["normalize"]),
-            "digests": facts["digests"],
-            "trained_on": np.frombuffer(base64.b64decode(facts["trained_on"]), "<u8"),
+            "digests": dict(facts.get("digests", {})),
+            "trained_on": np.frombuffer(base64.b64decode(facts.get("trained_on", "")), "<u8"),
         }
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(

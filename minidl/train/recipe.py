@@ -12,14 +12,11 @@ from ..nn import Module
 from .settings import Settings
 
 _SIMPLE = (bool, int, float, str, np.number)
-_CHANGING = ("params", "state", "training")  # attributes that are no options
 
 
 def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
     """The recipe by name, in values that JSON holds; nothing in it is None."""
-    data, optimizer = loader.dataset, plain(job.optimizer)
-    if job.schedule is not None:
-        optimizer.pop("lr", None)  # the schedule sets it
+    data = loader.dataset
     return {
         "seed": int(loader.seed),
         "batch size": loader.batch_size,
@@ -29,11 +26,26 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "data": digest(data),
         "model": {name or "model": plain(m) for name, m in job.model.named_modules()},
         "loss": plain(job.loss),
-        "optimizer": optimizer,
+        "optimizer": _optimizer(job),
         "schedule": plain(job.schedule),
         "clip": plain(job.clip_option),
         "augmentation": plain(loader.transform),
     }
+
+
+def _optimizer(job: Settings) -> dict[str, Any]:
+    """The optimizer's options, for each group of parameters; no rate where a schedule sets it."""
+    left_out = {"params", "initial_lr" if job.schedule is None else "lr"}
+    groups = getattr(job.optimizer, "param_groups", [])
+    described: dict[str, Any] = {
+        f"group {i}": {"parameters": len(group["params"])}
+        | {n: plain(v) for n, v in group.items() if n not in left_out}
+        for i, group in enumerate(groups)
+    }
+    if len(groups) == 1:
+        described = described["group 0"]
+        described.pop("initial_lr", None)  # it gives the ratio of the groups' rates
+    return {"name": type(job.optimizer).__name__} | described
 
 
 def plain(value: Any) -> Any:
@@ -64,7 +76,7 @@ def plain(value: Any) -> Any:
     elif type(value).__module__.startswith("minidl."):  # others may count their calls
         options = vars(value)
     options = {n: plain(v) for n, v in options.items()
-               if n[0] != "_" and n not in _CHANGING and _is_option(v)}  # fmt: skip
+               if n[0] != "_" and n != "training" and _is_option(v)}  # fmt: skip
     return {"name": type(value).__name__} | options
 
 

@@ -75,7 +75,6 @@ def test_options_as_plain_values():
     values = {
         "none": None,
         "partial": limit,
-        "optimizer": optim.Adam(nn.Dense(1, 1).parameters(), 0.1),
         "schedule": optim.warmup(optim.cosine(0.1, 5), 2),
         "transform": md.data.random_crop(3, padding=1),
         "residual": nn.Residual(nn.ReLU(), scale=0.5),
@@ -84,11 +83,26 @@ def test_options_as_plain_values():
     assert json.loads(json.dumps(found)) == found
     assert found["none"] == "none"
     assert found["partial"] == {"name": "clip_grad_value", "limit": 2.0}
-    assert found["optimizer"]["betas"] == [0.9, 0.999] and "state" not in found["optimizer"]
     assert found["schedule"]["steps"] == 2
     assert found["schedule"]["schedule"] == {"name": "cosine", "rate": 0.1, "steps": 5, "final": 0}
     assert found["residual"] == {"name": "Residual", "shortcut": "none", "scale": 0.5}
     assert differences(found, found) == []
+
+
+def test_groups_of_parameters_are_compared_each(tmp_path):
+    def go(second, **options):
+        model = nn.Sequential(nn.Flatten(), nn.Dense(9, 6), nn.Dense(6, 3))
+        groups = [{"params": model[1].parameters()}, {"params": model[2].parameters(), **second}]
+        optimizer = optim.Adam(groups, 0.01)
+        trainer = md.Trainer(model, optimizer=optimizer, seed=0, **options)
+        trainer.fit((X, Y), epochs=1, batch_size=4, out=tmp_path, resume=True, progress=False)
+
+    go({"lr": 0.5}, schedule=optim.constant(0.01))
+    go({"lr": 0.5}, schedule=optim.constant(0.01))
+    with pytest.raises(CheckpointError, match=r"optimizer group 1 betas: was 0\.9, 0\.999, is"):
+        go({"lr": 0.5, "betas": (0.8, 0.9)}, schedule=optim.constant(0.01))
+    with pytest.raises(CheckpointError, match=r"optimizer group 1 initial_lr: was 0\.5, is 0\.4"):
+        go({"lr": 0.4}, schedule=optim.constant(0.01))
 
 
 def test_images_are_told_apart_by_their_hashes():
