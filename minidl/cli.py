@@ -1,7 +1,11 @@
 """The command line: `minidl` or `python -m minidl`."""
 
+import errno
 import itertools
+import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,10 @@ try:
     import click
     from click.core import ParameterSource
 except ImportError:
-    sys.stderr.write("error: the minidl command needs click: run `pip install 'minidl[demos]'`\n")
+    sys.stderr.write(
+        "error: the minidl command needs click: run `pip install 'minidl[demos]'`, or in a "
+        "checkout of the project `pip install -e '.[demos]'`\n"
+    )
     raise SystemExit(2) from None
 
 from . import __version__
@@ -25,6 +32,7 @@ from .runs import NAMED, Config, Run, train
 from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
 from .runs.data import load_data
 from .runs.run import read_config
+from .train.interrupt import Stopped
 
 _DEFAULT = Config()
 
@@ -36,11 +44,41 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MinidlError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(2)
+            text = str(error)
+        except MemoryError as error:
+            text = (
+                f"the memory does not suffice ({error or 'no more is known'}); give a smaller "
+                "--batch-size, --size or model"
+            )
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read the output has left
+                raise
+            place = "" if error.filename is None else f"{str(error.filename)!r}: "
+            text = f"{place}{error.strerror or error}"
         except KeyboardInterrupt as stop:
-            click.echo(str(stop) or "stopped", err=True)
-            ctx.exit(130)
+            tell(str(stop) or "stopped", err=True)
+            ctx.exit(128 + getattr(stop, "number", signal.SIGINT))
+        tell(f"error: {text}", err=True)
+        ctx.exit(2)
+
+
+def tell(text: str, err: bool = False) -> None:
+    """Print; where the terminal is gone or its disk full, the command goes on in silence."""
+    try:
+        click.echo(text, err=err)
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        _silence(sys.stderr if err else sys.stdout)
+
+
+def _silence(stream: Any) -> None:
+    """Point a broken stream at nothing: Python would fail again when it flushes it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    except (OSError, ValueError):  # it is no file
+        pass
+    finally:
+        os.close(nowhere)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +89,25 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the `minidl` command."""
-    cli(prog_name="minidl")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # None where the process was started without it
+            stream.reconfigure(errors="replace")  # no sign that a terminal lacks may stop a run
+    warnings.showwarning = lambda message, *rest: tell(f"warning: {message}", err=True)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # ignored signals stay ignored
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        cli(prog_name="minidl")
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):
+                _silence(stream)
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise Stopped("stopped", number)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -71,7 +127,9 @@ def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that a Config holds, each under the name of its field."""
-    rates = ", ".join(f"{name} {rate}" for name, (_, rate) in OPTIMIZERS.items())
+    rates = ", ".join(
+        f"{name} {calm:g} or {other:g}" for name, (_, calm, other) in OPTIMIZERS.items()
+    )
     options = [
         _option("--data", f"{', '.join(NAMED)}, or a folder of class folders (or with train/ and "
                 "test/)."),
@@ -88,9 +146,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
-        _option("--optimizer", "What changes the weights [adam for vgg_small and resnet_small, "
-                "else sgd].", type=click.Choice(list(OPTIMIZERS))),
-        _option("--lr", f"Learning rate [{rates}].", type=float),
+        _option("--optimizer", "What changes the weights [sgd for grey data sets and "
+                "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
+                "networks without normalisation].", type=float),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
@@ -121,39 +180,49 @@ def train_command(
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
     if Path(options["data"]).is_dir() and options["data"] not in NAMED:
-        options["data"] = str(Path(options["data"]).resolve())
+        options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:
-        options["root"] = str(Path(options["root"]).resolve())
-    folder = _free_folder(options) if out is None else Path(out)
-    if resume and (folder / "config.json").exists():
-        before = read_config(folder)[0].to_dict()
+        options["root"] = os.path.abspath(options["root"])
+    if resume and (Path(str(out)) / "config.json").exists():
+        before = read_config(str(out))[0].to_dict()
         given = {name for name in options
                  if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
         options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
-    result = train(Config(**options), folder, resume=resume, progress=not quiet, say=click.echo)
-    last, speed = result.history.last, len(result.history) / max(result.seconds, 1e-9)
+    config = Config(**options)
+    config.check()
+    folder = _claimed_folder(config) if out is None else Path(out)
+    result = train(config, folder, resume=resume, progress=not quiet, say=tell)
+    last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
     rows = [
         ("test accuracy", f"{result.test['accuracy']:.2%}"),
         ("test loss", f"{result.test['loss']:z.4f}"),
         ("training accuracy", f"{last['train_accuracy']:.2%} (mean of the last epoch)"),
         ("time", f"{result.seconds:.1f} s"),
-        ("steps", f"{len(result.history):,} ({speed:,.0f} a second)"),
+        ("steps", f"{result.steps:,} ({speed:,.0f} a second)"),
     ]
     files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
-    click.echo("\n" + table(rows))
+    tell("\n" + table(rows))
     guess = 1 / len(read_config(folder)[1]["classes"])
     if result.test["accuracy"] < 1.5 * guess:
-        click.echo(
+        tell(
             f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
             "says why."
         )
 
 
-def _free_folder(options: dict[str, Any]) -> Path:
-    name = f"{Path(options['data']).name or 'data'}-{options['model']}"
-    names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    return next(path for path in (Path("runs") / n for n in names) if not path.exists())
+def _claimed_folder(config: Config) -> Path:
+    """A new folder runs/DATA-MODEL, -2, ...; making it is what claims its name."""
+    name = f"{Path(config.data).name or 'data'}-{config.model}"
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise AssertionError("numbers do not end")
 
 
 @cli.command("evaluate")
@@ -161,7 +230,7 @@ def _free_folder(options: dict[str, Any]) -> Path:
 def evaluate_command(run: str) -> None:
     """Measure the model of RUN, a run's folder, on the test part of its data."""
     opened = Run.open(run)
-    results = opened.evaluate()
+    results = opened.evaluate(say=lambda text: tell(f"warning: {text}", err=True))
     rows = [(f"test {name}", f"{value:z.4f}") for name, value in results.items()]
     click.echo(table([("run", run), ("data", opened.config.data), *rows]))
 

@@ -158,7 +158,7 @@ def test_ctrl_c_says_how_to_go_on(images, tmp_path, monkeypatch):
 
     def interrupted(self, *batch):
         real(self, *batch)
-        if self.step == 5:
+        if self.session.step == 5:
             os.kill(os.getpid(), 2)
 
     monkeypatch.setattr(Loop, "_one_step", interrupted)

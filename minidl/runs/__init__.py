@@ -2,6 +2,6 @@
 
 from .config import Config
 from .data import NAMED, Splits, load_data
-from .run import Result, Run, train, train_seeds
+from .run import Outcome, Run, train, train_seeds
 
-__all__ = ["NAMED", "Config", "Result", "Run", "Splits", "load_data", "train", "train_seeds"]
+__all__ = ["NAMED", "Config", "Outcome", "Run", "Splits", "load_data", "train", "train_seeds"]

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,21 @@ from ..data import compose, random_crop, random_flip
 from ..errors import ConfigError
 from ..nn import Module, init
 
+DATA = ("digits", "mnist", "fashion-mnist", "cifar10")  # known by name; else a folder
 MODELS = ("article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn")
-# The optimizer and a learning rate that suits it.
-OPTIMIZERS: dict[str, tuple[Callable[..., Any], float]] = {
-    "sgd": (optim.SGD, 0.1),
-    "momentum": (functools.partial(optim.SGD, momentum=0.9), 0.02),
-    "rmsprop": (optim.RMSProp, 0.001),
-    "adam": (optim.Adam, 0.001),
-    "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001),
+# Each optimizer, with its learning rate for calm gradients and for any others. Gradients are calm
+# in networks that normalise, and on the grey data sets, whose images are mostly black. Elsewhere a
+# Dense layer with thousands of inputs multiplies them: with the rate for calm ones, the loss of the
+# article's network on standardised CIFAR-10 grows a hundred thousandfold.
+OPTIMIZERS: dict[str, tuple[Callable[..., Any], float, float]] = {
+    "sgd": (optim.SGD, 0.1, 0.003),
+    "momentum": (functools.partial(optim.SGD, momentum=0.9), 0.02, 0.001),
+    "rmsprop": (optim.RMSProp, 0.001, 0.00003),
+    "adam": (optim.Adam, 0.001, 0.0003),
+    "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001, 0.0003),
 }
+_GREY = ("digits", "mnist", "fashion-mnist")
+_NORMALISED = ("vgg_small", "resnet_small")
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 # What a resumed run may change.
@@ -86,10 +92,56 @@ def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
     return draw
 
 
+@dataclass(frozen=True)
+class RunSchedule:
+    """Step -> learning rate over a run of `steps`, after a warm-up.
+
+    Its repr leaves `steps` out, because a resumed run may have more epochs: it is stretched.
+    """
+
+    name: str
+    rate: float
+    warmup: int
+    steps: int = field(repr=False)
+
+    def __call__(self, step: float) -> float:
+        return self._rates(step)
+
+    @functools.cached_property
+    def _rates(self) -> Callable[[float], float]:
+        rate, steps, third = self.rate, self.steps, max(1, math.ceil(self.steps / 3))
+        make: dict[str, Callable[[], Callable[[float], float]]] = {
+            "constant": lambda: optim.constant(rate),
+            "step": lambda: optim.step_decay(rate, third, 0.1),
+            "exponential": lambda: optim.exponential_decay(rate, 0.01 ** (1 / steps)),
+            "inverse-time": lambda: optim.inverse_time_decay(rate, 9 / steps),
+            "cosine": lambda: optim.cosine(rate, steps),
+            "one-cycle": lambda: optim.one_cycle(rate, steps),
+        }
+        schedule = make[self.name]()
+        return optim.warmup(schedule, self.warmup) if self.warmup else schedule
+
+
+@dataclass(frozen=True)
+class RunClip:
+    """Clips each value, then the norm of all gradients together; None leaves either out."""
+
+    value: float | None
+    norm: float | None
+
+    def __call__(self, parameters: list[Any]) -> None:
+        if self.value is not None:
+            optim.clip_grad_value(parameters, self.value)
+        if self.norm is not None:
+            optim.clip_grad_norm(parameters, self.norm)
+
+
 @dataclass
 class Config:
-    """The options of `minidl train`, by the same names. If None, `optimizer` is the
-    model's own (adam for vgg_small and resnet_small, else sgd), and `lr` the optimizer's.
+    """The options of `minidl train`, by the same names.
+
+    If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
+    optimizer's own, and `standardize` is true for a folder.
 
     depth and width are those of deep_plain_cnn.
     """
@@ -151,13 +203,27 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate: `lr`, or the optimizer's own."""
-        return OPTIMIZERS[self.method][1] if self.lr is None else self.lr
+        """The learning rate: `lr`, or the optimizer's own for these gradients."""
+        _, calm, other = OPTIMIZERS[self.method]
+        suits = calm if self.data in _GREY or self.model in _NORMALISED else other
+        return suits if self.lr is None else self.lr
 
     @property
     def method(self) -> str:
-        """The optimizer's name: `optimizer`, or the model's own."""
-        return self.optimizer or ("adam" if self.model in ("vgg_small", "resnet_small") else "sgd")
+        """The optimizer's name: `optimizer`, or the one that suits model and data."""
+        plain = self.data in _GREY and self.model not in _NORMALISED
+        return self.optimizer or ("sgd" if plain else "adam")
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether the images get mean 0 and deviation 1: `standardize`, or yes for a folder."""
+        return self.data not in DATA if self.standardize is None else self.standardize
+
+    def resolved(self) -> "Config":
+        """The same options, with the values that stand for None where there are such."""
+        return dataclasses.replace(
+            self, optimizer=self.method, lr=self.rate, standardize=self.standardizes
+        )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:
         """The model for images of this shape (C, H, W), freshly initialised with the seed."""
@@ -183,34 +249,17 @@ class Config:
         """The optimizer of the model's parameters."""
         return OPTIMIZERS[self.method][0](model.parameters(), self.rate)
 
-    def build_schedule(self, steps: int) -> Callable[[float], float] | None:
+    def build_schedule(self, steps: int) -> RunSchedule | None:
         """step -> rate over a run of `steps`; None where it stays constant."""
         if self.schedule == "constant" and not self.warmup:
             return None
-        rate, third = self.rate, max(1, math.ceil(steps / 3))
-        make: dict[str, Callable[[], Callable[[float], float]]] = {
-            "constant": lambda: optim.constant(rate),
-            "step": lambda: optim.step_decay(rate, third, 0.1),
-            "exponential": lambda: optim.exponential_decay(rate, 0.01 ** (1 / steps)),
-            "inverse-time": lambda: optim.inverse_time_decay(rate, 9 / steps),
-            "cosine": lambda: optim.cosine(rate, steps),
-            "one-cycle": lambda: optim.one_cycle(rate, steps),
-        }
-        schedule = make[self.schedule]()
-        return optim.warmup(schedule, self.warmup) if self.warmup else schedule
+        return RunSchedule(self.schedule, self.rate, self.warmup, steps)
 
-    def build_clip(self) -> Callable[[list[Any]], None] | None:
+    def build_clip(self) -> RunClip | None:
         """Clips each value, then the global norm; None where neither is asked for."""
         if self.clip_norm is None and self.clip_value is None:
             return None
-
-        def clip(parameters: list[Any]) -> None:
-            if self.clip_value is not None:
-                optim.clip_grad_value(parameters, self.clip_value)
-            if self.clip_norm is not None:
-                optim.clip_grad_norm(parameters, self.clip_norm)
-
-        return clip
+        return RunClip(self.clip_value, self.clip_norm)
 
     def build_transform(self, size: int) -> Callable[..., np.ndarray] | None:
         """Augmentation: shifts by up to an eighth of the image, and mirroring."""

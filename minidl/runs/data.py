@@ -1,15 +1,19 @@
 """The data that a run's options name, in three parts."""
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import data
 from ..data import Dataset, Normalize
 from ..data.files import kind_of
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
+from ..train.recipe import image_digests
 from .config import Config
 
 _HELD_OUT = 0.2
@@ -50,12 +54,25 @@ NAMED = {
 
 @dataclass
 class Splits:
-    """Images to learn from, to watch while learning, and to judge by; normalised alike."""
+    """Images to learn from, to watch while learning, and to judge by; normalised alike.
+
+    hashes: of each image of a part, before it was normalised.
+    """
 
     train: Dataset
     validation: Dataset
     test: Dataset
     normalize: Normalize | None
+    hashes: dict[str, np.ndarray]
+
+    def digests(self) -> dict[str, str]:
+        """A hash of the images and labels of each part."""
+        return {
+            part: hashlib.blake2b(
+                self.hashes[part].tobytes() + getattr(self, part).labels.tobytes(), digest_size=8
+            ).hexdigest()
+            for part in self.hashes
+        }
 
 
 def load_data(
@@ -75,8 +92,20 @@ def load_data(
     options ask for it.
     say: told of files left out, folders not read, and images in two parts; by default these
     sentences go to standard error.
-    Raises: DataError, ConfigError.
+    Raises: DataError, also where the images do not fit into memory; ConfigError.
     """
+    try:
+        return _load(config, normalize, progress, say or _to_stderr)
+    except MemoryError:
+        raise DataError(
+            f"data: the images of {config.data!r} do not fit into memory; for a folder, give a "
+            "smaller --size or --gray, or fewer images"
+        ) from None
+
+
+def _load(
+    config: Config, normalize: Normalize | None, progress: bool, say: Callable[[str], Any]
+) -> Splits:
     if config.data in NAMED:
         if config.size is not None or config.gray or config.skip_bad:
             raise ConfigError("size, gray, skip-bad: expected only with a folder of images")
@@ -87,7 +116,7 @@ def load_data(
         train, *rest = (loaded,) if isinstance(loaded, Dataset) else loaded
         validation, test = None, rest[0] if rest else None
     else:
-        train, validation, test = _folder(config, progress, say or _to_stderr)
+        train, validation, test = _folder(config, progress, say)
     if validation is not None and config.validation is not None:
         raise ConfigError(
             "validation: expected no share to hold out, because the folder has a validation part "
@@ -98,14 +127,21 @@ def load_data(
     validation = test if validation is None else validation
     test = validation if test is None else test
     assert validation is not None and test is not None
-    wanted = config.data not in NAMED if config.standardize is None else config.standardize
-    if normalize is None and wanted:
+    parts = {"train": train, "validation": validation, "test": test}
+    hashes = {part: image_digests(dataset.images) for part, dataset in parts.items()}
+    if normalize is None and config.standardizes:
         normalize = data.standardize(train.images)
     if normalize is not None:
         same = validation is test
         train, test = train.map(normalize), test.map(normalize)
         validation = test if same else validation.map(normalize)
-    return Splits(train, validation, test, normalize)
+    return Splits(train, validation, test, normalize, hashes)
+
+
+def split_of(config: Config) -> dict[str, Any]:
+    """How the parts are made, for the recipe of a run."""
+    share = config.validation if config.validation is not None else "the data's own, else 0.2"
+    return {"held out": share, "seed": _SPLIT_SEED}
 
 
 def _folder(

@@ -1,11 +1,13 @@
 """A run and its folder: trained, opened again, measured, asked about images."""
 
+import base64
 import json
 import os
 import platform
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +16,34 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..data import Normalize, load_image, normalize
-from ..errors import CheckpointError, ConfigError, DataError, GradientError
+from ..data import DataLoader, Normalize, load_image, normalize
+from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..health import doctor
+from ..health.report import Report
 from ..nn import Module
+from ..tensor import Tensor
 from ..train import History, Trainer, load
-from ..train.files import remove_parts, write_bytes
+from ..train.files import check_ordinary, remove_parts, write_bytes
+from ..train.lock import locked
+from ..train.nonfinite import CURES, NotFiniteError
+from ..train.progress import LossJump
+from ..train.recipe import describe, differences
 from .config import FREE, Config
-from .data import Splits, load_data
+from .data import NAMED, Splits, load_data, split_of
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass
-class Result:
-    """What a run came to. seconds: of training, without reading the data."""
+class Outcome:
+    """What a run came to. seconds: of training, without reading the data; steps: made in them."""
 
     config: Config
     history: History
     trainer: Trainer
     test: dict[str, float]
     seconds: float
+    steps: int
     out: Path | None
     figures: list[str]
 
@@ -48,6 +57,7 @@ class Run:
     classes: Sequence[str]
     shape: tuple[int, ...]
     normalize: Normalize | None
+    facts: dict[str, Any]
 
     @classmethod
     def open(cls, folder: PathLike, device: str = "cpu") -> "Run":
@@ -56,15 +66,34 @@ class Run:
         shape = tuple(facts["image_shape"])
         model = config.build_model(shape, len(facts["classes"]))
         load(Path(folder) / "model.safetensors", model)
-        return cls(config, model.to(device), facts["classes"], shape, facts["normalize"])
+        return cls(config, model.to(device), facts["classes"], shape, facts["normalize"], facts)
 
     def trainer(self) -> Trainer:
         """A Trainer of the model, to measure and predict with."""
         return Trainer(self.model, optimizer=self.config.build_optimizer(self.model))
 
-    def evaluate(self, progress: bool = True) -> dict[str, float]:
-        """Loss and accuracy on the test part of the run's data."""
-        return self.trainer().evaluate(load_data(self.config, self.normalize, progress).test)
+    def evaluate(
+        self, progress: bool = True, say: Callable[[str], Any] = warnings.warn
+    ) -> dict[str, float]:
+        """Loss and accuracy on the test part of the run's data.
+
+        say: is told where test images are among those that the run was trained on.
+        Raises: DataError where the data has other classes than the run has learned.
+        """
+        splits = load_data(self.config, self.normalize, progress)
+        if list(splits.test.classes) != self.classes:
+            raise DataError(
+                f"evaluate: the run has learned the classes {', '.join(self.classes)}, but "
+                f"{self.config.data!r} has {', '.join(splits.test.classes)}; give the folders "
+                "their names back"
+            )
+        seen = np.isin(splits.hashes["test"], self.facts["trained_on"]).sum()
+        if seen and splits.digests() != self.facts["digests"]:
+            say(
+                f"{seen} of {len(splits.test)} test images were trained on, so the accuracy says "
+                f"too much: files in {self.config.data!r} have been added, removed or changed"
+            )
+        return self.trainer().evaluate(splits.test)
 
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
@@ -84,22 +113,37 @@ def train(
     progress: bool = True,
     say: Callable[[str], Any] = lambda text: None,
     monitors: Sequence[Any] = (),
-) -> Result:
+) -> Outcome:
     """Train as the options say, and fill the folder `out`.
 
-    say: told what is about to happen, and the model's summary.
+    say: told what is about to happen, the model's summary, and what the doctor thinks of it.
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
-    folder = None if out is None else Path(out)
+    if out is None:
+        return _train(config, None, resume, progress, say, monitors)
+    with locked(out):
+        return _train(config, Path(out), resume, progress, say, monitors)
+
+
+def _train(
+    config: Config,
+    folder: Path | None,
+    resume: bool,
+    progress: bool,
+    say: Callable[[str], Any],
+    monitors: Sequence[Any],
+) -> Outcome:
     if folder is not None:
         _check_folder(folder, config, resume)
     say(f"data: {config.data}")
     again = resume and folder is not None and (folder / "config.json").exists()
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
-    fitted = read_config(folder)[1]["normalize"] if again and folder else None
-    splits = load_data(config, fitted, progress)
+    before = read_config(folder)[1] if again and folder else None
+    splits = load_data(config, before["normalize"] if before else None, progress)
+    if before and before["digests"]:
+        _check_data(before, splits, folder)
     shape, classes = splits.train.images.shape[1:], splits.train.classes
     model = config.build_model(shape, len(classes))
     say(
@@ -115,19 +159,20 @@ def train(
         optimizer=optimizer,
         schedule=config.build_schedule(steps),
         clip=config.build_clip(),
-        monitors=monitors,
+        monitors=[*monitors, LossJump(say, _IN_OPTIONS["rate"])],
         seed=config.seed,
     )
+    if not again:
+        _warn(config, splits, trainer, say)
     if folder is not None:
         _check_space(folder, model)
-        folder.mkdir(exist_ok=True)
-        content = _describe(config, splits)
+        content = _describe(config, splits, trainer)
         if again:  # only the options that may change do
             content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            content["options"] = config.to_dict()
+            content["options"] = _options(config)
         write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
-    start = time.perf_counter()
-    figures: list[str] = []
+    first, start = _Steps(), time.perf_counter()
+    trainer.monitors += (first,)
     try:
         trainer.fit(
             splits.train,
@@ -139,34 +184,87 @@ def train(
             progress=progress,
             transform=config.build_transform(shape[-1]),
         )
-    except GradientError as error:
-        raise GradientError(f"{error}.\n{_diagnosis(config, splits, trainer, folder)}") from None
+    except NotFiniteError as error:
+        diagnosis = _diagnosis(config, splits, trainer, folder)
+        raise GradientError(f"{error.what}.\n{diagnosis or _in_options(error)}") from None
     finally:
         seconds = time.perf_counter() - start
+        figures = []
         if folder is not None and len(trainer.history):
             figures = _draw(trainer.history, folder, say)
     test = trainer.evaluate(splits.test)
-    return Result(config, trainer.history, trainer, test, seconds, folder, figures)
+    history = trainer.history
+    return Outcome(config, history, trainer, test, seconds, first.made, folder, figures)
+
+
+class _Steps:
+    """A monitor that counts the steps made now, which a resumed run adds to those of before."""
+
+    made = 0
+
+    def after_update(self, trainer: Trainer, step: int) -> None:
+        self.made += 1
+
+
+# What helps against NaN and infinity, in the options of the command line.
+_IN_OPTIONS = {
+    "rate": "give a smaller --lr (it is {rate:g})",
+    "init": "initialise for the activation: --init he_normal",
+    "inputs": "standardise the images: --standardize",
+}
+
+
+def _in_options(error: NotFiniteError) -> str:
+    return _IN_OPTIONS.get(error.cure, CURES[error.cure]).format(rate=error.rate)
+
+
+def _warn(config: Config, splits: Splits, trainer: Trainer, say: Callable[[str], Any]) -> None:
+    """Tell before the first step what the doctor has against the options."""
+    data = splits.train
+    batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
+    rate = trainer.optimizer.lr
+    if trainer.schedule is not None:
+        trainer.optimizer.lr = trainer.schedule(0)
+    placed = trainer.place(batch[0]), Tensor(trainer.place_targets(batch[1]))
+    try:
+        found = doctor(trainer.model, placed, trainer.optimizer, clip=trainer.clip_option)
+    except MinidlError as error:
+        say(f"the gradient doctor cannot judge these options: {error}\n")
+        return
+    finally:
+        trainer.optimizer.lr = rate
+    if found.verdict != "healthy":
+        say(f"the gradient doctor says before training: {found.verdict}{_findings(found)}\n")
+
+
+def _findings(report: Report) -> str:
+    return "".join(
+        f"\n  {f.code} ({f.layer}): {f.evidence}\n  -> {f.prescription}" for f in report.findings
+    )
 
 
 def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
-    """What the gradient doctor says of the last good weights and the batch that failed."""
-    images = splits.train.images
-    model = config.build_model(images.shape[1:], len(splits.train.classes))
+    """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
+    shape = splits.train.images.shape[1:]
+    model = config.build_model(shape, len(splits.train.classes))
     if folder is not None:
         load(folder / "model.safetensors", model)
     optimizer = config.build_optimizer(model.to(config.device))
     optimizer.lr = trainer.optimizer.lr
-    assert trainer.batch is not None  # a step has failed
-    found = doctor(model, trainer.batch, optimizer, clip=config.build_clip())
+    if trainer.batch is None:  # no step was made
+        return ""
+    images, labels = trainer.batch
+    batch = trainer.place(images), Tensor(labels)
+    found = doctor(model, batch, optimizer, clip=config.build_clip())
     which = "the first weights" if folder is None else "the weights that were kept"
-    lines = [f"  {f.code} ({f.layer}): {f.evidence}\n  -> {f.prescription}" for f in found.findings]
-    return "\n".join([f"The gradient doctor says of {which}: {found.verdict}", *lines])
+    if not found.findings:
+        return ""
+    return f"The gradient doctor says of {which}: {found.verdict}{_findings(found)}"
 
 
 def train_seeds(
     config: Config, seeds: Iterable[int], out: PathLike | None = None, **options: Any
-) -> list[Result]:
+) -> list[Outcome]:
     """The same run for several seeds, in the folders out/seed-0, out/seed-1, ...
 
     The parts of the data stay; initialisation, order and augmentation change with the seed.
@@ -184,6 +282,7 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
     Raises: CheckpointError if it is missing or damaged.
     """
     path = Path(folder) / "config.json"
+    check_ordinary(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         config, facts = Config.from_dict(content["options"]), content["data"]
@@ -194,6 +293,8 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
             "classes": names,
             "image_shape": shape,
             "normalize": facts["normalize"] and normalize(**facts["normalize"]),
+            "digests": dict(facts.get("digests", {})),
+            "trained_on": np.frombuffer(base64.b64decode(facts.get("trained_on", "")), "<u8"),
         }
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
@@ -215,8 +316,8 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
     """Find out now, not after an hour, whether the folder can be written and may be."""
     remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
-        before = read_config(folder)[0].to_dict()
-        now = config.to_dict()
+        before = read_config(folder)[0].resolved().to_dict()
+        now = config.resolved().to_dict()
         differ = [
             f"  {name.replace('_', '-')}: was {before[name]!r}, is {now[name]!r}"
             for name in now
@@ -228,24 +329,31 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
                 + "\n".join(differ)
                 + "\nleave them out, or choose another folder"
             )
-    elif folder.exists() and not folder.is_dir():
-        raise ConfigError(f"out: {str(folder)!r} is a file; choose another name")
-    elif folder.exists() and any(folder.iterdir()):
+    elif any(folder.iterdir()):
         raise ConfigError(
             f"out: {str(folder)!r} is not empty; choose another name"
             + (", or go on with the run in it: --resume" if not resume else "")
         )
     try:
-        new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        if new:  # what fails before the first step leaves no empty folder
-            folder.rmdir()
     except OSError as error:
         raise CheckpointError(
             f"out: cannot write to {str(folder)!r}: {error.strerror or error}; choose another one"
         ) from None
+
+
+def _check_data(before: dict[str, Any], splits: Splits, folder: Path | None) -> None:
+    """Raises: CheckpointError unless the data is the one that the run was started with."""
+    data = {"classes": list(splits.train.classes)}
+    then = {"classes": before["classes"], "images and labels": before["digests"]}
+    differ = differences(then, data | {"images and labels": splits.digests()})
+    if differ:
+        raise CheckpointError(
+            f"resume: the run in {str(folder)!r} was started with other data:\n"
+            + "\n".join(differ)
+            + "\nbring the data back as it was, or start a new run in another folder"
+        )
 
 
 def _check_space(folder: Path, model: Module) -> None:
@@ -253,7 +361,7 @@ def _check_space(folder: Path, model: Module) -> None:
     # Weights and two slots of the optimizer in four checkpoints (three and the one being
     # written), the model's own file twice, and a megabyte for the rest.
     need = weights * (4 * 3 + 2) + 2**20
-    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+    free = shutil.disk_usage(folder).free
     if free < need:
         raise CheckpointError(
             f"out: the run needs about {need / 1e6:,.0f} MB in {str(folder)!r}, but the disk has "
@@ -261,21 +369,35 @@ def _check_space(folder: Path, model: Module) -> None:
         )
 
 
-def _describe(config: Config, splits: Splits) -> dict[str, Any]:
+def _options(config: Config) -> dict[str, Any]:
+    return {name: x for name, x in config.resolved().to_dict().items() if x is not None}
+
+
+def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any]:
     from .. import __version__
 
-    norm = splits.normalize
+    norm, data = splits.normalize, splits.train
+    fixed = config.data in NAMED and NAMED[config.data].where is not None
+    seen = b"" if fixed else np.sort(splits.hashes["train"]).tobytes()
+    transform = config.build_transform(data.images.shape[-1])
+    loader = DataLoader(
+        data, config.batch_size, shuffle=True, seed=config.seed, transform=transform
+    )
     return {
-        "options": config.to_dict(),
+        "options": _options(config),
+        "recipe": describe(trainer, loader) | {"split": split_of(config)},
         "data": {
-            "classes": list(splits.train.classes),
-            "image_shape": list(splits.train.images.shape[1:]),
+            "classes": list(data.classes),
+            "image_shape": list(data.images.shape[1:]),
             "images": {
-                "train": len(splits.train),
+                "train": len(data),
                 "validation": len(splits.validation),
                 "test": len(splits.test),
             },
             "normalize": None if norm is None else norm.to_config(),
+            "digests": splits.digests(),
+            # A hash of 8 bytes for each training image, where the parts could be mixed later.
+            "trained_on": base64.b64encode(seen).decode(),
         },
         "versions": {
             "minidl": __version__,
@@ -294,7 +416,7 @@ def _draw(history: History, folder: Path, say: Callable[[str], Any]) -> list[str
     try:
         plot.curves(history, folder / "curves.png")
         plot.gradients(history, folder / "gradients.png")
-    except ConfigError as error:  # no matplotlib: the run itself is whole
+    except Exception as error:  # the run itself is whole, whatever ails the figures
         say(f"no figures: {error}")
         return []
     return ["curves.png", "gradients.png"]

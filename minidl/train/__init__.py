@@ -2,7 +2,8 @@
 
 from .checkpoint import Checkpoints, load, save
 from .history import History
-from .metrics import accuracy, gradient_norms
+from .metrics import gradient_norms
+from .score import accuracy
 from .trainer import Trainer
 
 __all__ = ["Checkpoints", "History", "Trainer", "accuracy", "gradient_norms", "load", "save"]

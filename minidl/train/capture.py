@@ -6,30 +6,33 @@ from typing import Any
 
 from .. import kernels, rng
 from ..device import Array
-from ..nn import Module
 from ..tensor import Tensor
+from .settings import Settings
 
-Work = Callable[[Tensor, Array], Array]
+Work = Callable[[Settings, Tensor, Array], Array]
 
 
 class Captured:
-    """Does `work(x, targets)`, which leaves gradients in the parameters, for batch after batch.
+    """`step.gradients`, recorded: it leaves the same gradients in the parameters.
 
-    The first batch of a shape is worked on as ever, which compiles what is needed; the second is
-    recorded, and from then on the recording is started. What cannot be recorded goes on as ever,
-    after a warning of one line that says why.
+    The first batch of a shape is computed as ever, which compiles the kernels that it needs. The
+    second is recorded, and from then on the recording is started. Where recording is impossible,
+    a warning of one line says why, and the work goes on launch by launch.
     """
 
-    def __init__(self, model: Module, work: Work) -> None:
-        self._model, self._work = model, work
-        self._parameters = model.parameters()
+    def __init__(self, job: Settings, work: Work) -> None:
+        self._job, self._compute = job, work
+        self._parameters = job.parameters
         self._recordings: dict[Any, _Recording | None] = {}
         self._possible = True
-        if self._parameters[0].device == "cpu":
+        if job.device == "cpu":
             self._give_up("the model is on the CPU, where no launch costs anything")
 
-    def __call__(self, x: Tensor, targets: Array) -> Array:
-        """What work returns; a recording writes it anew each time, so it is to be read first."""
+    def _work(self, x: Tensor, targets: Array) -> Array:
+        return self._compute(self._job, x, targets)
+
+    def __call__(self, job: Settings, x: Tensor, targets: Array) -> Array:
+        """What work returns. Read the result before the next call overwrites it."""
         if not self._possible:
             return self._work(x, targets)
         places = (id(p.data) for p in self._parameters)  # elsewhere, other memory is meant
@@ -53,7 +56,7 @@ class Captured:
         return recording.start(x, targets)
 
     def _refuse_hooks(self) -> None:
-        watched = [name for name, module in self._model.named_modules() if module.is_watched]
+        watched = [name for name, module in self._job.model.named_modules() if module.is_watched]
         if watched:
             raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
 
@@ -68,7 +71,7 @@ class Captured:
 class _Recording:
     """A graph with the arrays that it reads, a batch, and those that it writes, the gradients."""
 
-    def __init__(self, work: Work, x: Tensor, targets: Array, parameters: list[Any]) -> None:
+    def __init__(self, work: Any, x: Tensor, targets: Array, parameters: list[Any]) -> None:
         self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
         self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
         self._gradients = [p.grad for p in parameters]

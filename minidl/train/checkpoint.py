@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,45 @@ from .files import PathLike, read_arrays, remove_parts, write_arrays
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 
 
-def save(path: PathLike, model: Module) -> None:
+def save(path: PathLike, model: Module, *, finite: bool = True) -> None:
     """Write the model's parameters and buffers to a safetensors file, whole or not at all.
 
     The names are those of `model.state_dict()`. Nothing is pickled: reading it runs no code.
-    Raises: CheckpointError where the file cannot be written.
+    finite: refuse NaN and infinity, so that a good file is not lost to them. With False they are
+    written too, to look at what went wrong.
+    Raises: CheckpointError where the file cannot be written, or a number is not finite.
     """
-    write_arrays(path, host_arrays(_is_model("save", path, model).state_dict()))
+    arrays = host_arrays(_is_model("save", path, model).state_dict())
+    if finite and (bad := not_finite(arrays)):
+        raise CheckpointError(
+            f"save: expected finite weights, got {bad}; {str(path)!r} was not touched "
+            "(finite=False writes them all the same)"
+        )
+    write_arrays(path, arrays)
 
 
-def load(path: PathLike, model: Module) -> Module:
+def load(path: PathLike, model: Module, *, finite: bool = True) -> Module:
     """Read a safetensors file into the model; returns the model.
 
     A file from PyTorch fits too, where names and shapes agree. The model keeps its dtypes.
-    Raises: CheckpointError if the file is missing or damaged, or, naming every difference, if
-    it does not fit the model; the model is then unchanged.
+    finite: refuse NaN, infinity and numbers beyond the model's dtype. With False they are read.
+    Raises: CheckpointError if the file is missing or damaged, if a number is not finite, or, naming
+    every difference, if it does not fit the model; the model is then unchanged.
     """
     _is_model("load", path, model)
     arrays, _ = read_arrays(path)
-    put_into(model, arrays, str(Path(path)))
+    put_into(model, arrays, str(Path(path)), finite=finite)
     return model
+
+
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+    """The arrays that hold NaN or infinity, with the counts, as text; "" for none."""
+    counts = {name: int((~np.isfinite(array)).sum()) for name, array in arrays.items()}
+    bad = [
+        f"{name} ({count:,} of {arrays[name].size:,})" for name, count in counts.items() if count
+    ]
+    shown = ", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")
+    return f"NaN or infinity in {shown}" if bad else ""
 
 
 def _is_model(call: str, path: Any, model: Any) -> Module:
@@ -47,9 +67,12 @@ def _is_model(call: str, path: Any, model: Any) -> Module:
     )
 
 
-def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:
-    """Load arrays by name into the model, after comparing every name and shape."""
-    expected = {name: value.shape for name, value in model.state_dict().items()}
+def put_into(
+    model: Module, arrays: dict[str, np.ndarray], source: str, *, finite: bool = True
+) -> None:
+    """Load arrays by name into the model, after a look at every name, shape and number."""
+    state = model.state_dict()
+    expected = {name: value.shape for name, value in state.items()}
     found = {name: array.shape for name, array in arrays.items()}
     differences = [
         f"  {name}: expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
@@ -62,7 +85,14 @@ def put_into(model: Module, arrays: dict[str, np.ndarray], source: str) -> None:
             + "\n".join(differences)
             + "\nbuild the model with the arguments that it was saved with"
         )
-    model.load_state_dict(arrays)
+    with np.errstate(over="ignore"):
+        cast = {name: array.astype(state[name].dtype) for name, array in arrays.items()}
+    if finite and (bad := not_finite(cast)):
+        raise CheckpointError(
+            f"load: expected finite weights in {source!r}, got {bad}; use an earlier checkpoint, "
+            "or train again (md.load(path, model, finite=False) reads them all the same)"
+        )
+    model.load_state_dict(cast)
 
 
 def host_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ def remove_parts(folder: PathLike, *names: str) -> None:
                 part.unlink()
 
 
+def check_ordinary(path: PathLike) -> None:
+    """Raises: CheckpointError for a pipe or a device, which to open would wait for ever."""
+    with contextlib.suppress(OSError):  # what opens the file says what is wrong with it
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CheckpointError(f"cannot read {str(path)!r}: it is no ordinary file")
+
+
 def append_text(path: PathLike, text: str) -> None:
     """Add lines to a file. Raises: CheckpointError where it cannot be written."""
     try:
@@ -91,6 +99,7 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
     from safetensors import SafetensorError, safe_open
 
     name = str(Path(path))
+    check_ordinary(path)
     try:
         with safe_open(name, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .files import PathLike, write_bytes
+from .files import PathLike, check_ordinary, write_bytes
 
 STEP = ("step", "epoch", "learning_rate", "loss", "accuracy", "gradient_norm")
 EPOCH = ("epoch", "train_loss", "train_accuracy")
@@ -117,6 +117,7 @@ class History:
     @classmethod
     def from_csv(cls, path: PathLike) -> "History":
         """Read what `to_csv` wrote. Raises: DataError if it is another kind of file."""
+        check_ordinary(path)
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 header, *rows = list(csv.reader(file))

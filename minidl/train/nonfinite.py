@@ -12,9 +12,31 @@ import numpy as np
 
 from ..backward import sweep
 from ..device import Array, array_module, to_host
+from ..errors import GradientError
 from ..modes import observe
 from ..nn import Module
 from ..tensor import Node, Tensor
+from .settings import Settings
+
+# What helps, in the words of code; runs says the same in the words of the command line.
+CURES = {
+    "rate": "use a smaller learning rate (it is {rate:g}); md.health.doctor says how small",
+    "init": "initialise for the activation (init='he_normal' for ReLU); md.health.doctor helps",
+    "inputs": "standardise the inputs (md.data.standardize)",
+    "argument": "keep the operation's argument away from the edge, for example with clip",
+    "code": "look at its code",
+}
+
+
+class NotFiniteError(GradientError):
+    """A training that met NaN or infinity. what: where and why; cure: a name in CURES."""
+
+    def __init__(self, what: str, cure: str, rate: float) -> None:
+        super().__init__(f"{what}: {CURES[cure].format(rate=rate)}")
+        self.what, self.cure, self.rate = what, cure, rate
+
+
+_BOUNDED = ("log", "log1p", "sqrt", "divide", "reciprocal", "power", "arcsin", "arccos")
 
 
 @dataclass(frozen=True)
@@ -22,7 +44,7 @@ class Culprit:
     """The producer of the first value that is not finite.
 
     phase: "forward", "backward" or "update". layer: its name in the model and its type.
-    largest: the largest finite |value| that went in.
+    largest: the largest finite |value| that went in. cause: why; cure: a name in CURES.
     """
 
     phase: str
@@ -33,6 +55,7 @@ class Culprit:
     infinities: int
     largest: float
     cause: str
+    cure: str
 
     def __str__(self) -> str:
         where = f"{self.phase} pass of '{self.operation}' in layer {self.layer}"
@@ -96,6 +119,27 @@ def backward_culprit(make_loss: Callable[[], Tensor], model: Module) -> Culprit 
     return found[0] if found else None
 
 
+def search(job: Settings, what: str, rate: float) -> NotFiniteError:
+    """The error for a step that met NaN or infinity: job.batch is computed again to find its maker.
+
+    what: the beginning of the message.
+    """
+    assert job.batch is not None
+    images, targets = job.batch
+
+    def loss() -> Tensor:
+        return job.loss(job.forward(images), Tensor(targets))
+
+    with np.errstate(all="ignore"):
+        culprit = forward_culprit(loss(), job.model) or backward_culprit(loss, job.model)
+    if culprit is None:
+        return NotFiniteError(f"{what}. It was gone when the same step was run again", "rate", rate)
+    cure = culprit.cure
+    if cure == "rate" and len(job.history) == 1:  # no update has been made yet
+        cure = "inputs" if np.abs(images).max() > 100 else "init"
+    return NotFiniteError(f"{what}. The source: {culprit}", cure, rate)
+
+
 def _layer_name(model: Module, layer: Any) -> str:
     for name, module in model.named_modules():
         if module is layer:
@@ -108,30 +152,18 @@ def _culprit(phase: str, operation: str, layer: str, value: Array, sources: list
     nans, infinities = int(np.isnan(host).sum()), int(np.isinf(host).sum())
     sizes = [float(np.abs(to_host(s)).max()) for s in sources if s.size]
     largest = max(sizes, default=0.0)
+    cause, cure = _cause(phase, operation, largest)
     return Culprit(
-        phase,
-        operation,
-        layer,
-        host.shape,
-        nans,
-        infinities,
-        largest,
-        _cause(phase, operation, largest),
-    )
+        phase, operation, layer, host.shape, nans, infinities, largest, cause, cure
+    )  # fmt: skip
 
 
-def _cause(phase: str, operation: str, largest: float) -> str:
+def _cause(phase: str, operation: str, largest: float) -> tuple[str, str]:
     if phase == "update":
-        return (
-            "the last step overflowed; use a smaller learning rate, clip the gradient's norm, or "
-            "warm the rate up"
-        )
+        return "the last step overflowed", "rate"
     if largest > 1e9:
         kind = "signal" if phase == "forward" else "gradient"
-        return (
-            f"an overflow: the {kind} had already grown to {largest:.1e}; use he_normal "
-            "initialisation, normalise the input, lower the learning rate, or clip the gradient"
-        )
-    if operation in ("log", "log1p", "sqrt", "divide", "reciprocal", "power", "arcsin", "arccos"):
-        return f"'{operation}' left its domain; keep its argument away from the edge with clip"
-    return f"'{operation}' itself turned finite numbers into non-finite ones; look at its code"
+        return f"an overflow, because the {kind} had already grown to {largest:.1e}", "rate"
+    if operation in _BOUNDED:
+        return f"'{operation}' left its domain", "argument"
+    return f"'{operation}' itself turned finite numbers into others", "code"

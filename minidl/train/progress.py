@@ -1,25 +1,37 @@
-"""What a run shows while it goes on: a bar where someone watches, a line for each epoch."""
+"""What a run shows while it goes on: a bar where someone watches, a line for each epoch.
 
+Nothing shown may end a training: where the terminal is gone or the disk behind it is full, the
+run goes on in silence.
+"""
+
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _REFRESH = 0.1  # seconds
+_JUMP, _FIRST = 3.0, 50  # the loss, as a multiple of the first one, within so many steps
 
 
 class Progress:
     """Shows steps on a bar (rich, on a terminal) and prints a line for each epoch."""
 
     def __init__(self, epochs: int, steps: int, *, show: bool) -> None:
-        self.epochs = epochs
+        self.epochs, self.steps = epochs, steps
         self.show = show
         self._next = 0.0
         self._bar: Any = None
-        if show and sys.stderr.isatty():
+
+    def start(self) -> None:
+        """Show the bar, where there is a terminal."""
+        self._draw(self._start)
+
+    def _start(self) -> None:
+        if sys.stderr.isatty():
             self._bar = _rich_bar()
         if self._bar is not None:
-            self._task = self._bar.add_task("", total=steps)
+            self._task = self._bar.add_task("", total=self.steps)
             self._bar.start()
 
     def step(
@@ -30,34 +42,75 @@ class Progress:
             return
         self._next = time.monotonic() + _REFRESH
         text = (
-            f"epoch {epoch}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.3f}  "
+            f"epoch {epoch}/{self.epochs}  loss {loss:.4f}{_share(accuracy, '.3f')}  "
             f"lr {rate:.3g}  gradient norm {norm:.3g}"
         )
-        self._bar.update(self._task, completed=batch, description=text)
+        self._draw(lambda: self._bar.update(self._task, completed=batch, description=text))
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """After an epoch, with its row of the history."""
-        if not self.show:
-            return
-        parts = [f"epoch {int(row['epoch'])}/{self.epochs}"]
-        parts += [f"loss {row['train_loss']:.4f}", f"accuracy {row['train_accuracy']:.4f}"]
+        parts = f"epoch {int(row['epoch'])}/{self.epochs}  loss {row['train_loss']:.4f}"
+        parts += _share(row["train_accuracy"], ".4f")
         if "validation_loss" in row:
-            parts.append(f"validation loss {row['validation_loss']:.4f}")
-            parts.append(f"accuracy {row['validation_accuracy']:.4f}")
-        parts.append(f"{row['seconds']:.1f} s")
-        self.say("  ".join(parts))
+            parts += f"  validation loss {row['validation_loss']:.4f}"
+            parts += _share(row["validation_accuracy"], ".4f")
+        self.say(f"{parts}  {row['seconds']:.1f} s")
 
     def say(self, line: str) -> None:
         """Print a line, above the bar."""
-        if self.show and self._bar is not None:
-            self._bar.console.print(line, highlight=False, markup=False)
-        elif self.show:
-            print(line, file=sys.stderr, flush=True)
+        if self._bar is not None:
+            self._draw(lambda: self._bar.console.print(line, highlight=False, markup=False))
+        else:
+            self._draw(lambda: print_line(line))
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away, and show the cursor again."""
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(Exception):
+                self._bar.stop()
+            self._bar = None
+
+    def _draw(self, draw: Callable[[], Any]) -> None:
+        if self.show and sys.stderr is not None:  # None: the process was started without one
+            try:
+                draw()
+            except Exception:  # of whatever kind: the training counts, not the picture of it
+                self.show = False
+                self.close()
+
+
+def print_line(line: str) -> None:
+    """Print on stderr; signs that its encoding lacks become question marks."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
+
+
+class LossJump:
+    """A monitor that tells when the first steps multiply the loss: sooner than NaN would.
+
+    say: is given one line, once. advice: what helps, as the end of that line.
+    """
+
+    def __init__(self, say: Callable[[str], Any], advice: str) -> None:
+        self._say, self._advice = say, advice
+        self._first: float | None = None
+        self._told = False
+
+    def before_update(self, trainer: Any, step: int) -> None:
+        """Look at the loss of the step."""
+        loss = trainer.loss_value
+        self._first = loss if self._first is None else self._first
+        if step < _FIRST and loss > _JUMP * abs(self._first) > 0 and not self._told:
+            self._told = True
+            self._say(
+                f"step {step}: the loss has grown from {self._first:.4g} to {loss:.4g}: "
+                + self._advice.format(rate=trainer.optimizer.lr)
+            )
+
+
+def _share(accuracy: float, form: str) -> str:
+    """The accuracy, where there is one: NaN stands for targets that are no classes."""
+    return f"  accuracy {accuracy:{form}}" if accuracy == accuracy else ""
 
 
 def _rich_bar() -> Any:
@@ -65,20 +118,27 @@ def _rich_bar() -> Any:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
         from rich.text import Text
     except ImportError:
         return None
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:  # rich would end the program
+            raise BrokenPipeError
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.0f} steps/s" if speed else "")
 
+    one_line = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=one_line),
         BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        Speed(),
-        console=Console(stderr=True),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        Speed(table_column=Column(no_wrap=True)),
+        console=Terminal(stderr=True),
         transient=True,
+        expand=True,
     )

@@ -1,18 +1,99 @@
-"""What both the Trainer and the doctor are given: an optimizer of the model, and a clip."""
+"""What is trained, and how: the arguments of a Trainer, checked before anything is computed."""
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
+import numpy as np
+
+from .. import device as devices
 from .. import optim
-from ..errors import ConfigError
+from ..device import Array
+from ..errors import ConfigError, DataError
+from ..nn import Module
+from ..ops import cross_entropy
 from ..tensor import Tensor
+from .history import History
+from .score import Score
 
 Clip = float | Callable[[list[Any]], Any]
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Settings:
+    """A model, its loss and its optimizer, with all that decides how a step is made."""
+
+    def __init__(
+        self,
+        model: Module,
+        *,
+        loss: Callable[[Any, Any], Tensor] = cross_entropy,
+        optimizer: Any,
+        schedule: Callable[[int], float] | None = None,
+        clip: Clip | None = None,
+        metrics: Sequence[Metric] = (),
+        monitors: Sequence[Any] = (),
+        device: str | None = None,
+        seed: int | None = None,
+        capture: bool = False,
+    ) -> None:
+        self.model = model.to(device) if device is not None else model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.metrics = tuple(metrics)
+        self.monitors = tuple(monitors)
+        self.seed = seed
+        self.capture = capture
+        self.history = History()
+        self.batch: tuple[Array, Array] | None = None
+        self.loss_value = float("nan")
+        self.parameters = list(model.parameters())
+        if not self.parameters:
+            raise ConfigError("Trainer: expected a model with parameters, got one without any")
+        check_optimizer("Trainer", optimizer, self.parameters)
+        self.clip, self.clip_option = clipper("Trainer", clip), clip
+        self.score = Score(loss)  # `fit` and `evaluate` know the targets better
+
+    @property
+    def device(self) -> str:
+        """'cpu' or 'cuda': where the model is."""
+        return self.parameters[0].device
+
+    def forward(self, images: np.ndarray) -> Tensor:
+        """The model's outputs for a batch."""
+        return self.model(self.place(images))
+
+    def place(self, images: np.ndarray) -> Tensor:
+        """A batch in the model's dtype and on its device."""
+        if not isinstance(images, np.ndarray):
+            raise DataError(
+                "Trainer: expected transform to return the batch as an array, got "
+                f"{type(images).__name__}"
+            )
+        first = self.parameters[0]
+        x = images.astype(first.dtype, copy=False)
+        if x is not images and not np.isfinite(x).all():
+            raise DataError(
+                f"Trainer: expected inputs within {first.dtype}, the model's dtype, got values up "
+                f"to {np.abs(images).max():.3g}; scale or standardise them"
+            )
+        return Tensor(devices.to_device(x, first.device))
+
+    def place_targets(self, targets: np.ndarray) -> Array:
+        """Targets on the model's device; floats in its dtype, so that they do not promote it."""
+        if targets.dtype.kind == "f":
+            targets = targets.astype(self.parameters[0].dtype, copy=False)
+        return devices.to_device(targets, self.device)
 
 
 def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> None:
-    """Raises: ConfigError unless it is an optimizer that holds at least one of the parameters."""
+    """Compare an optimizer with the parameters of the model that it is to train.
+
+    Warns of trainable parameters that it does not hold.
+    Raises: ConfigError unless it is an optimizer, and all that it holds belongs to the model.
+    """
     able = all(hasattr(optimizer, name) for name in ("params", "lr", "step"))
     if not able or isinstance(optimizer, type):
         got = optimizer.__name__ if isinstance(optimizer, type) else repr(optimizer)
@@ -20,10 +101,24 @@ def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> 
             f"{call}: expected an optimizer such as md.optim.SGD(model.parameters(), 0.1), got "
             f"{got}"
         )
-    if not {id(p) for p in parameters} & {id(p) for p in optimizer.params}:
-        raise ConfigError(
-            f"{call}: the optimizer holds none of this model's parameters; make it from this "
-            f"model: md.optim.{type(optimizer).__name__}(model.parameters(), {optimizer.lr:g})"
+    own, held = {id(p): p for p in parameters}, {id(p) for p in optimizer.params}
+    make = f"md.optim.{type(optimizer).__name__}(model.parameters(), {optimizer.lr:g})"
+    foreign = held - own.keys()
+    if foreign:
+        what = "none of this model's parameters"
+        if len(foreign) < len(held):
+            what = (
+                f"{len(foreign)} of {len(held)} parameters that this model does not have (any "
+                "more), as after a layer was replaced"
+            )
+        raise ConfigError(f"{call}: the optimizer holds {what}; make it from this model: {make}")
+    left = [p.shape for key, p in own.items() if p.requires_grad and key not in held]
+    if left:
+        warnings.warn(
+            f"{call}: the optimizer does not hold {len(left)} of this model's parameters, which "
+            f"will stay as they are (their shapes: {', '.join(map(str, left[:5]))}); if that is "
+            "meant, say so with requires_grad=False, else make it from all of them: " + make,
+            stacklevel=4,
         )
 
 

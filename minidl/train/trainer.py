@@ -1,38 +1,38 @@
 """The Trainer: a model, its loss and its optimizer, taught with data."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from .. import device, rng
 from ..data import DataLoader, Dataset
-from ..device import Array
 from ..errors import ConfigError, DataError, ShapeError
 from ..modes import no_grad
-from ..nn import Module
-from ..ops import cross_entropy, softmax
 from ..tensor import Tensor
-from .files import remove_parts
+from .evaluation import BATCH, evaluate, metric_name, outputs
+from .files import PathLike
 from .history import History
+from .lock import locked
 from .loop import Loop
-from .metrics import accuracy
-from .settings import Clip, check_optimizer, clipper
+from .metrics import layer_name
+from .score import Score
+from .session import Session
+from .settings import Settings
 
 Data = Dataset | tuple[Any, Any]
-Metric = Callable[[np.ndarray, np.ndarray], float]
-_BATCH = 256  # where nothing is learned, the batch size changes no result
 
 
-class Trainer:
-    """Trains a model that ends in logits, and measures it.
+class Trainer(Settings):
+    """Trains a model, and measures it.
 
-    loss: (logits (N, K), labels (N,)) -> scalar Tensor, a mean over the batch.
+    loss: (outputs, targets) -> scalar Tensor, a mean over the batch. For cross_entropy the model
+    ends in logits (N, K); targets of other shapes and dtypes suit losses such as mse_loss.
     schedule: step (from 0) -> learning rate, set before each step.
     clip: the largest global gradient norm, or a function of the list of parameters that changes
     their gradients, such as functools.partial(md.optim.clip_grad_value, limit=1.0).
-    metrics: functions of (logits (N, K), labels (N,)) as NumPy arrays over a whole dataset,
+    metrics: functions of (outputs, targets) as NumPy arrays over a whole dataset,
     reported by `evaluate` under their `__name__`.
     monitors: objects with any of the methods start(trainer), before_step(trainer, step),
     before_update(trainer, step) (gradients are there, not yet clipped), after_update(trainer,
@@ -45,41 +45,7 @@ class Trainer:
     (Dropout, which draws on the host, a GradientMonitor) goes on without, after a warning.
     """
 
-    def __init__(
-        self,
-        model: Module,
-        *,
-        loss: Callable[[Any, Any], Tensor] = cross_entropy,
-        optimizer: Any,
-        schedule: Callable[[int], float] | None = None,
-        clip: Clip | None = None,
-        metrics: Sequence[Metric] = (),
-        monitors: Sequence[Any] = (),
-        device: str | None = None,
-        seed: int | None = None,
-        capture: bool = False,
-    ) -> None:
-        self.model = model.to(device) if device is not None else model
-        self.loss = loss
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.metrics = tuple(metrics)
-        self.monitors = tuple(monitors)
-        self.seed = seed
-        self.capture = capture
-        self.history = History()
-        self.batch: tuple[Array, Array] | None = None
-        self.loss_value = float("nan")
-        self.parameters = list(model.parameters())
-        if not self.parameters:
-            raise ConfigError("Trainer: expected a model with parameters, got one without any")
-        check_optimizer("Trainer", optimizer, self.parameters)
-        self.clip = clipper("Trainer", clip)
-
-    @property
-    def device(self) -> str:
-        """'cpu' or 'cuda': where the model is."""
-        return self.parameters[0].device
+    _axes: int | None = None  # of the inputs, once `fit` has seen them
 
     def fit(
         self,
@@ -88,11 +54,12 @@ class Trainer:
         validation: Data | None = None,
         epochs: int,
         batch_size: int,
-        out: str | os.PathLike[str] | None = None,
+        out: PathLike | None = None,
         resume: bool = False,
         progress: bool = True,
         transform: Callable[..., np.ndarray] | None = None,
         checkpoint_every: int | None = None,
+        drop_last: bool = False,
     ) -> History:
         """Train for `epochs` passes over the data, in an order that the seed decides.
 
@@ -102,10 +69,12 @@ class Trainer:
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
+        drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
+        for BatchNorm2d after a Dense layer.
         Raises: DataError where validation has labels that train lacks; GradientError as soon as
         a loss or gradient is not finite (the weights of the last checkpoint stay);
-        CheckpointError where `out` cannot be written or resumed; KeyboardInterrupt after Ctrl-C,
-        when a checkpoint is written.
+        CheckpointError where `out` cannot be written or resumed, or another training fills it;
+        KeyboardInterrupt after Ctrl-C or SIGTERM, when a checkpoint is written.
         """
         for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
@@ -115,73 +84,59 @@ class Trainer:
         seed = self.seed
         if seed is None:
             seed = int(rng.generator().integers(2**31))
-        else:
-            rng.manual_seed(seed)
         loader = DataLoader(
-            as_dataset(train), batch_size, shuffle=True, seed=seed, transform=transform
+            as_dataset(train),
+            batch_size,
+            shuffle=True,
+            seed=seed,
+            drop_last=drop_last,
+            transform=transform,
         )
+        self.score = Score(self.loss, loader.dataset.labels)
+        self._axes = loader.dataset.images.ndim
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None:
             _same_labels(loader.dataset, held_out)
-        if out is not None:
-            remove_parts(out, "history.csv", "model.safetensors")
-        loop = Loop(self, loader, held_out, epochs, out, checkpoint_every, progress)
-        return loop.run(resume=resume)
+        names = (layer_name(name) for name, _ in self.model.named_parameters())
+        measured = ["loss", "accuracy", *map(metric_name, self.metrics)]
+        self.history = History(list(dict.fromkeys(names)), [] if held_out is None else measured)
+        session = Session(self, loader, self.history, out)
+        with (
+            locked(out) if out is not None else nullcontext(),
+            rng.using(np.random.default_rng(seed)),
+        ):
+            session.begin(resume=resume)
+            Loop(self, session, held_out, epochs, checkpoint_every, progress).run()
+        return self.history
 
-    def evaluate(self, data: Data, *, batch_size: int = _BATCH) -> dict[str, float]:
-        """{"loss", "accuracy", and the metrics} over all the data, without training."""
-        dataset = as_dataset(data)
-        logits = np.concatenate(list(self._logits(dataset.images, batch_size)))
-        with np.errstate(over="ignore", invalid="ignore"), no_grad():
-            loss = self.loss(Tensor(logits), Tensor(dataset.labels)).item()
-        results = {"loss": float(loss), "accuracy": float(accuracy(logits, dataset.labels))}
-        for metric in self.metrics:
-            results[getattr(metric, "__name__", repr(metric))] = float(
-                metric(logits, dataset.labels)
-            )
-        return results
+    def evaluate(self, data: Data, *, batch_size: int = BATCH) -> dict[str, float]:
+        """{"loss", "accuracy", and the metrics} over all the data, without training.
 
-    def predict(self, x: Any, *, batch_size: int = _BATCH) -> np.ndarray:
-        """The probability of each class, softmax of the logits; x (N, C, H, W) or a Dataset.
+        There is no accuracy where the targets are numbers. A batch that does not fit into memory
+        is halved.
+        """
+        results = evaluate(self, as_dataset(data), batch_size)
+        return {name: x for name, x in results.items() if name != "accuracy" or x == x}
 
-        Shapes: (N, K), rows add up to 1.
+    def predict(self, x: Any, *, batch_size: int = BATCH) -> np.ndarray:
+        """The probability of each class; x holds inputs (N, ...), or is a Dataset.
+
+        Shapes: (N, K), softmax of the logits, rows add up to 1. A single logit gives the
+        probability of class 1, its sigmoid, in the shape of the output. Where the targets are
+        numbers, the outputs are returned as they are. A batch that does not fit into memory is
+        halved.
         """
         if not isinstance(x, Dataset):
             images = _host(x)
-            if images.ndim != 4:
+            if self._axes not in (None, images.ndim):
                 raise ShapeError(
-                    f"predict: expected images of shape (N, C, H, W), got {images.shape}; write "
-                    "image[None] for a single image"
+                    f"predict: expected inputs with {self._axes} axes as in training, N first, got "
+                    f"{images.shape}; write image[None] for a single image"
                 )
             x = Dataset(images, np.zeros(len(images), dtype=np.int64))
-        parts = self._logits(x.images, batch_size)
+        parts = outputs(self, x.images, batch_size)
         with no_grad():
-            return np.concatenate([softmax(logits, axis=1).numpy() for logits in parts])
-
-    def forward(self, images: np.ndarray) -> Tensor:
-        """The model's logits for a batch."""
-        return self.model(self.place(images))
-
-    def place(self, images: np.ndarray) -> Tensor:
-        """A batch in the model's dtype and on its device."""
-        first = self.parameters[0]
-        x = images.astype(first.dtype, copy=False)
-        if x is not images and not np.isfinite(x).all():
-            raise DataError(
-                f"Trainer: expected images within {first.dtype}, the model's dtype, got values up "
-                f"to {np.abs(images).max():.3g}; scale or standardise them"
-            )
-        return Tensor(device.to_device(x, first.device))
-
-    def _logits(self, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            for start in range(0, len(images), batch_size):
-                with no_grad(), np.errstate(over="ignore", invalid="ignore"):
-                    yield self.forward(images[start : start + batch_size]).numpy()
-        finally:
-            self.model.train(training)
+            return np.concatenate([self.score.probabilities(part) for part in parts])
 
 
 def as_dataset(data: Data) -> Dataset:
@@ -198,6 +153,9 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def _same_labels(train: Dataset, validation: Dataset) -> None:
+    """Raises: DataError where validation has a class that train lacks."""
+    if validation.labels.ndim != 1 or validation.labels.dtype.kind not in "iu":
+        return
     missing = np.setdiff1d(validation.labels, train.labels)
     if missing.size:
         count = int(np.isin(validation.labels, missing).sum())
@@ -211,7 +169,8 @@ def _same_labels(train: Dataset, validation: Dataset) -> None:
 def _host(values: Any) -> np.ndarray:
     if isinstance(values, Tensor):
         return values.numpy()
-    return device.to_host(values) if hasattr(values, "get") else np.asarray(values)
+    on_gpu = hasattr(values, "__cuda_array_interface__")
+    return device.to_host(values) if on_gpu else np.asarray(values)
 
 
 def _whole(value: Any) -> bool:

@@ -47,7 +47,7 @@ def test_several_seeds_share_their_test_images(images, tmp_path):
 def test_a_run_that_explodes_keeps_its_weights_and_says_what_the_doctor_says(
     images, tmp_path, kept
 ):
-    config = Config(data=str(images), model="mlp", epochs=3, batch_size=4, lr=1e8)
+    config = Config(data=str(images), model="mlp", optimizer="sgd", lr=1e8, epochs=3, batch_size=4)
     out = tmp_path / "out" if kept else None
     with pytest.raises(GradientError) as caught:
         runs.train(config, out, progress=False)

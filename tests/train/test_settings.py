@@ -47,9 +47,40 @@ def test_a_clip_is_a_norm_above_0_or_a_function(call, clip):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_part_of_the_parameters_is_enough(call):
+def test_parameters_that_would_stay_as_they_are_are_told_unless_they_are_frozen(call):
     model = md.models.mlp(16, [4], 2)
+    with pytest.warns(UserWarning, match=r"does not hold 2 of .*\(4, 16\), \(4,\).*requires_grad"):
+        CALLS[call](model, md.optim.SGD(model.parameters()[2:], 0.1))
+    for p in model.parameters()[:2]:
+        p.requires_grad = False
     CALLS[call](model, md.optim.SGD(model.parameters()[2:], 0.1))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_optimizer_must_not_train_parameters_that_the_model_has_lost(call):
+    model = md.models.mlp(16, [4], 2)
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    model.layers[-1] = md.nn.Dense(4, 2)
+    with pytest.raises(ConfigError, match="holds 2 of 4 parameters that this model does not have"):
+        CALLS[call](model, optimizer)
+
+
+def test_frozen_parameters_stay_and_the_others_learn():
+    model = md.models.mlp(16, [4], 2)
+    frozen, free = model.parameters()[:2], model.parameters()[2:]
+    for p in frozen:
+        p.requires_grad = False
+    before = [p.numpy().copy() for p in model.parameters()]
+    trainer = md.Trainer(model, optimizer=md.optim.Adam(free), clip=1.0)
+    history = trainer.fit(batch(), epochs=2, batch_size=4, progress=False)
+    assert (history.steps["gradient_norm/1"] == 0).all()
+    same = [np.array_equal(p.numpy(), b) for p, b in zip(model.parameters(), before, strict=True)]
+    assert same == [True, True, False, False]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_clip_may_be_any_function_of_the_parameters(call):
+    model = md.models.mlp(16, [4], 2)
     CALLS[call](
         model,
         md.optim.SGD(model.parameters(), 0.1),

@@ -1,49 +1,46 @@
 """A step that does not fit into memory, answered with the batch that would."""
 
 import traceback
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import device, memory
+from .. import memory
 from ..errors import DeviceError
 from ..tensor import Tensor
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .settings import Settings
 
 
 def too_large(
-    trainer: "Trainer", images: np.ndarray, labels: np.ndarray, error: MemoryError
+    job: Settings, images: np.ndarray, labels: np.ndarray, error: MemoryError
 ) -> DeviceError:
     """What to raise for a training step that ran out of memory: it says which batch fits.
 
     CuPy's error is a MemoryError too.
     """
     traceback.clear_frames(error.__traceback__)  # they hold every array of the step
-    size = _fitting(trainer, images, labels)
+    size = _fitting(job, images, labels)
     advice = "not even one image fits: use a smaller model or smaller images"
     if size:
         advice = f"a batch of {size} fits: use batch_size={size} or less"
     return DeviceError(
-        f"fit: the memory of '{trainer.device}' does not hold a step with a batch of "
+        f"fit: the memory of '{job.device}' does not hold a step with a batch of "
         f"{len(images)}; {advice} ({error})"
     )
 
 
-def _fitting(trainer: "Trainer", images: np.ndarray, labels: np.ndarray) -> int:
+def _fitting(job: Settings, images: np.ndarray, labels: np.ndarray) -> int:
     """The largest half, quarter, ... of the batch whose gradients were computed; 0 for none."""
     size = len(images) // 2
     while size:
-        trainer.optimizer.zero_grad()
+        job.optimizer.zero_grad()
         memory.release_gpu_memory()
         try:
-            targets = device.to_device(labels[:size], trainer.device)
-            trainer.loss(trainer.forward(images[:size]), Tensor(targets)).backward()
+            targets = job.place_targets(labels[:size])
+            job.loss(job.forward(images[:size]), Tensor(targets)).backward()
             break
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)
             size //= 2
-    trainer.optimizer.zero_grad()
+    job.optimizer.zero_grad()
     memory.release_gpu_memory()
     return size

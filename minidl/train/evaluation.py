@@ -1,0 +1,68 @@
+"""Measuring a model without training it."""
+
+import traceback
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import memory
+from ..data import Dataset
+from ..errors import DeviceError
+from ..modes import no_grad
+from ..tensor import Tensor
+from .score import Score
+from .settings import Settings
+from .step import one_number
+
+BATCH = 256  # where nothing is learned, the batch size changes no result
+
+
+def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
+
+    A batch that does not fit into memory is halved: the outputs are the same.
+    Raises: DeviceError where not even a batch of one fits.
+    """
+    training, start = job.model.training, 0
+    job.model.eval()
+    try:
+        while start < len(images):
+            batch = images[start : start + batch_size]
+            try:
+                with no_grad(), np.errstate(over="ignore", invalid="ignore"):
+                    found = job.forward(batch).numpy()
+            except MemoryError as error:  # CuPy's is one too
+                if batch_size == 1:
+                    raise DeviceError(
+                        f"evaluate, predict: the memory of '{job.device}' does not hold a single "
+                        f"input of shape {images.shape[1:]} and what the model makes of it; use a "
+                        f"smaller model or smaller inputs ({error})"
+                    ) from None
+                traceback.clear_frames(error.__traceback__)  # they hold every array of the pass
+                memory.release_gpu_memory()
+                batch_size = max(1, min(batch_size, len(batch)) // 2)
+                continue
+            start += len(batch)
+            yield found
+    finally:
+        job.model.train(training)
+
+
+def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:
+    """{"loss", "accuracy", and the metrics} over all the data; accuracy is NaN without classes."""
+    found = np.concatenate(list(outputs(job, dataset.images, batch_size)))
+    targets = dataset.labels
+    if targets.dtype.kind == "f":
+        targets = targets.astype(found.dtype, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"), no_grad():
+        loss = one_number(job.loss(Tensor(found), Tensor(targets))).item()
+    accuracy = Score(job.loss, targets).accuracy(found, targets)
+    results = {"loss": float(loss), "accuracy": float(accuracy)}
+    for metric in job.metrics:
+        results[metric_name(metric)] = float(metric(found, targets))
+    return results
+
+
+def metric_name(metric: object) -> str:
+    """The name under which a metric is reported."""
+    return getattr(metric, "__name__", repr(metric))

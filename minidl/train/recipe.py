@@ -1,0 +1,127 @@
+"""What decides a training, in plain values: a resumed run must have all of it as it was."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..data import DataLoader, Dataset
+from ..nn import Module
+from .settings import Settings
+
+_SIMPLE = (bool, int, float, str, np.number)
+
+
+def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
+    """The recipe by name, in values that JSON holds; nothing in it is None."""
+    data = loader.dataset
+    return {
+        "seed": int(loader.seed),
+        "batch size": loader.batch_size,
+        "smaller last batch": "dropped" if loader.drop_last else "kept",
+        "images": [*data.images.shape, str(data.images.dtype)],
+        "classes": list(data.classes),
+        "data": digest(data),
+        "model": {name or "model": plain(m) for name, m in job.model.named_modules()},
+        "loss": plain(job.loss),
+        "optimizer": _optimizer(job),
+        "schedule": plain(job.schedule),
+        "clip": plain(job.clip_option),
+        "augmentation": plain(loader.transform),
+    }
+
+
+def _optimizer(job: Settings) -> dict[str, Any]:
+    """The optimizer's options, for each group of parameters; no rate where a schedule sets it."""
+    left_out = {"params", "initial_lr" if job.schedule is None else "lr"}
+    groups = getattr(job.optimizer, "param_groups", [])
+    described: dict[str, Any] = {
+        f"group {i}": {"parameters": len(group["params"])}
+        | {n: plain(v) for n, v in group.items() if n not in left_out}
+        for i, group in enumerate(groups)
+    }
+    if len(groups) == 1:
+        described = described["group 0"]
+        described.pop("initial_lr", None)  # it gives the ratio of the groups' rates
+    return {"name": type(job.optimizer).__name__} | described
+
+
+def plain(value: Any) -> Any:
+    """An option as text, a number, a list or a dictionary with the name of its type.
+
+    A function is its name with the numbers and functions that it has caught; of an object, the
+    options are the attributes that are numbers, text, or tuples of them.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, _SIMPLE):
+        return value.item() if isinstance(value, np.number) else value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, functools.partial):
+        given = {str(i): v for i, v in enumerate(value.args)} | value.keywords
+        return {"name": _name(value.func)} | {n: plain(v) for n, v in given.items()}
+    if hasattr(value, "__code__"):
+        cells = (cell.cell_contents for cell in value.__closure__ or ())
+        caught = dict(zip(value.__code__.co_freevars, cells, strict=True))
+        inside = {n: plain(v) for n, v in caught.items() if _is_option(v) or callable(v)}
+        return {"name": _name(value)} | inside if inside else _name(value)
+    options: dict[str, Any] = {}
+    if not isinstance(value, Module):
+        if type(value).__repr__ is not object.__repr__ and " at 0x" not in repr(value):
+            return repr(value)
+        options = vars(value)
+    elif type(value).__module__.startswith("minidl."):  # others may count their calls
+        options = vars(value)
+    options = {n: plain(v) for n, v in options.items()
+               if n[0] != "_" and n != "training" and _is_option(v)}  # fmt: skip
+    return {"name": type(value).__name__} | options
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A line for each entry of both that is not as it was."""
+    return [line for name in now if name in then for line in _compare(name, then[name], now[name])]
+
+
+def _compare(name: str, then: Any, now: Any) -> list[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        pairs = ((n, then.get(n, "none"), now.get(n, "none")) for n in {**then, **now})
+        lines = (_compare(name if n == "name" else f"{name} {n}", a, b) for n, a, b in pairs)
+        return [line for part in lines for line in part]
+    return [] if then == now else [f"  {name}: was {_short(then)}, is {_short(now)}"]
+
+
+def digest(data: Dataset) -> str:
+    """A hash of all inputs and targets: equal for equal data alone."""
+    total = hashlib.blake2b(digest_size=8)
+    for array in (data.images, data.labels):
+        for start in range(0, len(array), 256):  # a copy of the whole might not fit into memory
+            total.update(np.ascontiguousarray(array[start : start + 256]).tobytes())
+    return total.hexdigest()
+
+
+def image_digests(images: np.ndarray) -> np.ndarray:
+    """A hash of each image, uint64 (N,)."""
+    hashes = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(hashes), "<u8")
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_option, value))
+    return value is None or isinstance(value, _SIMPLE)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    return name.removesuffix(".<locals>.<lambda>")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    if isinstance(value, dict):
+        return str(value.get("name", value))
+    return str(value)

@@ -1,0 +1,65 @@
+"""How outputs answer targets: with a class, which accuracy counts, or with numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..device import Array
+from ..ops import binary_cross_entropy, huber_loss, l1_loss, mse_loss, sigmoid, softmax
+
+_DISTANCES = (mse_loss, l1_loss, huber_loss)
+
+
+def accuracy(outputs: Array, targets: Array) -> Any:
+    """The share of targets that the outputs get right.
+
+    Shapes: logits (N, K), or any shape with the K classes on axis 1 or on the last axis; targets
+    hold the class, in the same shape without that axis. Where there is one logit for each target,
+    targets are 0 or 1, and a logit above 0 means 1.
+    """
+    if outputs.size == targets.size:
+        return ((outputs.reshape(targets.shape) > 0) == (targets > 0.5)).mean()
+    return (outputs.argmax(_class_axis(outputs.shape, targets.shape)) == targets).mean()
+
+
+def _class_axis(outputs: tuple[int, ...], targets: tuple[int, ...]) -> int | None:
+    """The axis of the outputs that targets lack: 1 or the last one; None where neither fits."""
+    if outputs[:1] + outputs[2:] == targets:
+        return 1
+    return -1 if outputs[:-1] == targets else None
+
+
+class Score:
+    """What is measured beside the loss, and what is predicted, for outputs and targets like these.
+
+    Targets are classes where they are whole numbers, or 0 and 1 with one for each input. Where the
+    loss measures a distance (mse_loss, l1_loss, huber_loss) they are numbers, and have no accuracy.
+    """
+
+    def __init__(self, loss: Any, targets: np.ndarray | None = None) -> None:
+        self._loss, self._axis = loss, 1
+        self._binary = targets is None or bool(np.isin(targets, (0, 1)).all())
+        self._classes = loss not in _DISTANCES
+        if targets is not None and targets.dtype.kind not in "iub":
+            one_each = targets.size == len(targets) or loss is binary_cross_entropy
+            self._classes &= self._binary and one_each
+
+    def accuracy(self, outputs: Array, targets: Array) -> Any:
+        """The accuracy; NaN where the targets are no classes."""
+        axis = _class_axis(outputs.shape, targets.shape)
+        single = outputs.size == targets.size
+        if not (self._binary if single else axis is not None):
+            self._classes = False
+        elif axis is not None:
+            self._axis = axis
+        return accuracy(outputs, targets) if self._classes else math.nan
+
+    def probabilities(self, outputs: np.ndarray) -> Any:
+        """Softmax over the classes, sigmoid of a single logit; numbers stay as they are."""
+        if self._loss is binary_cross_entropy:
+            return sigmoid(outputs).numpy()
+        if not self._classes:
+            return outputs
+        single = outputs.size == len(outputs)
+        return (sigmoid(outputs) if single else softmax(outputs, self._axis)).numpy()

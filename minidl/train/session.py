@@ -1,0 +1,173 @@
+"""The folder of a training: what is saved there, and how a training goes on from it."""
+
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..data import DataLoader
+from ..errors import CheckpointError
+from . import recipe
+from .checkpoint import Checkpoints, host_arrays, not_finite, pack, put_into, save, unpack
+from .files import PathLike, append_text, remove_parts
+from .history import History
+from .nonfinite import NotFiniteError
+from .settings import Settings
+
+
+class Session:
+    """A position in the training and the files that keep it: (step, epoch, batch), each from 0.
+
+    The position is that of the next batch. Without `out` nothing is written.
+    """
+
+    def __init__(
+        self, job: Settings, loader: DataLoader, history: History, out: PathLike | None
+    ) -> None:
+        self.job, self.loader, self.history = job, loader, history
+        self.out = None if out is None else Path(out)
+        self.step = self.epoch = self.batch = 0
+        self.kept: int | None = None  # the step of the newest checkpoint
+        self.whole = True  # False inside a step, where the state is half old and half new
+        self._written = 0  # rows of the history that are in history.csv
+        self._recipe: dict[str, Any] = {}
+        self._begun = time.perf_counter()  # of this epoch, without the time that the run stood
+
+    def begin(self, *, resume: bool) -> None:
+        """Start in an empty folder, or go on from the newest checkpoint."""
+        self._begun = time.perf_counter()
+        if self.out is None:
+            self.check_weights()
+            return
+        remove_parts(self.out, "history.csv", "model.safetensors")
+        self._recipe = recipe.describe(self.job, self.loader)
+        checkpoints = Checkpoints(self.out / "checkpoint")
+        newest = checkpoints.newest() if resume else None
+        if newest is not None:
+            self._restore(*newest)
+        elif not resume and checkpoints.paths():
+            raise CheckpointError(
+                f"fit: {str(self.out)!r} holds a run already; choose another out, or resume=True "
+                "to go on with it"
+            )
+        self.history.to_csv(self.out / "history.csv")
+        self._written = len(self.history)
+        if newest is None:
+            self.save()
+
+    @property
+    def seconds(self) -> float:
+        """How long this epoch has been trained."""
+        return time.perf_counter() - self._begun
+
+    def next_epoch(self) -> None:
+        """Move to the first batch of the next epoch."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._begun = time.perf_counter()
+
+    def save(self) -> None:
+        """Write a checkpoint, the model's file and the rows of the history."""
+        weights = self.check_weights()
+        if self.out is None or self.kept == self.step:
+            return
+        job = self.job
+        arrays = {f"model.{name}": array for name, array in weights.items()}
+        arrays |= {f"history.{name}": a for name, a in self.history.to_arrays().items()}
+        state = {
+            "position": [self.step, self.epoch, self.batch],
+            "optimizer": pack(job.optimizer.state_dict(), "optimizer", arrays),
+            "random": rng.generator().bit_generator.state,
+            "elapsed": self.seconds if self.batch else 0.0,
+            "columns": [self.history.step_names, self.history.epoch_names],
+            "run": self._recipe,
+        }
+        Checkpoints(self.out / "checkpoint").write(self.step, arrays, state)
+        save(self.out / "model.safetensors", job.model)
+        self.kept = self.step
+        self.close()
+
+    def check_weights(self) -> dict[str, np.ndarray]:
+        """The model's state. Raises: NotFiniteError for NaN or infinity; the files stay."""
+        weights = host_arrays(self.job.model.state_dict())
+        if bad := not_finite(weights):
+            when = f"the update of step {self.step - 1} overflowed" if self.step else "at the start"
+            raise NotFiniteError(
+                f"fit: expected finite weights, got {bad}, {when}{self.keeps()}",
+                "rate" if self.step else "init",
+                float(self.job.optimizer.lr),
+            )
+        return weights
+
+    def keeps(self) -> str:
+        """Where the last good weights are, as the end of a message."""
+        if self.kept is None:
+            return ""
+        return f"; {str(self.out)!r} keeps the weights and the checkpoint of step {self.kept}"
+
+    def close(self) -> None:
+        """Write the rows of the history that are not in history.csv yet."""
+        if self.out is not None and self._written < len(self.history):
+            append_text(self.out / "history.csv", self.history.csv(self._written))
+            self._written = len(self.history)
+
+    def stop(self, epochs: int) -> str:
+        """Save what can be saved when a signal ends the training; says how to go on."""
+        done = f"stopped at step {self.step} (epoch {min(self.epoch + 1, epochs)})"
+        if self.out is None:
+            return f"{done}; without out, nothing was written"
+        if self.whole:
+            self.save()
+        return (
+            f"{done}; the checkpoint of step {self.kept} is in {str(self.out)!r}: go on with "
+            "resume=True (--resume on the command line)"
+        )
+
+    def _restore(
+        self, arrays: dict[str, np.ndarray], state: dict[str, Any], damaged: list[str]
+    ) -> None:
+        for line in damaged:
+            warnings.warn(f"resume: {line}; going on from an earlier one", stacklevel=4)
+        assert self.out is not None
+        job = self.job
+        if job.seed is None:
+            self.loader.seed = self._recipe["seed"] = state["run"]["seed"]
+        columns = [list(self.history.step_names), list(self.history.epoch_names)]
+        now = self._recipe | {"columns of the history": columns}
+        then = state["run"] | {"columns of the history": state["columns"]}
+        differ = recipe.differences(then, now)
+        if not differ:
+            self.history.set_arrays({n: arrays[f"history.{n}"] for n in ("steps", "epochs")})
+            differ = self._other_rates()
+        if differ:
+            raise CheckpointError(
+                f"resume: the run in {str(self.out)!r} was started in another way:\n"
+                + "\n".join(differ)
+                + "\nmake them equal again, or start a new run in another folder (md.load gives it "
+                "these weights)"
+            )
+        model = {n[6:]: a for n, a in arrays.items() if n.startswith("model.")}
+        put_into(job.model, model, str(self.out))
+        job.optimizer.load_state_dict(unpack(state["optimizer"], arrays))
+        rng.generator().bit_generator.state = state["random"]
+        self.step, self.epoch, self.batch = state["position"]
+        self._begun = time.perf_counter() - state["elapsed"]
+        self.kept = self.step
+        save(self.out / "model.safetensors", job.model)
+
+    def _other_rates(self) -> list[str]:
+        """The first step whose recorded learning rate the schedule would not give again.
+
+        A schedule that says its options (by its repr) was compared by them: one that spans the run
+        may be stretched when epochs are added.
+        """
+        schedule = self.job.schedule
+        if schedule is None or not hasattr(schedule, "__code__"):
+            return []
+        for at, rate in enumerate(self.history.steps["learning_rate"].tolist()):
+            if not math.isclose(schedule(at), rate, rel_tol=1e-9):
+                return [f"  learning rate of step {at}: was {rate:g}, is {schedule(at):g}"]
+        return []
