@@ -270,7 +270,7 @@ REFUSED = {
 }  # fmt: skip
 
 
-BY_OPENCV = {"tiff raw tiles", "tiff of floats"}  # it logs its reasons, too
+BY_OPENCV = ("tiff raw tiles", "tiff of floats")  # it logs its reasons, too
 
 
 def read(folder, data):

@@ -71,7 +71,18 @@ def test_what_another_lab_adds_in_the_meantime_stays(toy, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "null", "3", "[3]", '{"a": 1}', '[{"name": "x"}]', '["name"]', "\xff"]
+    "content",
+    [
+        "",
+        "{",
+        "null",
+        "3",
+        "[3]",
+        '{"a": 1}',
+        '[{"name": "x", "number": "C1"}]',
+        '["name"]',
+        "\xff",
+    ],
 )
 def test_a_file_that_is_not_the_labs_is_refused_and_left(toy, tmp_path, content):
     path = tmp_path / "lab.json"
