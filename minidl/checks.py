@@ -203,9 +203,11 @@ def convolution(
     if w.shape[0] % groups:
         raise ShapeError(f"{call}: groups={groups} does not divide the {w.shape[0]} of w {w.shape}")
     if x.shape[1] != channels:
+        turned = "; images as N, H, W, C have to be turned: x.transpose(0, 3, 1, 2)"
+        last = turned if x.shape[3] == channels else ""
         raise ShapeError(
             f"{call}: expected x with {channels} channel{'s' * (channels != 1)} (w is {w.shape}, "
-            f"groups={groups}), got x of shape {x.shape}"
+            f"groups={groups}), got x of shape {x.shape}{last}"
         )
     outputs = w.shape[1] * groups if transposed else w.shape[0]
     if b is not None and b.shape != (outputs,):

@@ -15,8 +15,8 @@ LAYERS = {
 OPERATIONS = {
     "cat": "concatenate", "permute": "transpose", "view": "reshape", "unsqueeze": "expand_dims",
     "pow": "power", "mul": "multiply", "sub": "subtract", "div": "divide", "neg": "negative",
-    "bmm": "matmul", "mm": "matmul", "dot": "matmul", "binary_cross_entropy_with_logits":
-    "binary_cross_entropy", "nll_loss": "cross_entropy, of logits", "huber": "huber_loss",
+    "bmm": "matmul", "mm": "matmul", "dot": "matmul", "nll_loss": "cross_entropy, of logits",
+    "huber": "huber_loss", "binary_cross_entropy_with_logits": "binary_cross_entropy",
 }  # fmt: skip
 TENSORS = OPERATIONS | {
     "cuda": 'to("cuda")', "cpu": 'to("cpu")', "numel": "size", "dim": "ndim", "get": "numpy()",

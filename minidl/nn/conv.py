@@ -26,7 +26,6 @@ class Conv2d(Module):
         in_channels: int,
         out_channels: int,
         kernel_size: Any,
-        *,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
