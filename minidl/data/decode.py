@@ -123,28 +123,33 @@ def _jpeg(data: bytes, fourth_channel: str) -> np.ndarray:
 
 
 def _opaque(data: bytes) -> bytes:
-    """A GIF file without its mark of transparency, for which OpenCV puts the background's colour.
+    """A GIF file without its marks of transparency, for which OpenCV puts the background's colour.
 
+    What a first frame smaller than the picture leaves open has the transparent colour, or the
+    first one, as in Pillow.
     Raises: IndexError if the file is cut short: its blocks are followed up to the trailer.
     """
     changed = bytearray(data)
+    background = 0
 
     def after_table(position: int, flags: int) -> int:
         return position + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
 
-    position = after_table(13, data[10])
+    position, seen = after_table(13, data[10]), False
     while (kind := data[position]) != 0x3B:
         if kind == 0x21:  # an extension: its label, then its pieces
-            if data[position + 1] == 0xF9:
+            if data[position + 1] == 0xF9 and data[position + 3] & 1:
                 changed[position + 3] &= ~1
+                background = background if seen else data[position + 6]
             position += 2
         elif kind == 0x2C:  # an image: its place, size and colours, then its pieces
-            position = after_table(position + 10, data[position + 9]) + 1
+            position, seen = after_table(position + 10, data[position + 9]) + 1, True
         else:
             raise ValueError(f"the GIF file is damaged: it has a block of kind {kind:#04x}")
         while data[position]:
             position += 1 + data[position]
         position += 1
+    changed[11] = background
     return bytes(changed)
 
 

@@ -119,7 +119,10 @@ def folder_parts(
         )
     notes = _shared(read)
     if others := strangers(folder, places):
-        notes.append(f"not read: {', '.join(others)} (no training, validation or test part)")
+        notes.append(
+            f"not read: {', '.join(others)} (a part holds class folders and no image of its own, "
+            "and has a part's name)"
+        )
     train, validation, test = (read.get(part) for part in PARTS)
     assert train is not None
     return FolderParts(train, validation, test, tuple(notes))

@@ -80,13 +80,14 @@ def walk(top: Path, bad: Bad) -> Iterator[Path]:
 
 
 def image_folders(folder: Path) -> list[str]:
-    """The subfolders that hold images, if the folder has none of its own; else an empty list."""
-    try:
-        if any(_is_image(name) for name in os.listdir(folder)):
-            return []
-    except OSError:
+    """The subfolders that hold images, if the folder has none of its own; else an empty list.
+
+    Raises: DataError if the folder cannot be read.
+    """
+    inside = subfolders(folder)
+    if any(map(_is_image, os.listdir(folder))):
         return []
-    return [name for name in subfolders(folder) if any(map(_is_image, walk(folder / name, [])))]
+    return [name for name in inside if any(map(_is_image, walk(folder / name, [])))]
 
 
 def _is_image(path: str | Path) -> bool:

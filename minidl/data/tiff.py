@@ -15,10 +15,11 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259,
 _OFFSETS, _SAMPLES, _ROWS, _COUNTS, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _EXTRA, _FORMAT, _JPEG_TABLES = 338, 339, 347
-_RGB, _CMYK, _YCBCR = 2, 5, 6  # values of PHOTOMETRIC
+_RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6  # values of PHOTOMETRIC
 _PREMULTIPLIED = 1  # a value of _EXTRA
 _SIGNED = 2  # a value of _FORMAT
-_COLOURS = (0, 1, _RGB, 3, _CMYK)  # 0 and 1 are grey, 3 is a palette
+_COLOURS = (0, 1, _RGB, _PALETTE, _CMYK)  # 0 and 1 are grey
+_DEPTHS = {1, 8, 16, 32, 64}  # OpenCV does not spread 10, 12 and 14 bits over their range
 _KINDS = {1: "B", 3: "H", 4: "I", 7: "B"}
 _RAW, _LZW, _JPEG, _PACKBITS, _DEFLATE, _FAX = 1, 5, 7, 32773, (8, 32946), (2, 3, 4)  # COMPRESSION
 _COMPRESSIONS = {_RAW, _LZW, _JPEG, _PACKBITS, *_DEFLATE, *_FAX}
@@ -101,13 +102,18 @@ class Directory:
                 "save it as an ordinary PNG"
             )
         samples = self.one(_SAMPLES, 1)
-        if compression not in _COMPRESSIONS or not 1 <= samples <= 4:
+        depths = {*self.values.get(BITS, (1,))}
+        usual = (depths <= _DEPTHS and len(depths) == 1) or (depths, colour) == ({4}, _PALETTE)
+        if compression not in _COMPRESSIONS or not 1 <= samples <= 4 or not usual:
             raise ValueError(
-                f"the TIFF file has compression {compression} and {samples} channels; "
-                "save it as a PNG"
+                f"the TIFF file has compression {compression} and {samples} channels of "
+                f"{', '.join(map(str, sorted(depths)))} bits; save it as a PNG"
             )
-        if self.fourth_channel() and bits != 8:
-            raise ValueError(f"the TIFF file has four channels of {bits} bits; save it as a PNG")
+        if self.fourth_channel() and (samples, bits) != (4, 8):
+            raise ValueError(
+                f"the TIFF file has {samples} channels of {bits} bits for CMYK or multiplied "
+                "colours, and not 4 of 8; save it as a PNG"
+            )
         tables = bytes(self.values.get(_JPEG_TABLES, ()))
         for strip, full, least in self._strips(data, bits):
             if compression == _JPEG:

@@ -1,6 +1,8 @@
 """ImageFolder and folder_splits: what they find, and that every bad file is named at once."""
 
+import copy
 import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -219,3 +221,25 @@ def test_real_photographs(tmp_path):
     train, test = folder_splits(tmp_path)
     assert train.images.shape == (24, 3, 32, 32) and test.images.shape == (10, 3, 32, 32)
     assert train.classes == ("cat", "ship") and 0.3 < train.images.mean() < 0.6
+
+
+def test_the_size_that_would_fit_is_named(root, monkeypatch):
+    """Room for 4 images of 2x2 pixels and no more."""
+    real = np.empty
+
+    def small(shape, *rest):
+        if np.prod(shape) > 4 * 3 * 2 * 2:
+            raise MemoryError
+        return real(shape, *rest)
+
+    monkeypatch.setattr(folders.np, "empty", small)
+    with pytest.raises(DataError, match=r"they need 0\.0 GB, and 2x2 pixels would fit"):
+        ImageFolder(root)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda data: pickle.loads(pickle.dumps(data))])
+def test_copies_of_a_folder(root, copied):
+    data = ImageFolder(root)
+    again = copied(data)
+    assert again.paths == data.paths and repr(again) == repr(data)
+    np.testing.assert_array_equal(again.images, data.images)

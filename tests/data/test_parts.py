@@ -143,9 +143,8 @@ def test_folders_beside_the_parts_are_named_if_they_hold_images(tmp_path):
     (tmp_path / "labels" / "a.txt").write_text("no image")
     assert folder_parts(tmp_path).notes == ()
     save(tmp_path / "pred" / "7.png", 5)
-    assert folder_parts(tmp_path).notes == (
-        "not read: pred (no training, validation or test part)",
-    )
+    (note,) = folder_parts(tmp_path).notes
+    assert note.startswith("not read: pred (a part holds class folders")
     with pytest.warns(UserWarning, match="not read: pred"):
         folder_splits(tmp_path)
 
@@ -225,3 +224,26 @@ def test_a_named_pipe_among_the_images_is_named(tmp_path):
     os.mkfifo(tmp_path / "owl" / "pipe.png")
     with pytest.raises(DataError, match=r"pipe\.png: it is not a regular file"):
         ImageFolder(tmp_path)
+
+
+def test_a_test_folder_without_classes_is_no_part_and_is_named(tmp_path):
+    """As competitions hand out their test images."""
+    fill(tmp_path / "train", 10)
+    save(tmp_path / "test" / "1.png", 90)
+    parts = folder_parts(tmp_path)
+    assert parts.test is None and parts.notes[0].startswith("not read: test")
+
+
+def test_a_part_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    fill(tmp_path / "train", 10)
+    fill(tmp_path / "test", 90)
+    real = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "test":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"test' cannot be read|test.*cannot be read: Permission"):
+        folder_parts(tmp_path)
