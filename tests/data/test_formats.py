@@ -346,7 +346,7 @@ DEEP_COLOURS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED - BY_OPENCV))
+@pytest.mark.parametrize("name", sorted(REFUSED - set(BY_OPENCV)))
 def test_unusual_kinds_are_refused_in_words(tmp_path, name, capfd):
     with pytest.raises(DataError, match=r"save it as a|known format"):
         read(tmp_path, TABLE[name])
