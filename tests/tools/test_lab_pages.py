@@ -14,6 +14,7 @@ RECORD = {
     "number": "C2",
     "name": "claim-clipping",
     "title": "Clipping cures",
+    "setup": "A and B.",
     "section": "3.2, remedy 2",
     "says": "Clipping is a remedy.",
     "verdict": "conditional",
