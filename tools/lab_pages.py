@@ -147,8 +147,8 @@ def _word(value: Any, chinese: bool) -> Any:
     """A text in the page's language; numbers stay."""
     if not chinese or not isinstance(value, str):
         return value
-    if value.lower() in _WORDS:
-        return _WORDS[value.lower()]
+    if word := _WORDS.get(value) or _WORDS.get(value.lower()):
+        return word
     for phrase, other in _PHRASES.items():
         value = value.replace(phrase, other)
     return value

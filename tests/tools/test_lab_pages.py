@@ -14,11 +14,20 @@ RECORD = {
     "number": "C2",
     "name": "claim-clipping",
     "title": "Clipping cures",
+    "setup": "A and B.",
     "section": "3.2, remedy 2",
     "says": "Clipping is a remedy.",
     "verdict": "conditional",
     "conclusion": "B 10/10, A 0/10.",
-    "rows": [{"setup": "A", "trained": 0, "loss at start": 1234.5, "test accuracy": float("nan")}],
+    "rows": [
+        {
+            "setup": "A",
+            "trained": 0,
+            "NaN or death at step": 3.0,
+            "loss at start": 1234.5,
+            "test accuracy": float("nan"),
+        }
+    ],
     "checks": [
         {"what": "A", "predicted": None, "measured": 0, "allowed": "at least 8", "ok": False},
         {"what": "gain", "predicted": 0.949, "measured": 0.924, "allowed": "± 0.047", "ok": True},
@@ -32,7 +41,7 @@ def test_a_place_is_filled_and_the_rest_is_left():
     page = pages.fill(PAGE, {"C2": RECORD})
     assert page.startswith("before\n<!-- lab C2 -->") and "old" not in page
     assert "**Verdict: conditional**. B 10/10, A 0/10." in page
-    assert "| A | 0 | 1.23e+03 | – |" in page
+    assert "| A | 0 | 3 | 1.23e+03 | – |" in page
     assert "> The article says (3.2, remedy 2): Clipping is a remedy." in page
     assert "| counted | the article promises | measured | kept |" in page
     assert "| A | at least 8 | 0 | no |" in page
@@ -45,7 +54,8 @@ def test_a_place_is_filled_and_the_rest_is_left():
 
 def test_a_chinese_page_speaks_chinese():
     page = pages.fill(PAGE, {"C2": RECORD}, chinese=True)
-    assert "有条件成立" in page and "训练成功" in page and "conditional" not in page
+    assert "有条件成立" in page and "训练成功" in page and "NaN 或死亡的步数" in page
+    assert "conditional" not in page
     assert "B 10/10" not in page
     assert "> 文章说 (3.2，方法 2)：梯度裁剪是一种解决方法。" in page
     assert "| A | 至少 8 | 0 | 否 |" in page
