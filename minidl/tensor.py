@@ -60,15 +60,16 @@ class Node:
 
     def check_unchanged(self, y: "Tensor") -> None:
         """Raise GradientError where y or an input has got other values since y was computed."""
-        inputs = [x for x, _ in self.inputs or ()]
-        changed = [x for x, v in zip(inputs, self.versions, strict=True) if x.version != v]
-        if changed or y.version:
-            what = "its result" if y.version else f"its input of shape {changed[0].shape}"
+        changed = "its result" if y.version else ""
+        for (x, _), version in zip(self.inputs or (), self.versions, strict=False):
+            if x.version != version:
+                changed = f"its input of shape {x.shape}"
+        if changed:
             raise GradientError(
-                f"backward: {what} has been changed since '{self.name}' used it (by an optimizer's "
-                "step, load_state_dict or an assignment to .data), so the gradient would belong to "
-                "no weights at all; call backward() before the change, or run the forward pass "
-                "again after it"
+                f"backward: {changed} has been changed since '{self.name}' used it (by an "
+                "optimizer's step, load_state_dict or an assignment to .data), so the gradient "
+                "would belong to no weights at all; call backward() before the change, or run the "
+                "forward pass again after it"
             )
 
     def release(self) -> None:

@@ -34,8 +34,8 @@ def _count(x: Tensor, axes: tuple[int, ...]) -> int:
 MANY = 1024  # terms from which a float32 sum loses digits that matter
 
 
-def add_up(x: Array, axes: tuple[int, ...]) -> Array:
-    """Σ x along axes, which stay with length 1.
+def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
+    """Σ x along axes.
 
     In n additions one after the other, rounding errors grow with n: a float32 sum of 20 million
     ones stops at 16.8 million, and a float16 sum overflows at 65,504. So float16 adds up in
@@ -43,9 +43,9 @@ def add_up(x: Array, axes: tuple[int, ...]) -> Array:
     """
     wide = None
     if x.dtype.kind == "f" and x.dtype.itemsize < 8:
-        many = math.prod(x.shape[i] for i in axes) > MANY
+        many = x.size > MANY and math.prod([x.shape[i] for i in axes]) > MANY
         wide = np.float32 if x.dtype.itemsize == 2 else np.float64 if many else None
-    return x.sum(axes, dtype=wide, keepdims=True)
+    return x.sum(axes, dtype=wide, keepdims=keepdims)
 
 
 def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Array:
@@ -61,8 +61,9 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = as_tensor(x)
     axes = axes_of("sum", x, axis)
+    value = add_up(x.data, axes, keepdims)
+    value = value.astype(x.dtype) if x.dtype.kind == "f" and value.dtype != x.dtype else value
     kept = _kept(x, axes)
-    value = _in_dtype(add_up(x.data, axes), x, axes, keepdims)
     return record(value, (x, lambda g, y: broadcast_to(reshape(g, kept), x.shape)), name="sum")
 
 
