@@ -62,7 +62,7 @@ class Node:
         """Raise GradientError where y or an input has got other values since y was computed."""
         changed = "its result" if y.version else ""
         for (x, _), version in zip(self.inputs or (), self.versions, strict=False):
-            if x.version != version:
+            if x.version != version and not changed:
                 changed = f"its input of shape {x.shape}"
         if changed:
             raise GradientError(
