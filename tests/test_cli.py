@@ -248,3 +248,104 @@ def test_python_m_and_a_missing_click():
     code = "import sys; sys.modules['click'] = None; import runpy; runpy.run_module('minidl')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 2 and "pip install 'minidl[demos]'" in run.stderr
+
+
+def command(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=(), **options):
+    """`minidl` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "minidl", *map(str, arguments)],
+        stdout=stdout, stderr=stderr, env=os.environ | dict(env), timeout=120, **options,
+    )  # fmt: skip
+
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX's")
+
+
+@needs_posix
+@pytest.mark.parametrize("broken", ["no reader", "full disk", "closed", "latin-1", "jupyter"])
+def test_no_terminal_and_no_figure_fails_a_training(images, tmp_path, broken):
+    options, opened = {}, None
+    if broken == "no reader":
+        reader, writer = os.pipe()
+        os.close(reader)
+        options["stdout"] = options["stderr"] = opened = writer
+    elif broken == "full disk":
+        if not os.path.exists("/dev/full"):
+            pytest.skip("this system has no /dev/full")
+        options["stdout"] = options["stderr"] = opened = os.open("/dev/full", os.O_WRONLY)
+    elif broken == "closed":
+        options["preexec_fn"] = lambda: (os.close(1), os.close(2))
+    elif broken == "latin-1":
+        options["env"] = {"PYTHONIOENCODING": "latin-1"}.items()
+    else:
+        options["env"] = {"MPLBACKEND": "module://no_such_backend"}.items()
+    words = ["--data", images, "--model", "mlp", "--epochs", 2, "--batch-size", 4, "--lr", 0.3]
+    done = command("train", *words, "--optimizer", "sgd", "--out", tmp_path / "run", **options)
+    if opened is not None:
+        os.close(opened)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in (done.stderr or b"")
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_place_of_a_file_does_not_hang(trained, tmp_path, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0], copy)
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    assert "no ordinary file" in call("evaluate", copy, code=2)
+
+
+def test_paths_that_cannot_be_are_named(trained, images, tmp_path):
+    long = tmp_path / ("y" * 400)
+    (tmp_path / "file").write_text("")
+    for words in (
+        ("train", "--data", images, *OPTIONS, "--out", long),
+        ("train", "--data", long, *OPTIONS, "--out", tmp_path / "a"),
+        ("evaluate", long),
+        ("doctor", "--data", images, "--model", "mlp", "--out", tmp_path / "file"),
+    ):
+        assert "error: " in call(*words, code=2)
+
+
+def test_memory_that_does_not_suffice_is_an_error_in_words(trained, monkeypatch):
+    def none(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("minidl.runs.run.load_data", none)
+    assert "give a smaller --batch-size" in call("evaluate", trained[0], code=2)
+
+
+def test_files_that_are_skipped_are_counted_and_named(tmp_path):
+    folder = paint(tmp_path / "flat", count=8)
+    for name in ("broken", "empty"):
+        (folder / "dark" / f"{name}.png").write_bytes(b"")
+    words = ("--data", folder, "--skip-bad", *OPTIONS, "--out", tmp_path / "run")
+    assert "left out 2 files that cannot be read: broken.png, empty.png" in call("train", *words)
+
+
+def test_a_resumed_training_counts_its_own_steps(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0], copy)
+    output = call("train", "--resume", "--epochs", 4, "--quiet", "--out", copy)
+    [line] = [line for line in output.splitlines() if line.startswith("steps")]
+    assert line.split()[1] == "4"
+
+
+def test_a_second_training_into_a_folder_is_told(images, tmp_path):
+    from minidl.train.lock import locked
+
+    with locked(tmp_path / "run"):
+        done = command("train", "--data", images, *OPTIONS, "--out", tmp_path / "run")
+    assert done.returncode == 2 and b"is running already" in done.stderr
+
+
+def test_the_cure_is_in_the_words_of_the_command_line(images, tmp_path):
+    output = call(
+        "train", "--data", images, *OPTIONS, "--optimizer", "sgd", "--lr", 1e30,
+        "--out", tmp_path / "run", code=2,
+    )  # fmt: skip
+    assert "The gradient doctor says" in output or "give a smaller --lr" in output
+    assert "init='he_normal'" not in output and "md.health" not in output

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -5,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
+import minidl
 from minidl import runs
-from minidl.errors import CheckpointError, GradientError
+from minidl.errors import CheckpointError, DataError, GradientError
 from minidl.runs import Config, Run
+from minidl.runs.config import MODELS, OPTIMIZERS
 
 
 @pytest.fixture
@@ -76,3 +79,138 @@ def test_runs_repeat_bit_for_bit_and_seeds_differ(images, tmp_path):
     assert facts["options"]["seed"] == 1
     assert {"minidl", "numpy", "python"} <= set(facts["versions"])
     assert {"platform", "processor", "cpus"} <= set(facts["machine"])
+
+
+def paint(folder, seed=0, count=10):
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(seed)
+    for name, low in (("dark", 0), ("light", 150)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = rng.integers(low, low + 100, (8, 8, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f"s{seed}-{i}.png"), pixels)
+
+
+SMALL = {"model": "mlp", "epochs": 1, "batch_size": 4, "lr": 0.01}
+
+
+def nothing_none(value):
+    if isinstance(value, dict):
+        return all(map(nothing_none, value.values()))
+    return value is not None
+
+
+def test_the_whole_recipe_is_kept_with_the_values_that_were_used(images, tmp_path):
+    options = SMALL | {"optimizer": "momentum", "clip_norm": 2.0, "augment": "crop"}
+    runs.train(Config(data=str(images), **options), tmp_path / "run", progress=False)
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert nothing_none(content["options"]) and nothing_none(content["recipe"])
+    recipe = content["recipe"]
+    assert recipe["optimizer"]["momentum"] == 0.9 and recipe["optimizer"]["nesterov"] is False
+    assert recipe["clip"] == "RunClip(value=None, norm=2.0)"
+    assert "cosine" in recipe["schedule"] and "random_crop" in recipe["augmentation"]
+    assert recipe["model"]["1"]["name"] == "Dense" and recipe["split"]["seed"] == 0
+    assert content["options"]["standardize"] is True and content["options"]["lr"] == 0.01
+
+
+def test_a_run_is_resumed_with_its_own_data_alone(images, tmp_path):
+    config, out = Config(data=str(images), **SMALL), tmp_path / "run"
+    runs.train(config, out, progress=False)
+    more = Config(data=str(images), **SMALL | {"epochs": 2})
+    before = (out / "model.safetensors").read_bytes(), (out / "config.json").read_bytes()
+    paint(images, seed=7, count=1)
+    with pytest.raises(CheckpointError, match="images and labels train: was .*, is"):
+        runs.train(more, out, resume=True, progress=False)
+    for name in ("dark", "light"):
+        (images / name / "s7-0.png").unlink()
+    os.rename(images / "dark", images / "murky")
+    with pytest.raises(CheckpointError, match="classes: was dark, light, is light, murky"):
+        runs.train(more, out, resume=True, progress=False)
+    assert before == ((out / "model.safetensors").read_bytes(), (out / "config.json").read_bytes())
+    os.rename(images / "murky", images / "dark")
+    result = runs.train(more, out, resume=True, progress=False)
+    assert len(result.history) == 2 * result.steps == 8
+
+
+def test_other_classes_are_not_measured(images, tmp_path):
+    runs.train(Config(data=str(images), **SMALL), tmp_path / "run", progress=False)
+    os.rename(images / "light", images / "a-light")
+    with pytest.raises(DataError, match="learned the classes dark, light, but .* a-light, dark"):
+        Run.open(tmp_path / "run").evaluate(progress=False)
+
+
+def test_test_images_that_were_trained_on_are_told(images, tmp_path):
+    runs.train(Config(data=str(images), **SMALL), tmp_path / "run", progress=False)
+    said = []
+    Run.open(tmp_path / "run").evaluate(progress=False, say=said.append)
+    assert said == []
+    paint(images, seed=8, count=9)
+    opened = Run.open(tmp_path / "run")
+    opened.evaluate(progress=False, say=said.append)
+    now = runs.load_data(Config(data=str(images), standardize=False), progress=False)
+    old = {p.tobytes() for p in runs.data._folder(Config(data=str(images)), False).images[:10]}
+    assert len(said) == 1 and "test images were trained on" in said[0]
+    counted = int(said[0].split()[0])
+    assert 0 < counted <= len(now.test) and old
+    assert counted == np.isin(now.hashes["test"], opened.facts["trained_on"]).sum()
+
+
+def test_figures_that_cannot_be_drawn_lose_no_run(images, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no canvas")
+
+    monkeypatch.setattr(runs.run.plot, "curves", fail)
+    said = []
+    outcome = runs.train(
+        Config(data=str(images), **SMALL), tmp_path / "run", progress=False, say=said.append
+    )
+    assert outcome.figures == [] and "no figures: no canvas" in said
+    assert outcome.test == Run.open(tmp_path / "run").evaluate(progress=False)
+
+
+def test_the_doctor_is_heard_before_the_first_step(images, tmp_path):
+    said = []
+    config = Config(data=str(images), **SMALL | {"optimizer": "sgd", "lr": 30.0})
+    with contextlib.suppress(GradientError):
+        runs.train(config, progress=False, say=said.append)
+    [advice] = [text for text in said if "the gradient doctor says before training" in text]
+    assert "lower the learning rate" in advice
+    quiet = []
+    runs.train(Config(data=str(images), **SMALL | {"lr": None}), progress=False, say=quiet.append)
+    assert not [text for text in quiet if "doctor says" in text]
+
+
+def smooth(count=256):
+    """Colour images of four classes, smooth as photographs are."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(count) % 4
+    coarse = (rng.random((4, 3, 4, 4))[labels] + rng.random((count, 3, 4, 4))) / 2
+    return coarse.repeat(4, 2).repeat(4, 3).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("data", ["digits", "cifar10", "folder"])
+def test_the_defaults_pass_the_doctor(model, data):
+    images, labels = smooth(64)
+    if data == "digits":
+        pytest.importorskip("sklearn", reason="scikit-learn holds the digits")
+        digits = minidl.data.digits()
+        images, labels = digits.images[:64], digits.labels[:64]
+    config = Config(data=data, model=model)
+    if config.standardizes:
+        images = minidl.data.standardize(images)(images)
+    network = config.build_model(images.shape[1:], 10)
+    found = minidl.health.doctor(network, (images, labels), config.build_optimizer(network))
+    assert found.verdict == "healthy", found.findings
+
+
+@pytest.mark.parametrize("optimizer", [None, *OPTIMIZERS])
+@pytest.mark.parametrize("model", ["article", "mlp"])
+def test_the_default_rates_do_not_multiply_the_loss(model, optimizer):
+    data = smooth()
+    config = Config(data="cifar10", model=model, optimizer=optimizer)
+    network = config.build_model((3, 16, 16), 4)
+    trainer = minidl.Trainer(network, optimizer=config.build_optimizer(network), seed=0)
+    losses = trainer.fit(data, epochs=3, batch_size=64, progress=False).steps["loss"]
+    assert losses.max() < 2 * losses[0]
+    assert losses[-1] < losses[0]
