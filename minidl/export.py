@@ -10,10 +10,10 @@ from . import device, kernels, nn
 from .checks import check
 from .data import Normalize
 from .errors import ConfigError
+from .files import PathLike, write_bytes
 from .modes import no_grad
 from .nn import Module
 from .tensor import Tensor
-from .train.files import PathLike, write_bytes
 
 _OPSET, _IR = 20, 9  # of October 2023: the first with Gelu
 

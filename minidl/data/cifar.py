@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..files import kind_of, read_file
 from .dataset import Dataset
 from .download import Remote, cache_folder, fetch
-from .files import kind_of, read_file
 from .folders import folder_splits
 from .parts import find_parts
 from .transforms import scale

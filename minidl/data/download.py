@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
+from ..files import kind_of
 from .bar import progress_bar
-from .files import kind_of
 
 _CHUNK = 2**18
 _PART = ".part"

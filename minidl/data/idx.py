@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from ..errors import DataError
-from .files import check_file
+from ..files import check_file
 
 _MAX_BYTES = 2**31
 _CHUNK = 2**20

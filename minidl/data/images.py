@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..files import read_file
 from .decode import decode, libraries
-from .files import read_file
 from .header import MAX_PIXELS, read_header
 
 _MAX_BYTES = 8 * MAX_PIXELS  # uncompressed RGBA of 16 bits

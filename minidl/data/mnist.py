@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import kind_of
 from .dataset import Dataset
 from .download import Remote, cache_folder, fetch
-from .files import kind_of
 from .idx import read_idx
 from .transforms import scale
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import CheckpointError, ConfigError
-from ..train.files import write_bytes
+from ..files import write_bytes
 from .registry import Evidence, Experiment, order
 
 Entry = dict[str, Any]  # number, name, title, verdict, conclusion, rows, checks, series, ...

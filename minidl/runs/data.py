@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import data
 from ..data import Dataset, Normalize
-from ..data.files import kind_of
 from ..errors import ConfigError, DataError
+from ..files import kind_of
 from ..train.recipe import image_digests
 from .config import Config
 

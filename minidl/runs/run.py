@@ -18,12 +18,12 @@ import numpy as np
 from .. import plot
 from ..data import DataLoader, Normalize, load_image, normalize
 from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
+from ..files import check_ordinary, remove_parts, write_bytes
 from ..health import doctor
 from ..health.report import Report
 from ..nn import Module
 from ..tensor import Tensor
 from ..train import History, Trainer, load
-from ..train.files import check_ordinary, remove_parts, write_bytes
 from ..train.lock import locked
 from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump

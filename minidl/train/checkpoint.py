@@ -10,9 +10,10 @@ import numpy as np
 
 from .. import device
 from ..errors import CheckpointError
+from ..files import PathLike, remove_parts
 from ..nn import Module
 from ..tensor import Tensor
-from .files import PathLike, read_arrays, remove_parts, write_arrays
+from .arrays_file import read_arrays, write_arrays
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 

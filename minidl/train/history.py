@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .files import PathLike, check_ordinary, write_bytes
+from ..files import PathLike, check_ordinary, write_bytes
 
 STEP = ("step", "epoch", "learning_rate", "loss", "accuracy", "gradient_norm")
 EPOCH = ("epoch", "train_loss", "train_accuracy")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CheckpointError
-from .files import PathLike
+from ..files import PathLike
 
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _held: dict[str, int] = {}  # folder -> the thread of this process that holds it

@@ -11,9 +11,9 @@ import numpy as np
 from .. import rng
 from ..data import DataLoader
 from ..errors import CheckpointError
+from ..files import PathLike, append_text, remove_parts
 from . import recipe
 from .checkpoint import Checkpoints, host_arrays, not_finite, pack, put_into, save, unpack
-from .files import PathLike, append_text, remove_parts
 from .history import History
 from .nonfinite import NotFiniteError
 from .settings import Settings

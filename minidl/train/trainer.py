@@ -9,10 +9,10 @@ import numpy as np
 from .. import device, rng
 from ..data import DataLoader, Dataset
 from ..errors import ConfigError, DataError, ShapeError
+from ..files import PathLike
 from ..modes import no_grad
 from ..tensor import Tensor
 from .evaluation import BATCH, evaluate, metric_name, outputs
-from .files import PathLike
 from .history import History
 from .lock import locked
 from .loop import Loop

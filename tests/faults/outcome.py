@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl.train import Checkpoints, History
-from minidl.train.files import read_arrays
+from minidl.train.arrays_file import read_arrays
 
 
 def result(out):

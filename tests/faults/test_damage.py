@@ -12,7 +12,7 @@ from minidl import nn
 from minidl.data import ImageFolder, cifar10, mnist
 from minidl.errors import CheckpointError, MinidlError
 from minidl.train import Checkpoints, load, save
-from minidl.train.files import read_arrays
+from minidl.train.arrays_file import read_arrays
 from tests.data.test_cifar import batches, write_archive, write_folder
 from tests.data.test_idx import idx
 from tests.faults.amount import amount

@@ -9,9 +9,10 @@ import pytest
 
 from minidl import runs
 from minidl.errors import CheckpointError
+from minidl.files import append_text, write_bytes
 from minidl.runs import Config
 from minidl.train import Checkpoints
-from minidl.train.files import append_text, read_arrays, write_bytes
+from minidl.train.arrays_file import read_arrays
 from tests.faults.amount import amount
 from tests.faults.outcome import assert_same, newest_step, result
 from tests.faults.victim import OPTIONS

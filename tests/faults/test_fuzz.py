@@ -16,7 +16,7 @@ from minidl.data import load_image, read_idx
 from minidl.errors import MinidlError
 from minidl.runs import Config, Run
 from minidl.train import Checkpoints, History, load, save
-from minidl.train.files import write_arrays
+from minidl.train.arrays_file import write_arrays
 from tests.faults.amount import amount
 from tests.faults.bytes import IMAGES, damaged
 

@@ -7,7 +7,7 @@ import minidl as md
 from minidl import nn
 from minidl.errors import CheckpointError, GradientError
 from minidl.train import Checkpoints, History
-from minidl.train.files import write_arrays
+from minidl.train.arrays_file import write_arrays
 
 
 def model(value=None):

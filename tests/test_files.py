@@ -5,8 +5,8 @@ import os
 import pytest
 
 from minidl.data import cifar10, load_image, mnist, read_idx
-from minidl.data.files import check_file, kind_of, read_file
 from minidl.errors import DataError
+from minidl.files import check_file, kind_of, read_file
 
 LONG = "x" * 400
 
