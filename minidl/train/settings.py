@@ -53,6 +53,7 @@ class Settings:
         if not self.parameters:
             raise ConfigError("Trainer: expected a model with parameters, got one without any")
         check_optimizer("Trainer", optimizer, self.parameters)
+        warn_of_untrained(optimizer, self.parameters)
         self.clip, self.clip_option = clipper("Trainer", clip), clip
         self.score = Score(loss)  # `fit` and `evaluate` know the targets better
 
@@ -91,7 +92,6 @@ class Settings:
 def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> None:
     """Compare an optimizer with the parameters of the model that it is to train.
 
-    Warns of trainable parameters that it does not hold.
     Raises: ConfigError unless it is an optimizer, and all that it holds belongs to the model.
     """
     able = all(hasattr(optimizer, name) for name in ("params", "lr", "step"))
@@ -102,7 +102,6 @@ def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> 
             f"{got}"
         )
     own, held = {id(p): p for p in parameters}, {id(p) for p in optimizer.params}
-    make = f"md.optim.{type(optimizer).__name__}(model.parameters(), {optimizer.lr:g})"
     foreign = held - own.keys()
     if foreign:
         what = "none of this model's parameters"
@@ -111,15 +110,27 @@ def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> 
                 f"{len(foreign)} of {len(held)} parameters that this model does not have (any "
                 "more), as after a layer was replaced"
             )
-        raise ConfigError(f"{call}: the optimizer holds {what}; make it from this model: {make}")
-    left = [p.shape for key, p in own.items() if p.requires_grad and key not in held]
+        raise ConfigError(
+            f"{call}: the optimizer holds {what}; make it from this model: {_made_of(optimizer)}"
+        )
+
+
+def warn_of_untrained(optimizer: Any, parameters: Iterable[Tensor]) -> None:
+    """Warn of trainable parameters that the optimizer does not hold: they stay as they are."""
+    held = {id(p) for p in optimizer.params}
+    left = [p.shape for p in parameters if p.requires_grad and id(p) not in held]
     if left:
         warnings.warn(
-            f"{call}: the optimizer does not hold {len(left)} of this model's parameters, which "
+            f"Trainer: the optimizer does not hold {len(left)} of this model's parameters, which "
             f"will stay as they are (their shapes: {', '.join(map(str, left[:5]))}); if that is "
-            "meant, say so with requires_grad=False, else make it from all of them: " + make,
+            "meant, say so with requires_grad=False, else make it from all of them: "
+            + _made_of(optimizer),
             stacklevel=4,
         )
+
+
+def _made_of(optimizer: Any) -> str:
+    return f"md.optim.{type(optimizer).__name__}(model.parameters(), {optimizer.lr:g})"
 
 
 def clipper(call: str, clip: Clip | None) -> Callable[[list[Any], float | None], Any] | None:

@@ -137,7 +137,7 @@ def work(workload: str) -> tuple[float, float]:
     make, shape, n, *_ = WORKLOADS[workload]
     model, flops, moved = make(), 0.0, 0.0
 
-    def note(layer: Any, y: Any) -> None:
+    def note(layer: Any, inputs: Any, y: Any) -> None:
         nonlocal flops, moved
         moved += 4 * y.data.nbytes * n
         if isinstance(layer, nn.Dense | nn.Conv2d):
@@ -146,7 +146,7 @@ def work(workload: str) -> tuple[float, float]:
 
     for _, layer in model.named_modules():
         if not isinstance(layer, nn.Sequential):
-            layer.hooks.append(note)
+            layer.register_forward_hook(note)
     with md.no_grad():
         model.eval()(np.zeros((1, *shape), np.float32))
     return flops, moved

@@ -84,7 +84,7 @@ def outcome(model, optimizer, later, test, loss=md.ops.cross_entropy, clip=None)
     """What 60 steps do, in the words of the study."""
     losses = []
     with np.errstate(all="ignore"):
-        for _, (images, labels) in zip(range(STEPS), batches, strict=False):
+        for _, (images, labels) in zip(range(STEPS), later, strict=False):
             optimizer.zero_grad()
             value = loss(model(images), labels)
             losses.append(value.item())
