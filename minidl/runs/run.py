@@ -141,7 +141,7 @@ def _train(
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     before = read_config(folder)[1] if again and folder else None
-    splits = load_data(config, before["normalize"] if before else None, progress)
+    splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.images.shape[1:], splits.train.classes

@@ -119,7 +119,7 @@ def test_a_run_is_resumed_with_its_own_data_alone(images, tmp_path):
     more = Config(data=str(images), **SMALL | {"epochs": 2})
     before = (out / "model.safetensors").read_bytes(), (out / "config.json").read_bytes()
     paint(images, seed=7, count=1)
-    with pytest.raises(CheckpointError, match="images and labels train: was .*, is"):
+    with pytest.raises(CheckpointError, match=r"images and labels train: was .*, is"):
         runs.train(more, out, resume=True, progress=False)
     for name in ("dark", "light"):
         (images / name / "s7-0.png").unlink()
@@ -135,7 +135,7 @@ def test_a_run_is_resumed_with_its_own_data_alone(images, tmp_path):
 def test_other_classes_are_not_measured(images, tmp_path):
     runs.train(Config(data=str(images), **SMALL), tmp_path / "run", progress=False)
     os.rename(images / "light", images / "a-light")
-    with pytest.raises(DataError, match="learned the classes dark, light, but .* a-light, dark"):
+    with pytest.raises(DataError, match=r"learned the classes dark, light, but .* a-light, dark"):
         Run.open(tmp_path / "run").evaluate(progress=False)
 
 
