@@ -1,4 +1,4 @@
-"""Files: what lies at a path, asked before anything is opened; and files written whole or not at all.
+"""Files: what lies at a path, asked before anything is opened; and files written whole.
 
 To open a named pipe would wait for its writer for ever, and `Path.is_file` raises where a folder
 may not be read or a name is too long.

@@ -3,8 +3,9 @@ import os
 import numpy as np
 import pytest
 
+from minidl import files
 from minidl.errors import CheckpointError
-from minidl.train import files
+from minidl.train.arrays_file import read_arrays, write_arrays
 
 ARRAYS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3).T,  # Fortran order
@@ -16,8 +17,8 @@ ARRAYS = {
 
 def test_arrays_and_state_come_back(tmp_path):
     state = {"x": [1, None, "é", 2**100]}
-    files.write_arrays(tmp_path / "new" / "f", ARRAYS, state)
-    arrays, found = files.read_arrays(tmp_path / "new" / "f")
+    write_arrays(tmp_path / "new" / "f", ARRAYS, state)
+    arrays, found = read_arrays(tmp_path / "new" / "f")
     assert found == state
     assert sorted(arrays) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
@@ -27,13 +28,13 @@ def test_arrays_and_state_come_back(tmp_path):
 
 def test_every_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "f"
-    files.write_arrays(path, ARRAYS, {"step": 7})
+    write_arrays(path, ARRAYS, {"step": 7})
     whole = path.read_bytes()
     silent = []
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x15]) + whole[at + 1 :])
         try:
-            arrays, state = files.read_arrays(path)
+            arrays, state = read_arrays(path)
         except CheckpointError:
             continue
         # A flip in the word "minidl" makes it a file from elsewhere, which has no state.
@@ -46,17 +47,17 @@ def test_every_flipped_byte_is_noticed(tmp_path):
 @pytest.mark.parametrize("length", [0, 4, 8, 60, -1])
 def test_a_cut_file_is_damaged(tmp_path, length):
     path = tmp_path / "f"
-    files.write_arrays(path, ARRAYS)
+    write_arrays(path, ARRAYS)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(CheckpointError, match="damaged"):
-        files.read_arrays(path)
+        read_arrays(path)
 
 
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
-        files.read_arrays(tmp_path / "none")
+        read_arrays(tmp_path / "none")
     with pytest.raises(CheckpointError, match="cannot read"):
-        files.read_arrays(tmp_path)
+        read_arrays(tmp_path)
 
 
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path, monkeypatch):

@@ -46,8 +46,8 @@ def test_a_clip_is_a_norm_above_0_or_a_function(call, clip):
         CALLS[call](model, md.optim.SGD(model.parameters(), 0.1), clip)
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_parameters_that_would_stay_as_they_are_are_told_unless_they_are_frozen(call):
+def test_parameters_that_would_stay_as_they_are_are_told_unless_they_are_frozen():
+    call = "Trainer"  # the doctor has a finding of its own for them
     model = md.models.mlp(16, [4], 2)
     with pytest.warns(UserWarning, match=r"does not hold 2 of .*\(4, 16\), \(4,\).*requires_grad"):
         CALLS[call](model, md.optim.SGD(model.parameters()[2:], 0.1))
