@@ -99,6 +99,10 @@ def test_a_list_of_tensors_that_need_a_gradient_is_no_array():
         for nested in ([leaf(1.0), leaf(2.0)], [[1.0], [leaf(2.0)]], (0.0, leaf(1.0)[0])):
             with pytest.raises(GradientError, match=r"use|join them with\s+md.ops.stack"):
                 make(nested)
+
+
+@pytest.mark.host
+def test_a_list_of_tensors_without_a_gradient_is_an_array():
     assert md.tensor([md.tensor(1.0), md.tensor(2.0)]).shape == (2,)
 
 

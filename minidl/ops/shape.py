@@ -217,7 +217,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     index = tuple(to_device(i, x.device) if is_host(i) and i.ndim else i for i in items)
     try:
         value = x.data[index]
-    except IndexError as error:
+    except (IndexError, ValueError, TypeError) as error:  # ValueError: CuPy's for a string
         raise ShapeError(f"getitem: {error} (shape {x.shape})") from None
     return record(value, (x, lambda g, y: _put(g, index, x.shape)), name="getitem")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import memory
 from ..data import Dataset
+from ..device import to_device
 from ..errors import DeviceError
 from ..modes import no_grad
 from ..tensor import Tensor
@@ -55,7 +56,8 @@ def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[s
     if targets.dtype.kind == "f":
         targets = targets.astype(found.dtype, copy=False)
     with np.errstate(over="ignore", invalid="ignore"), no_grad():
-        loss = one_number(job.loss(Tensor(found), Tensor(targets))).item()
+        there = (Tensor(to_device(array, job.device)) for array in (found, targets))
+        loss = one_number(job.loss(*there)).item()
     accuracy = Score(job.loss, targets).accuracy(found, targets)
     results = {"loss": float(loss), "accuracy": float(accuracy)}
     for metric in job.metrics:

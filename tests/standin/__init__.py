@@ -122,7 +122,9 @@ class OutOfMemoryError(MemoryError):
 def _build() -> types.ModuleType:
     module: Any = types.ModuleType("cupy")
     for name, allowed in MODULE.items():
-        value = getattr(np, name)
+        value = getattr(np, name, None)
+        if value is None:  # a later NumPy has dropped it: minidl cannot use it either
+            continue
         if name in UFUNCS:
             setattr(module, name, Ufunc(name))
         elif allowed is not None:
