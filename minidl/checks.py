@@ -378,3 +378,32 @@ def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> floa
             f"{call}: expected a bound that broadcasts to {x.shape}, got {array.shape}"
         )
     return array.astype(x.dtype)
+
+
+def label_shares(
+    call: str,
+    labels: ArrayLike,
+    logits: Tensor,
+    weight: ArrayLike | None,
+    smoothing: float,
+    ignored: int | None,
+) -> Array:
+    """(N, K): the share of each class in each example times its weight, over the labels' weights.
+
+    Raises: ConfigError, ShapeError, DataError for options that do not fit, or nothing to count.
+    """
+    check(call, "in [0, 1]", label_smoothing=smoothing)
+    given = as_tensor(labels)
+    counted = given.data != ignored
+    used = Tensor(given._module.where(counted, given.data, 0))
+    index, xp, classes = class_labels(call, used, logits).data, logits._module, logits.shape[1]
+    w = xp.ones(classes, logits.dtype) if weight is None else as_tensor(weight).data
+    if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
+        raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")
+    w = w.astype(logits.dtype)
+    r = xp.full(logits.shape, smoothing / classes, logits.dtype)
+    r[xp.arange(len(r)), index] += 1 - smoothing
+    total = (w[index] * counted).sum()
+    if is_host(total) and not total > 0:
+        raise DataError(f"{call}: expected a label that counts; all weights of them are 0")
+    return r * w * counted[:, None] / total

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import kernels
-from ..checks import class_labels, floating, same_shape
+from ..checks import class_labels, floating, label_shares, same_shape
 from ..device import Array, is_host
 from ..errors import ConfigError, DataError
 from ..tensor import ArrayLike, Tensor, record
@@ -15,8 +15,21 @@ from .normalize import softmax
 from .reduce import add_up, sum
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
+def cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+) -> Tensor:
     """L = -1/N Σ ln softmax(logits)[label]; dL/dlogits = (softmax - onehot)/N.
+
+    weight: one for each class; the mean is then weighted by those of the labels. label_smoothing:
+    the share of each example that is spread evenly over all classes. ignore_index: a label whose
+    examples do not count. With them, as in PyTorch, r[n,k] is the share of class k in example n
+    times the weight of k, over the sum of the labels' weights: L = -Σ r·ln softmax,
+    dL/dlogits = softmax·Σₖ r - r.
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
     Numerics: through log-softmax, finite for any finite logits. At the label the gradient is taken
@@ -25,6 +38,9 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
     would wait for the device, L is NaN instead).
     """
     logits, xp = floating(logits)
+    if weight is not None or label_smoothing or ignore_index is not None:
+        r = label_shares("cross_entropy", labels, logits, weight, label_smoothing, ignore_index)
+        return _shared_cross_entropy(logits, r)
     targets = class_labels("cross_entropy", labels, logits)
     n, classes = logits.shape
     value, gradient = kernels.cross_entropy(logits.data, targets.data)
@@ -42,6 +58,16 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Tensor:
         name="cross_entropy",
         fast=lambda g, y, needed: [Tensor(gradient * g.data)],
     )
+
+
+def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
+    """L = -Σ r·ln softmax(logits), r (N, K) the share of each class in each example."""
+    xp, rows = logits._module, Tensor(r.sum(1, keepdims=True))
+    apart = logits.data - logits.data.max(1, keepdims=True)
+    log_p = apart - xp.log(xp.exp(apart).sum(1, keepdims=True))
+    value = -xp.where(r > 0, r * log_p, 0).sum()
+    back = (logits, lambda g, y: (softmax(logits) * rows - Tensor(r)) * g)
+    return record(value, back, name="cross_entropy")
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import minidl as md
 from minidl import ops
 from minidl.errors import ConfigError, DataError, DTypeError, ShapeError
+from minidl.testing import gradcheck
 from tests import device
 
 
@@ -133,3 +134,56 @@ def test_the_gradient_of_a_sure_network_keeps_its_digits():
     ops.cross_entropy(x, labels).backward()
     assert x.grad.dtype == np.float32
     np.testing.assert_allclose(x.grad.numpy(), p / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0], [0.0, 1.0, 3.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("ignored", [None, -100, 1])
+def test_cross_entropy_with_weights_smoothing_and_an_ignored_label(weight, smoothing, ignored):
+    rng = np.random.default_rng(3)
+    z, labels = rng.normal(size=(8, 3)), np.array([0, 1, 2, 2, 1, 0, 2, 2])
+    if ignored == -100:
+        labels[[1, 4]] = -100
+    options = {"weight": weight, "label_smoothing": smoothing, "ignore_index": ignored}
+    w, total, count = np.ones(3) if weight is None else np.array(weight), 0.0, 0.0
+    for row, label in zip(z, labels, strict=True):  # the definition, one example at a time
+        if label != ignored:
+            share = smoothing / 3 + (1 - smoothing) * (np.arange(3) == label)
+            total -= (w * share * (row - np.log(np.exp(row).sum()))).sum()
+            count += w[label]
+
+    def loss(t):
+        return ops.cross_entropy(t, labels, **options)
+
+    assert loss(z).item() == pytest.approx(total / count, rel=1e-12)
+    gradcheck(loss, z, order=2)
+    assert loss(md.tensor(z, dtype="float32")).dtype == np.float32
+
+
+def test_cross_entropy_refuses_options_that_do_not_fit():
+    z, labels = np.zeros((2, 3)), [0, 1]
+    for options, words in (
+        ({"weight": [1.0, 2.0]}, "expected weight as 3 numbers >= 0"),
+        ({"weight": [1.0, -2.0, 1.0]}, "expected weight as 3 numbers >= 0"),
+        ({"label_smoothing": 1.5}, "expected label_smoothing in"),
+        ({"ignore_index": 0, "weight": [1.0, 0.0, 1.0]}, "expected a label that counts"),
+    ):
+        with pytest.raises(md.errors.MinidlError, match=f"cross_entropy: {words}"):
+            ops.cross_entropy(z, labels, **options)
+    with pytest.raises(md.errors.DataError, match=r"expected labels in 0\.\.2"):
+        ops.cross_entropy(z, [0, -1], ignore_index=-100)
+
+
+def test_losses_keep_their_bounds_and_digits_at_the_edges():
+    x = md.tensor([20.0, -20.0, 88.0, -1e30, 1e30], requires_grad=True)
+    loss = ops.binary_cross_entropy(x, [1.0, 0.0, 1.0, 0.0, 1.0])
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy()[:2] * 5, [-2.0611537e-9, 2.0611537e-9], rtol=1e-6)
+    assert np.isfinite(x.grad.numpy()).all() and 0 < loss.item() < 1e-8
+    for target in ([1.5], [-0.1], [np.nan]):
+        with pytest.raises(md.errors.DataError, match=r"expected targets in \[0, 1\]"):
+            ops.binary_cross_entropy([0.0], target)
+    error = md.tensor([np.inf, -np.inf, 1e38, 0.5], requires_grad=True)
+    with np.errstate(all="ignore"):
+        ops.huber_loss(error, np.zeros(4)).backward()
+    np.testing.assert_array_equal(error.grad.numpy(), [0.25, -0.25, 0.25, 0.125])
