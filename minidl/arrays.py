@@ -16,7 +16,7 @@ def as_array(call: str, x: Any) -> Array:
 
     Raises: DTypeError for what holds no numbers, and for masked arrays, whose masked values would
     count as numbers; ShapeError for lists of unequal length; GradientError for a list of tensors
-    that need a gradient, which the array would not remember.
+    that need a gradient, because an array would drop their history.
     """
     given, kind = x, type(x)
     if kind is not np.ndarray and not _is_cupys(x):

@@ -26,28 +26,35 @@ def sweep(
     retain_graph: bool,
     create_graph: bool,
 ) -> list[Pair]:
-    """Carry the roots' gradients back; return those of the targets, without targets of the leaves.
+    """Carry the roots' gradients back; return (tensor, gradient) for each target.
+
+    Without targets, for each leaf.
 
     Operations are numbered as they run (`node.order`), so an operation has a higher number than
     all that its inputs came from. The highest number is taken first: every gradient is complete
     before it is handed on. There is no recursion: 100,000 operations in a row work.
-    targets: tensors at which the walk stops. retain_graph: keep the record for another sweep, else
-    each node is freed as soon as it was used. create_graph: record what the pullbacks do, so that
-    the gradients can be differentiated themselves.
+    targets: tensors at which the walk stops, or None. retain_graph: keep the record for another
+    sweep, else each node is freed as soon as it was used. create_graph: record what the pullbacks
+    do, so that the gradients can be differentiated themselves.
     """
     stop = {id(t) for t in targets or ()}
     arrived: dict[int, Pair] = {}
     waiting: list[tuple[int, int]] = []  # (-order, id) of the tensors whose pullbacks are to run
 
+    observer = switches.observer
+
     def arrive(t: "Tensor", g: "Tensor") -> None:
         if id(t) in arrived:
-            g = arrived[id(t)][1] + g
+            parts = [arrived[id(t)][1], g]
+            g = parts[0] + g
+            if observer is not None:
+                layer = t.node and t.node.layer
+                observer("backward", "sum of gradients", layer, g.data, [p.data for p in parts])
         elif t.node is not None and id(t) not in stop:
             heapq.heappush(waiting, (-t.node.order, id(t)))
         arrived[id(t)] = (t, g)
 
-    observer = switches.observer
-    # The observer sees what a pullback made, not the operations that the pullback is written in.
+    # The observer is off while pullbacks run; it is called once with each pullback's result.
     with switched("recording", create_graph), switched("observer", None):
         for root, cotangent in roots:
             arrive(root, cotangent)
@@ -56,9 +63,10 @@ def sweep(
             node, g = y.node, _complete(y, g)
             assert node is not None
             for x, gx in _pull_back(y, g, create_graph):
+                gx = _fit(gx, x, node.name)
                 if observer is not None:
                     observer("backward", node.name, node.layer, gx.data, [g.data])
-                arrive(x, _fit(gx, x, node.name))
+                arrive(x, gx)
             if not retain_graph:
                 node.release()
         return [

@@ -32,7 +32,7 @@ _TESTS: dict[str, Callable[[Any], Any]] = {
 
 
 def check(call: str, expected: str, **options: Any) -> None:
-    """Raise ConfigError unless each option is a number as expected, which is a key of _TESTS."""
+    """Raise ConfigError unless each option passes the test named `expected`, a key of _TESTS."""
     for name, x in options.items():
         number = isinstance(x, int | float | np.number) and not isinstance(x, bool)
         if not (number and _TESTS[expected](x)):
@@ -63,7 +63,7 @@ def floating(x: ArrayLike) -> tuple[Tensor, Any]:
 def operands(
     call: str, a: ArrayLike, b: ArrayLike, broadcast: bool = True
 ) -> tuple[Tensor, Tensor, Any]:
-    """Two tensors on one device, which broadcast unless they need not, and their array module."""
+    """Two tensors on one device, and their array module; checked to broadcast if told to."""
     if not isinstance(a, Tensor) and isinstance(b, Tensor):
         b, a = as_tensor(b), as_tensor(a, like=b)
     else:
@@ -83,7 +83,7 @@ def operands(
 
 
 def integers_follow(x: Tensor, other: Tensor) -> Tensor:
-    """x in other's dtype where x holds integers and other does not: they never promote it."""
+    """x in other's dtype where x holds integers and other does not: other keeps its dtype."""
     mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
     return Tensor(x.data.astype(other.dtype)) if mixed else x
 
@@ -247,7 +247,7 @@ def subscripts_of(
 
 
 def class_labels(call: str, labels: ArrayLike, logits: Tensor) -> Tensor:
-    """Whole numbers (N,) in 0..K-1 for logits (N, K); on a GPU nobody looks at the numbers."""
+    """Labels (N,) in 0..K-1 for logits (N, K); on a GPU, where looking would wait, unchecked."""
     targets = as_tensor(labels)
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.size == 0:
         raise ShapeError(

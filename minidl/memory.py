@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def start_up() -> None:
-    """What `import minidl` changes in the process: two settings of memory, for speed alone.
+    """What `import minidl` does to the process, for speed alone: a setting, and a first product.
 
     `keep_freed_memory`: without it more than half of a training step is page faults.
-    `touch_blas_buffers`: without it a matrix product takes half as long again.
+    `touch_blas_buffers`: without it a matrix product takes 1.5 times as long.
     Environment variables leave each of them out: MINIDL_KEEP_MEMORY=0, MINIDL_BLAS=0.
     """
     keep_freed_memory()
@@ -49,9 +49,9 @@ def touch_blas_buffers() -> None:
     """Multiply two matrices of each float type, so that BLAS's own buffers are in memory.
 
     BLAS copies what it multiplies into buffers, and fetches a little ahead of what it reads. The
-    system gives a page of memory only when it is first written. A fetch from a page that was never
-    written finds nothing, each time anew: until it was written, (64, 784) @ (784, 512) took 1.17 ms
-    on two cores, and 0.80 ms ever after. MINIDL_BLAS=0 leaves it out.
+    system gives a page of memory only when it is first written, and a fetch from a page that was
+    never written fails, in every product. One write ends that: (64, 784) @ (784, 512) took 1.17 ms
+    on two cores before it, and 0.80 ms ever after. MINIDL_BLAS=0 leaves it out.
     """
     if os.environ.get("MINIDL_BLAS", "1") != "0":
         for dtype in ("f", "d"):
@@ -83,7 +83,7 @@ def _references(t: "Tensor") -> tuple[int, ...] | None:
 def _references_to_a_new_one(kind: Any) -> set[tuple[int, ...] | None]:
     """The counts for a tensor that only the caller holds; Python's versions count differently."""
 
-    def counted(t: "Tensor") -> tuple[int, ...] | None:
+    def counted(t: "Tensor") -> tuple[int, ...] | None:  # in the place of nobody_else_holds
         return _references(t)
 
     whole, view = kind(np.empty(2)), kind(np.empty(2)[::-1])

@@ -31,7 +31,7 @@ switches = _Switches()
 class switched:
     """Context in which one switch has a value; as a decorator, each call of the function has it.
 
-    A generator function has it whenever the generator runs, and nobody else between its steps.
+    A decorated generator has it only while it runs: at each yield the earlier value is back.
     """
 
     def __init__(self, name: str, value: Any) -> None:

@@ -41,8 +41,8 @@ class Node:
     """How a tensor was made: the operation, its inputs, and a pullback for each.
 
     name: the operation's. layer: the module that ran it, or None. order: counts up as operations
-    run. needed: for each input, whether it needs a gradient. fast: all gradients at once, for a
-    sweep that is not recorded, or None.
+    run. needed: for each input, whether it needs a gradient. fast: a function that gives all
+    gradients at once, used unless the sweep is recorded (create_graph), or None.
     """
 
     __slots__ = ("fast", "inputs", "layer", "name", "needed", "order", "versions")
@@ -197,10 +197,10 @@ class Tensor(Operators):
                 leaf.add_gradient(g, share=alone)
 
     def add_gradient(self, g: "Tensor", share: bool = False) -> None:
-        """Add g to `.grad`, whose array belongs to this tensor alone and can be written.
+        """Add g to `.grad`. No other tensor uses the array of `.grad`, and it can be written.
 
-        share: whether g's own array may be kept. Else it is copied, to lie in memory as the values
-        do: an optimizer then reads both in one pass.
+        share: True if nobody else uses g's array: it then becomes `.grad` without a copy. Else it
+        is copied, in the memory order of the values: an optimizer then reads both in one pass.
         """
         with _adding:
             if self.grad is not None:
@@ -368,7 +368,7 @@ def tensor(
 def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
     """x as a Tensor, without a copy where it is an array, which keeps its dtype.
 
-    like: a Python number takes its dtype and device, so that numbers never promote.
+    like: if x is a number, it gets the dtype and device of this tensor: 2.0 * t keeps t's dtype.
     """
     if isinstance(x, Tensor):
         return x

@@ -2,8 +2,8 @@
 
 `Sequential` calls its layers through `fused`. Results are the same as those of the layers one by
 one; only time and memory differ. Two rules:
-- relu and max-pooling may change places, because relu rises: max(relu(x)) = relu(max(x)). Pooling
-  first leaves relu fewer pixels.
+- relu and max-pooling may change places, because relu never decreases:
+  max(relu(x)) = relu(max(x)). Pooling first leaves relu fewer pixels.
 - a convolution, the max-pooling behind it and the relu after that run as one kernel, where there
   is one: the convolution's full output is not stored.
 A layer that somebody watches (it has hooks), or whose `forward` somebody has replaced, runs by
@@ -28,7 +28,7 @@ from .pool import MaxPool2d
 def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
     """The layers in order, neighbours joined where they run faster together."""
     left: list[Any] = list(layers)
-    for i, (first, then) in enumerate(pairwise(left)):
+    for i, (first, then) in enumerate(pairwise(layers)):
         if _is_plain(first, ReLU) and _is_plain(then, MaxPool2d):
             left[i : i + 2] = then, first
     while left:

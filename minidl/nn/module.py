@@ -82,6 +82,10 @@ class Module:
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; values assigned to a parameter or buffer are written into it.
+
+        The parameter itself stays, so that an optimizer still holds it and it is saved.
+        """
         held = vars(self).get(name)
         kind = Parameter if isinstance(held, Parameter) else Tensor
         if isinstance(held, Tensor) and value is not None and not isinstance(value, kind):
@@ -131,7 +135,7 @@ class Module:
         return {name: t.data.copy() for name, t in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take over the arrays of a `state_dict`, or none of them unless all fit.
+        """Copy in the arrays of a `state_dict`; if any does not fit, change nothing.
 
         Raises: CheckpointError listing every missing, unknown and wrongly shaped name.
         """
@@ -178,7 +182,7 @@ class Module:
 
         before = [(vars(module), dict(vars(module))) for _, module in self.named_modules()]
         try:
-            for now, _ in before:  # the hooks that are there must not take this for a real pass
+            for now, _ in before:  # the user's hooks are off: this is no real pass
                 now.update(training=False, _forward_hooks=[note], _forward_pre_hooks=[])
             with no_grad():
                 self(Tensor(like._module.zeros((1, *input_shape), like.dtype)))

@@ -116,7 +116,7 @@ def square(x: ArrayLike) -> Tensor:
 def keep_where(g: Tensor, mask: Array, name: str = "where") -> Tensor:
     """y = g where the mask holds, else 0, whatever g is there (0·inf would be NaN); dy/dg = mask.
 
-    name: of the operation that keeps these values.
+    name: under which the operation is recorded.
     """
     value = masks.keep_where(g.data, mask)
     return record(value, (g, lambda h, y: keep_where(h, mask)), name=name)

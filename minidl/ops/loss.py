@@ -32,8 +32,8 @@ def cross_entropy(
     dL/dlogits = softmax·Σₖ r - r.
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
-    Numerics: through log-softmax, finite for any finite logits. At the label the gradient is taken
-    as -Σ of the other classes' softmax, which keeps its digits where the label's own is near 1.
+    Numerics: through log-softmax, finite for any finite logits. At the label, softmax - 1 would
+    lose its digits where softmax is near 1, so it is computed as -Σ of the other classes' softmax.
     Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
     would wait for the device, L is NaN instead).
     """
@@ -100,7 +100,7 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> 
 def _mean_loss(
     call: str, p: Tensor, t: Tensor, losses: Array, slope: Callable[[], Tensor]
 ) -> Tensor:
-    """The mean of one loss for each element, given the slope of each by p; by t it is -slope."""
+    """The mean of a loss for each element. slope: its derivative by p; by t it is the negative."""
     n = max(p.size, 1)
     return record(
         _average(losses),
@@ -121,9 +121,10 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> Tensor:
     """L = mean of t·softplus(-x) + (1 - t)·softplus(x), x the logits, t in [0, 1].
 
     Gradient: dL/dx = ((1 - t)·sigmoid x - t·sigmoid(-x))/n, dL/dt = -x/n.
-    Numerics: softplus x - t·x and sigmoid x - t are the same, but cancel where x is large and t is
-    1: in float32 that gradient is exactly 0 from x = 17 on. These forms keep their digits.
-    Raises: ShapeError; DataError for a target outside [0, 1] (on a GPU nobody looks).
+    Numerics: softplus x - t·x and sigmoid x - t are equal on paper, but lose their digits where x
+    is large and t is 1: in float32 that gradient is exactly 0 from x = 17 on. These forms keep
+    their digits.
+    Raises: ShapeError; DataError for a target outside [0, 1] (unchecked on a GPU).
     """
     x, t = same_shape("binary_cross_entropy", logits, target)
     if is_host(t.data) and t.size and not (t.data.min() >= 0 and t.data.max() <= 1):

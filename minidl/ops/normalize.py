@@ -64,7 +64,7 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
     """y = x̂·weight + bias with x̂ = standardize(x) by channel; and x's mean and variance.
 
     Shapes: x (N, C, H, W); weight, bias, mean, variance (C,).
-    Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = that of standardize at g·weight.
+    Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = standardize's dL/dx with g·weight for g.
     """
     x, xp = floating(x)
     average, variance = kernels.batch_norm_moments(x.data)

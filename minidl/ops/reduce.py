@@ -20,10 +20,12 @@ Axis = int | tuple[int, ...] | None
 
 
 def _kept(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """x's shape with 1 in each reduced axis."""
     return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
 
 
 def _rest(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """The shape of the result."""
     return tuple(n for i, n in enumerate(_kept(x, axes)) if keepdims or i not in axes)
 
 
@@ -57,7 +59,7 @@ def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) ->
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = Σ x; dy/dx = 1, so g is spread over the axes that vanished.
 
-    Numerics: many terms are added in a wider type; float16 in float32.
+    Numerics: more than 1,024 terms of float32 are added in float64, float16 always in float32.
     """
     x = as_tensor(x)
     axes = axes_of("sum", x, axis)
@@ -87,25 +89,25 @@ def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
 def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = Σ (x - mean)² / (n - ddof); dy/dx = 2(x - mean)/(n - ddof).
 
-    Numerics: the mean is subtracted before squaring, and subtracted once more where rounding left
-    a part of it, so that a large constant has variance 0.
+    Numerics: the mean is subtracted before squaring. The part of it that rounding leaves is
+    corrected for, so that a large constant has variance 0.
     """
-    x, kept, n, centred, squares = _spread("var", x, axis, ddof)
+    x, kept, freedom, centred, squares = _spread("var", x, axis, ddof)
     value = _in_dtype(squares, x, axes_of("var", x, axis), keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
-        return reshape(g, kept) * (2 / n) * centred()
+        return reshape(g, kept) * (2 / freedom) * centred()
 
     return record(value, (x, pullback), name="var")
 
 
 def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = √var; dy/dx = (x - mean)/((n - ddof)·y), undefined where y = 0."""
-    x, kept, n, centred, squares = _spread("std", x, axis, ddof)
+    x, kept, freedom, centred, squares = _spread("std", x, axis, ddof)
     value = _in_dtype(x._module.sqrt(squares), x, axes_of("std", x, axis), keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
-        return reshape(g, kept) / reshape(y, kept) * (1 / n) * centred()
+        return reshape(g, kept) / reshape(y, kept) * (1 / freedom) * centred()
 
     return record(value, (x, pullback), name="std")
 

@@ -4,7 +4,6 @@ A NaN spreads: by the time the loss shows one, every layer after its source hold
 source is the one operation whose result is not finite although all that went into it was.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +58,12 @@ class Culprit:
 
     def __str__(self) -> str:
         where = f"{self.phase} pass of '{self.operation}' in layer {self.layer}"
+        before = f", from finite values of at most {self.largest:.3g}"
         if self.phase == "update":
-            where = f"update of parameter '{self.layer}'"
+            where, before = f"update of parameter '{self.layer}'", ""
         return (
             f"the {where} made {self.nans} NaN and {self.infinities} Inf in a result of shape "
-            f"{self.shape}, from finite values of at most {self.largest:.3g}: {self.cause}"
+            f"{self.shape}{before}: {self.cause}"
         )
 
 
@@ -73,9 +73,9 @@ def is_finite(array: Array) -> bool:
 
 
 def forward_culprit(loss: Tensor, model: Module) -> Culprit | None:
-    """The operation that made the first non-finite value on the way to `loss`, still recorded.
+    """The operation that made the first non-finite value on the way to `loss`.
 
-    None where every recorded value is finite.
+    loss: its record must not be freed. None where every recorded value is finite.
     """
     for name, parameter in model.named_parameters():
         if not is_finite(parameter.data):
@@ -99,10 +99,10 @@ def forward_culprit(loss: Tensor, model: Module) -> Culprit | None:
     return _culprit("forward", node.name, _layer_name(model, node.layer), y.data, sources)
 
 
-def backward_culprit(make_loss: Callable[[], Tensor], model: Module) -> Culprit | None:
-    """The pullback that makes the first non-finite gradient from a finite one.
+def backward_culprit(loss: Tensor, model: Module) -> Culprit | None:
+    """The pullback, or the sum of gradients, that makes the first non-finite one from finite ones.
 
-    make_loss runs the forward pass of the step again; no `.grad` is touched.
+    loss: its record must not be freed; it is afterwards. No `.grad` is touched.
     """
     found: list[Culprit] = []
 
@@ -112,7 +112,6 @@ def backward_culprit(make_loss: Callable[[], Tensor], model: Module) -> Culprit 
             name = _layer_name(model, layer)
             found.append(_culprit("backward", operation, name, value, sources))
 
-    loss = make_loss()
     with observe(watch):
         ones = Tensor(array_module(loss.data).ones_like(loss.data))
         sweep([(loss, ones)], retain_graph=False, create_graph=False)
@@ -127,11 +126,9 @@ def search(job: Settings, what: str, rate: float) -> NotFiniteError:
     assert job.batch is not None
     images, targets = job.batch
 
-    def loss() -> Tensor:
-        return job.loss(job.forward(images), Tensor(targets))
-
     with np.errstate(all="ignore"):
-        culprit = forward_culprit(loss(), job.model) or backward_culprit(loss, job.model)
+        loss = job.loss(job.forward(images), Tensor(targets))
+        culprit = forward_culprit(loss, job.model) or backward_culprit(loss, job.model)
     if culprit is None:
         return NotFiniteError(f"{what}. It was gone when the same step was run again", "rate", rate)
     cure = culprit.cure

@@ -25,10 +25,10 @@ def step(
     look: Callable[[Array], float],
     compute: Callable[[Settings, Tensor, Array], Array] = gradients,
 ) -> None:
-    """Change every parameter once, so that the loss of this batch becomes smaller.
+    """Change every parameter once, to make the loss of this batch smaller.
 
-    look: is given the numbers of the step, and returns the norm of all gradients together. It
-    raises where a number is not finite, so that such gradients never reach the weights.
+    look: records what was measured (loss, accuracy, norms), and returns the norm of all gradients
+    together. It raises where a number is not finite: such gradients never reach the weights.
     """
     job.optimizer.zero_grad()
     norm = look(compute(job, x, targets))

@@ -14,8 +14,9 @@ from tests.ops.draws import Call
 
 @dataclass(frozen=True)
 class Case:
-    """draw: seeded inputs. reference: the value from the same arguments. edges: inputs with no
-    axes, of size 1 and of size 0. call: how the arrays are passed, where not one by one."""
+    """draw: seeded inputs. reference: computes the value plainly, without minidl. edges: inputs
+    with no axes, of size 1 and of size 0. call: how the arrays are passed, if not as op(a, b).
+    linear: ⟨A x, u⟩ = ⟨x, Aᵀ u⟩ is tested too."""
 
     draw: d.Draw
     reference: Callable[..., np.ndarray]

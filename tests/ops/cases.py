@@ -17,6 +17,7 @@ from tests.ops.draws import Call, Rng, normal, pick
 
 
 def one(f: Callable[..., float], *domain: Any) -> Case:
+    """An operation on one input; domain: low, high and kinks, as `draws.unary` takes them."""
     return Case(d.unary(*domain), r.each(f), same_shapes())
 
 

@@ -14,7 +14,7 @@ def called(name):
     """The operation on drawn inputs, of which the floating ones need a gradient."""
     rng = np.random.default_rng(0)
     arrays = [np.ones(1)]
-    while any(a.size == 1 for a in arrays):  # one value takes a gradient of any shape, summed
+    while any(a.size == 1 for a in arrays):  # the engine would sum a wrong gradient to size 1
         arrays, kwargs = CASES[name].draw(rng)
     xs = [md.tensor(a, dtype=a.dtype, requires_grad=a.dtype.kind == "f") for a in arrays]
     return CASES[name].function(name, kwargs)(*xs)
@@ -44,7 +44,7 @@ def test_an_observer_is_told_the_operation_forward_and_backward(name):
         y.backward(np.ones(y.shape))
     assert ("forward", name) in seen and ("backward", name) in seen
     # A reader who steps through the record meets the operation, not steps inside it.
-    around = {"reshape", "add"}  # a vector made a matrix and back; a transposed convolution's bias
+    around = {"reshape", "add", "sum of gradients"}  # a vector as a matrix; a bias; joined paths
     assert {seen_name for _, seen_name in seen} <= {name} | around
 
 
