@@ -48,8 +48,8 @@ def sweep(
             parts = [arrived[id(t)][1], g]
             g = parts[0] + g
             if observer is not None:
-                layer = t.node and t.node.layer
-                observer("backward", "sum of gradients", layer, g.data, [p.data for p in parts])
+                seen = t.node and t.node.layer, g.data, [p.data for p in parts]
+                observer("backward", "sum of gradients", *seen)
         elif t.node is not None and id(t) not in stop:
             heapq.heappush(waiting, (-t.node.order, id(t)))
         arrived[id(t)] = (t, g)
@@ -69,9 +69,8 @@ def sweep(
                 arrive(x, gx)
             if not retain_graph:
                 node.release()
-        return [
-            (t, _complete(t, g)) for t, g in arrived.values() if targets is None or id(t) in stop
-        ]
+        ends = [pair for pair in arrived.values() if targets is None or id(pair[0]) in stop]
+        return [(t, _complete(t, g)) for t, g in ends]
 
 
 def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:

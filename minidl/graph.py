@@ -3,8 +3,3 @@
 from .backward import sweep
 from .modes import Observer, enable_grad, is_recording, no_grad, observe, running
 from .tensor import Node, Pullback, cotangent_of, record
-
-__all__ = [
-    "Node", "Observer", "Pullback", "cotangent_of", "enable_grad", "is_recording", "no_grad",
-    "observe", "record", "running", "sweep",
-]  # fmt: skip
