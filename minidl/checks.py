@@ -52,6 +52,11 @@ def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) 
         raise CheckpointError("\n  ".join([hint, *differ]))
 
 
+def unmasked(x: ArrayLike, axis: Any) -> ArrayLike:
+    """x; where all of it is reduced, a masked array's places without a mask, as in NumPy."""
+    return x.compressed() if axis is None and isinstance(x, np.ma.MaskedArray) else x
+
+
 def floating(x: ArrayLike) -> tuple[Tensor, Any]:
     """x as a floating-point tensor (integers become float32), and its array module."""
     x = as_tensor(x)
@@ -393,10 +398,9 @@ def label_shares(
     Raises: ConfigError, ShapeError, DataError for options that do not fit, or nothing to count.
     """
     check(call, "in [0, 1]", label_smoothing=smoothing)
-    given = as_tensor(labels)
-    counted = given.data != ignored
-    used = Tensor(given._module.where(counted, given.data, 0))
-    index, xp, classes = class_labels(call, used, logits).data, logits._module, logits.shape[1]
+    given, xp, classes = as_tensor(labels).data, logits._module, logits.shape[-1]
+    counted = xp.ones(given.shape, bool) if ignored is None else given != ignored
+    index = class_labels(call, Tensor(given * counted), logits).data
     w = xp.ones(classes, logits.dtype) if weight is None else as_tensor(weight).data
     if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
         raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")

@@ -47,10 +47,18 @@ def test_arrays_are_not_copied_and_subclasses_are_read_as_arrays():
 
 def test_a_masked_array_is_refused_with_the_cure():
     masked = np.ma.masked_array([1.0, 2.0], [False, True])
-    for call in (md.tensor, md.as_tensor, md.ops.mean):
+    for call in (md.tensor, md.as_tensor, md.ops.exp, lambda x: md.ops.mean(x, 0)):
         with pytest.raises(DTypeError, match=r"a masked array of shape \(2,\).*x\.filled\(0\)"):
             call(masked)
     assert md.ops.mean(masked.filled(4)).item() == 2.5
+
+
+@pytest.mark.host
+def test_masked_places_do_not_count_where_everything_is_reduced():
+    masked = np.ma.masked_array([[1.0, 9.0], [3.0, 8.0]], [[False, True], [False, True]])
+    for name, expected in {"sum": 4, "mean": 2, "max": 3, "min": 1, "var": 1, "std": 1}.items():
+        assert getattr(md.ops, name)(masked).item() == expected == getattr(masked, name)()
+    assert md.ops.norm(masked).item() == pytest.approx(10**0.5)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,16 @@ def _from_archive(path: Path) -> dict[str, bytes]:
                     batches[name] = file.read()
             while content.read(_CHUNK):  # the checksum stands at the end, where tarfile stops short
                 pass
-    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
+    # tarfile takes the numbers of a header as they are: ValueError, OverflowError.
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        OverflowError,
+        tarfile.TarError,
+        zlib.error,
+    ) as error:
         raise _unreadable(path, f"the archive is damaged or cut short ({error})") from None
     except MemoryError:
         raise _unreadable(path, "its content does not fit into the free memory") from None

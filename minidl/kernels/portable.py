@@ -8,6 +8,8 @@ or a sum of them. No column matrix is built.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..device import Array, array_module, is_host
@@ -187,4 +189,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     gradient = powers / (total * n)
     gradient[at] = 0
     gradient[at] = -gradient.sum(1)
-    return losses.sum() / n, gradient
+    loss = losses.sum() / n
+    if is_host(loss) and loss == math.inf and np.isfinite(logits).all():
+        loss = np.finfo(loss.dtype).max  # the loss of logits ±3e38 is no float32
+    return loss, gradient

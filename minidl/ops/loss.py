@@ -32,7 +32,8 @@ def cross_entropy(
     dL/dlogits = softmax·Σₖ r - r.
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
-    Numerics: through log-softmax, finite for any finite logits. At the label, softmax - 1 would
+    Numerics: through log-softmax, finite for any finite logits: a loss beyond its type's range is
+    the largest number of the type. At the label, softmax - 1 would
     lose its digits where softmax is near 1, so it is computed as -Σ of the other classes' softmax.
     Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
     would wait for the device, L is NaN instead).

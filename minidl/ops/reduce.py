@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import norms
-from ..checks import axes_of, floating
+from ..checks import axes_of, floating, unmasked
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -61,7 +61,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Numerics: more than 1,024 terms of float32 are added in float64, float16 always in float32.
     """
-    x = as_tensor(x)
+    x = as_tensor(unmasked(x, axis))
     axes = axes_of("sum", x, axis)
     value = add_up(x.data, axes, keepdims)
     value = value.astype(x.dtype) if x.dtype.kind == "f" and value.dtype != x.dtype else value
@@ -76,7 +76,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
     """`mean` for the operation `call`."""
-    x, _ = floating(x)
+    x, _ = floating(unmasked(x, axis))
     axes = axes_of(call, x, axis)
     kept, n = _kept(x, axes), _count(x, axes)
     share = 1 / n if n else math.nan
@@ -114,7 +114,7 @@ def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) 
 
 def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
     """For var and std: x, its shape with the axes kept, n - ddof, x - mean, and the variance."""
-    x, _ = floating(x)
+    x, _ = floating(unmasked(x, axis))
     axes = axes_of(call, x, axis)
     n = _count(x, axes)
     if n <= ddof:
@@ -132,12 +132,12 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = the largest x; the gradient is shared equally among ties."""
-    return _extreme("max", as_tensor(x), axis, keepdims)
+    return _extreme("max", as_tensor(unmasked(x, axis)), axis, keepdims)
 
 
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = the smallest x; the gradient is shared equally among ties."""
-    return _extreme("min", as_tensor(x), axis, keepdims)
+    return _extreme("min", as_tensor(unmasked(x, axis)), axis, keepdims)
 
 
 def _extreme(call: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -160,7 +160,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
 
     Numerics: ln Σ e^(x - m) + m with m the largest x, so e never overflows.
     """
-    x, xp = floating(x)
+    x, xp = floating(unmasked(x, axis))
     axes = axes_of("logsumexp", x, axis)
     if _count(x, axes) == 0:
         raise ShapeError(f"logsumexp: expected elements along axis {axis}, got shape {x.shape}")
@@ -180,7 +180,7 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Numerics: divided by the largest |x| first, so squares neither overflow nor vanish.
     """
-    x, _ = floating(x)
+    x, _ = floating(unmasked(x, axis))
     axes = axes_of("norm", x, axis)
     kept = _kept(x, axes)
     value = _in_dtype(norms.l2(x.data, axes, keepdims=True), x, axes, keepdims)
