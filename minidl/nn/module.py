@@ -134,17 +134,21 @@ class Module:
         """A copy of every parameter and buffer by name; names and layouts as in PyTorch."""
         return {name: t.data.copy() for name, t in self._state().items()}
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+    def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> list[str]:
         """Copy in the arrays of a `state_dict`; if any does not fit, change nothing.
 
-        Raises: CheckpointError listing every missing, unknown and wrongly shaped name.
+        strict: whether names may be missing or unknown; returns those.
+        Raises: CheckpointError listing every wrongly shaped name, and where strict every other.
         """
         own = self._state()
+        apart = [] if strict else sorted(own.keys() ^ state.keys())
+        own, state = ({n: v for n, v in d.items() if n not in apart} for d in (own, dict(state)))
         same_shapes("load_state_dict", {name: t.shape for name, t in own.items()}, state)
         new = {n: tensor(state[n], dtype=t.dtype, device=t.device) for n, t in own.items()}
         for name, t in own.items():
             t.data[...] = new[name].data
             t.version += 1
+        return apart
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training (dropout drops, batch statistics are used); returns self."""

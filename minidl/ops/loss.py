@@ -66,9 +66,8 @@ def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
     xp, rows = logits._module, Tensor(r.sum(1, keepdims=True))
     apart = logits.data - logits.data.max(1, keepdims=True)
     log_p = apart - xp.log(xp.exp(apart).sum(1, keepdims=True))
-    value = -xp.where(r > 0, r * log_p, 0).sum()
     back = (logits, lambda g, y: (softmax(logits) * rows - Tensor(r)) * g)
-    return record(value, back, name="cross_entropy")
+    return record(-xp.where(r > 0, r * log_p, 0).sum(), back, name="cross_entropy")
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:

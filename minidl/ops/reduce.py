@@ -24,11 +24,6 @@ def _kept(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
 
 
-def _rest(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
-    """The shape of the result."""
-    return tuple(n for i, n in enumerate(_kept(x, axes)) if keepdims or i not in axes)
-
-
 def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axes)
 
@@ -52,7 +47,7 @@ def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
 
 def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Array:
     """`value`, whose reduced axes have length 1, in x's dtype and the shape asked for."""
-    kept = value.reshape(_rest(x, axes, keepdims))
+    kept = value if keepdims else value.squeeze(axes)
     return kept.astype(x.dtype) if x.dtype.kind == "f" and kept.dtype != x.dtype else kept
 
 
