@@ -224,7 +224,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", default=["minidl"])
     parser.add_argument("--sample", type=int, help="try so many, drawn at random")
-    parser.add_argument("--seed", type=int, default=0, help="decides which are drawn")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="a sample for each")
     parser.add_argument("--again", action="store_true", help="try the survivors again as well")
     parser.add_argument("--report", action="store_true", help="only write docs/mutation.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at a time")
@@ -243,10 +243,18 @@ def main():
             for m in mutants(path)
             if m.key not in settled and (path, m.function, m.new) not in equal
         ]
-        random.Random(options.seed).shuffle(todo)
-        run(todo[: options.sample], found, options.jobs)
+        samples = {seed: drawn(todo, options.sample, seed) for seed in options.seed}
+        run(list({m.key: m for s in samples.values() for m in s}.values()), found, options.jobs)
+        for seed, sample in samples.items():
+            left = sum(found[m.key]["verdict"] == "survived" for m in sample)
+            print(f"sample of seed {seed}: {len(sample)} mutants, {left} survived")
     share = report(found)
     print(f"killed {share:.1%}; the table is in docs/mutation.md")
+
+
+def drawn(mutants, count, seed):
+    """So many mutants, drawn at random; all of them without a count."""
+    return random.Random(seed).sample(mutants, min(count or len(mutants), len(mutants)))
 
 
 def run(todo, found, jobs):
