@@ -222,33 +222,67 @@ def convolution(
 
 def subscripts_of(
     call: str, subscripts: str, shapes: list[tuple[int, ...]]
-) -> tuple[list[str], str]:
-    """The axes' letters of each operand of an einsum, and of its output."""
+) -> tuple[list[str], str, dict[str, int]]:
+    """The axes' letters of each operand of an einsum and of its output, and their lengths.
+
+    "..." stands for the axes that have no letter; they are counted from the right, get letters of
+    their own, and broadcast.
+    """
     terms, arrow, out = subscripts.replace(" ", "").partition("->")
     names = terms.split(",")
-    letters = "".join(names)
+    rests = [len(s) - len(n.replace("...", "")) for n, s in zip(names, shapes, strict=False)]
+    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in subscripts]
+    more = "".join(free[: max([0, *(r for n, r in zip(names, rests, strict=False) if "..." in n)])])
     if not arrow:
-        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        letters = "".join(names).replace("...", "")
+        out = "..." * ("..." in terms) + "".join(
+            sorted(c for c in set(letters) if letters.count(c) == 1)
+        )
+    names = [
+        n.replace("...", more[len(more) - r :] if r > 0 else "")
+        for n, r in zip(names, [*rests, *[0] * len(names)], strict=False)
+    ]
+    out, letters = out.replace("...", more), "".join(names)
     pairs = list(zip(names, shapes, strict=False))
     if (
         len(names) != len(shapes)
-        or any(len(n) != len(shape) or len(set(n)) != len(n) for n, shape in pairs)
+        or any(len(n) != len(shape) for n, shape in pairs)
         or len(set(out)) != len(out)
         or not set(out) <= set(letters)
         or not all(c.isalpha() for c in letters)
     ):
         raise ShapeError(
-            f"{call}: {subscripts!r} does not describe {shapes}: expected one letter per axis, "
-            "none twice in an operand, and an output of letters from the inputs"
+            f"{call}: {subscripts!r} does not describe {shapes}: expected one letter per axis (or "
+            '"..." for several), and an output of letters from the inputs, none twice'
         )
     sizes: dict[str, int] = {}
     for name, shape in pairs:
         for letter, n in zip(name, shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
+            known = sizes.setdefault(letter, n)
+            if known == 1 and letter in more:
+                sizes[letter] = n
+            elif n != known and not (n == 1 and letter in more):
                 raise ShapeError(
-                    f"{call}: {subscripts!r}: axis '{letter}' has lengths {sizes[letter]} and {n}"
+                    f"{call}: {subscripts!r}: axis '{letter}' has lengths {known} and {n}"
                 )
-    return names, out
+    return names, out, sizes
+
+
+def paired_subscripts(call: str, a: Tensor, b: Tensor, axes: Any) -> str:
+    """The einsum of tensordot: paired axes share a letter. axes: a number, or two lists of axes."""
+    if isinstance(axes, int | np.integer):
+        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
+    left, right = axes_of(call, a, axes[0]), axes_of(call, b, axes[1])
+    if len(left) != len(right):
+        raise ShapeError(f"{call}: expected as many axes of a as of b, got {left} and {right}")
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    first = list(letters[: a.ndim])
+    second = list(letters[a.ndim : a.ndim + b.ndim])
+    for i, j in zip(left, right, strict=True):
+        second[j] = first[i]
+    free = [c for i, c in enumerate(first) if i not in left]
+    free += [c for j, c in enumerate(second) if j not in right]
+    return f"{''.join(first)},{''.join(second)}->{''.join(free)}"
 
 
 def class_labels(call: str, labels: ArrayLike, logits: Tensor) -> Tensor:

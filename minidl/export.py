@@ -235,12 +235,14 @@ def _conv_transpose(graph: _Graph, layer: nn.ConvTranspose2d, x: _Value, y: Tens
 
 
 def _max_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:
-    return graph.node("MaxPool", x.name, **_window(layer, x.like, layer.size, 1)[0])
+    how = _window(layer, x.like, layer.size, 1)[0]
+    return graph.node("MaxPool", x.name, ceil_mode=int(layer.ceil_mode), **how)
 
 
 def _avg_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:
     how, _ = _window(layer, x.like, layer.size, 1)
-    return graph.node("AveragePool", x.name, count_include_pad=1, **how)
+    how |= {"ceil_mode": int(layer.ceil_mode), "count_include_pad": int(layer.count_include_pad)}
+    return graph.node("AveragePool", x.name, **how)
 
 
 def _global_avg_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from .ops import shape as _s
     from .tensor import Tensor
 
+# The methods that are named after their operations.
+METHODS = (
+    *("exp", "log", "sqrt", "square", "abs", "clip", "relu", "tanh", "sigmoid", "softmax"),
+    *("log_softmax", "sum", "mean", "max", "min", "var", "std", "cumsum", "logsumexp", "norm"),
+    *("reshape", "transpose", "swapaxes", "moveaxis", "flatten", "squeeze", "pad", "flip"),
+    *("expand_dims", "broadcast_to", "astype", "argmax", "argmin"),
+)
+
 
 class Operators:
     """What a tensor can do by the operations of `ops`."""

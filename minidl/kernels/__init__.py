@@ -23,7 +23,7 @@ from .choose import (
     update,
 )
 from .gpu.graph import Graph
-from .window import NO_TAP, Window, pair, transposed_window, window
+from .window import NO_TAP, Window, pair, pooling, transposed_window, window
 
 __all__ = [
     "Graph",
@@ -45,6 +45,7 @@ __all__ = [
     "max_take",
     "max_unpool",
     "pair",
+    "pooling",
     "product",
     "transposed_window",
     "update",

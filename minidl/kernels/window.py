@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -35,6 +35,7 @@ class Window:
     stride: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
     dilation: Pair = (1, 1)
+    grown: Pair = (0, 0)  # of the pads, the rows and columns that `ceil_mode` added
 
     @cached_property
     def padded(self) -> Pair:
@@ -79,6 +80,20 @@ class Window:
         return np.where(
             np.logical_and.outer(*hits), np.add.outer(skips[0] * self.size[1], skips[1]), 0
         )
+
+    def share(self, padding_counts: bool) -> np.ndarray | None:
+        """(OH, OW): the share of each window's taps that count; None where all of them do."""
+        if not any(self.grown) and (padding_counts or not any(self.pads)):
+            return None
+        shares = []
+        for axis in range(2):
+            before, after = self.pads[2 * axis : 2 * axis + 2]
+            ends = (before, before + self.image[axis])
+            if padding_counts:
+                ends = (0, ends[1] + after - self.grown[axis])
+            at = np.arange(self.out[axis])[:, None] * self.stride[axis] + np.arange(self.size[axis])
+            shares.append(((at >= ends[0]) & (at < ends[1])).mean(1))
+        return np.outer(*shares)
 
     def taps(self, places: slice | None = None) -> Iterator[tuple[int, int, slice, slice]]:
         """Each tap (i, j), and the rows and columns of the padded image it lies over.
@@ -125,6 +140,34 @@ def window(
         padding,
         pair(call, "dilation", dilation, least=1),
     )
+
+
+def pooling(
+    call: str, image: Any, size: Any, stride: Any, padding: Any, ceil_mode: bool = False
+) -> Window:
+    """The `Window` of a pooling; stride is size by default.
+
+    ceil_mode: padding grows at the bottom and right until a last window, which begins in the image
+    or in the padding before it, fits.
+    Raises ShapeError where a window could lie in the padding alone.
+    """
+    found = window(call, image, size, size if stride is None else stride, padding)
+    top, bottom, left, right = found.pads  # bottom and right are never less than top and left
+    if bottom >= found.size[0] or right >= found.size[1]:
+        raise ShapeError(
+            f"{call}: expected padding smaller than the window, got padding {padding!r} for size "
+            f"{found.size}: a window could lie in the padding alone"
+        )
+    if not ceil_mode:
+        return found
+    more = []
+    along = zip(found.image, found.padded, found.size, found.stride, (top, left), strict=True)
+    for inside, whole, k, s, before in along:
+        last = -(-(whole - k) // s) * s  # where the last window begins
+        last -= s * (last >= inside + before)
+        more.append(max(last + k - whole, 0))
+    pads = (top, bottom + more[0], left, right + more[1])
+    return replace(found, pads=pads, grown=(more[0], more[1]))
 
 
 def transposed_window(

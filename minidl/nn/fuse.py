@@ -17,7 +17,7 @@ from typing import Any
 from .. import kernels
 from ..modes import running
 from ..ops.reduce import sum
-from ..ops.window import convolution, pooling, unpool
+from ..ops.window import convolution, unpool
 from ..tensor import ArrayLike, Tensor, record
 from .activation import ReLU
 from .conv import Conv2d
@@ -69,7 +69,9 @@ def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Ten
     made it 0. From there it goes on as a convolution's does.
     """
     x, w, b, both = convolution("conv2d", x, conv.weight, conv.bias, **conv.geometry)
-    places = pooling("max_pool2d", both.window.out, pool.size, pool.stride, pool.padding)
+    places = kernels.pooling(
+        "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
+    )
     bias = None if b is None else b.data
     found = kernels.conv_pool(x.data, w.data, bias, both.window, both.groups, places, rectify)
     if found is None:

@@ -9,11 +9,12 @@ from .module import Applied
 
 @dataclass(eq=False, repr=False)
 class _Pool2d(Applied):
-    """size, stride: ints or pairs, stride is size by default; padding: see `ops`."""
+    """size, stride: ints or pairs, stride is size by default; the other options: see `ops`."""
 
     size: Any
     stride: Any = None
     padding: Any = 0
+    ceil_mode: bool = False
 
 
 class MaxPool2d(_Pool2d):
@@ -22,10 +23,12 @@ class MaxPool2d(_Pool2d):
     operation = staticmethod(ops.max_pool2d)
 
 
+@dataclass(eq=False, repr=False)
 class AvgPool2d(_Pool2d):
     """The mean of each window, see `ops.avg_pool2d`."""
 
     operation = staticmethod(ops.avg_pool2d)
+    count_include_pad: bool = True
 
 
 class GlobalAvgPool2d(Applied):

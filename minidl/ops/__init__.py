@@ -9,6 +9,7 @@ import inspect
 from typing import Any
 
 from ..habits import OPERATIONS, explained, missing
+from ..operators import METHODS
 from ..tensor import Tensor
 from . import activation, compare, contract, elementwise, loss, normalize, reduce, shape, window
 
@@ -43,12 +44,7 @@ __all__ = [
 
 
 def _attach() -> None:
-    for name in (
-        *("exp", "log", "sqrt", "square", "abs", "clip", "relu", "tanh", "sigmoid", "softmax"),
-        *("log_softmax", "sum", "mean", "max", "min", "var", "std", "cumsum", "logsumexp", "norm"),
-        *("reshape", "transpose", "swapaxes", "moveaxis", "flatten", "squeeze", "pad", "flip"),
-        *("expand_dims", "broadcast_to", "astype", "argmax", "argmin"),
-    ):
+    for name in METHODS:
         if "axis" in inspect.signature(globals()[name]).parameters:
             globals()[name] = explained(globals()[name])
         setattr(Tensor, name, globals()[name])

@@ -3,13 +3,21 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import kernels
-from ..checks import axes_of, integers_follow, operands, same_device, subscripts_of
+from ..checks import (
+    integers_follow,
+    operands,
+    paired_subscripts,
+    same_device,
+    subscripts_of,
+)  # fmt: skip
 from ..errors import ShapeError
 from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .reduce import sum
-from .shape import broadcast_to, flatten, reshape, swapaxes, transpose
+from .shape import broadcast_to, flatten, getitem, reshape, swapaxes, transpose
 
 
 def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -97,8 +105,8 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
     """Einstein's summation, "ij,jk->ik": a product over named axes, those not kept summed.
 
     dL/dx of one operand is the einsum of g and the others, kept at x's names; names that stand
-    in x alone were summed, so the gradient is the same along them.
-    Letters only (no "..."), and none twice in one operand.
+    in x alone were summed, so the gradient is the same along them. A name that stands twice in an
+    operand means its diagonal; "..." stands for axes without a name, which broadcast.
     """
     return _einsum("einsum", subscripts, *tensors)
 
@@ -106,8 +114,10 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
 def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
     """`einsum` for the operation `call`."""
     xs = [as_tensor(x) for x in tensors]
-    names, out = subscripts_of(call, subscripts, [x.shape for x in xs])
+    names, out, sizes = subscripts_of(call, subscripts, [x.shape for x in xs])
     same_device(call, *xs)
+    xs = [_diagonal(x, name, sizes) for x, name in zip(xs, names, strict=True)]
+    names = ["".join(dict.fromkeys(name)) for name in names]
 
     def pullback(i: int) -> Any:
         others = [k for k in range(len(xs)) if k != i]
@@ -126,25 +136,25 @@ def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
     return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 
 
+def _diagonal(x: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
+    """x with one axis for each letter, all of their full length: "ii" is the diagonal."""
+    letters = "".join(dict.fromkeys(name))
+    if len(letters) < len(name):
+        along = {
+            c: np.arange(sizes[c]).reshape([-1 if c == o else 1 for o in letters]) for c in name
+        }
+        return getitem(x, tuple(along[c] for c in name))
+    shape = tuple(sizes[c] for c in name)
+    return x if x.shape == shape else broadcast_to(x, shape)
+
+
 def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
     """Products of a and b summed over axes: the last n of a with the first n of b, or two lists.
 
     The einsum in which the paired axes share their letters.
     """
     a, b = as_tensor(a), as_tensor(b)
-    if isinstance(axes, int):
-        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
-    left, right = axes_of("tensordot", a, axes[0]), axes_of("tensordot", b, axes[1])
-    if len(left) != len(right):
-        raise ShapeError(f"tensordot: expected as many axes of a as of b, got {left} and {right}")
-    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    first = list(letters[: a.ndim])
-    second = list(letters[a.ndim : a.ndim + b.ndim])
-    for i, j in zip(left, right, strict=True):
-        second[j] = first[i]
-    free = [c for i, c in enumerate(first) if i not in left]
-    free += [c for j, c in enumerate(second) if j not in right]
-    return _einsum("tensordot", f"{''.join(first)},{''.join(second)}->{''.join(free)}", a, b)
+    return _einsum("tensordot", paired_subscripts("tensordot", a, b, axes), a, b)
 
 
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:

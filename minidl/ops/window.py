@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import checks, kernels
-from ..errors import ShapeError
 from ..kernels import Window
 from ..tensor import ArrayLike, Tensor, record
 from .reduce import mean_of, sum
@@ -125,13 +124,16 @@ def conv_transpose2d(
     return y if b is None else y + reshape(b, 1, -1, 1, 1)
 
 
-def max_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
+def max_pool2d(
+    x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+) -> Tensor:
     """y = the largest x in each window; g goes to the first largest in row-major order.
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
+    ceil_mode: a last window that the image fills in part counts too.
     """
     x = checks.images("max_pool2d", x)
-    window = pooling("max_pool2d", x.shape[2:], size, stride, padding)
+    window = kernels.pooling("max_pool2d", x.shape[2:], size, stride, padding, ceil_mode)
     value, index = kernels.max_pool(x.data, window)
     return record(value, (x, lambda g, y: unpool(g, index, window)), name="max_pool2d")
 
@@ -151,13 +153,26 @@ def take(h: Tensor, index: Any, window: Window) -> Tensor:
     return record(value, (h, lambda g, y: unpool(g, index, window)), name="max_take2d")
 
 
-def avg_pool2d(x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0) -> Tensor:
-    """y = the mean of each window, padding zeros counted; each pixel gets g/(kh·kw) back.
+def avg_pool2d(
+    x: ArrayLike,
+    size: Any,
+    *,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """y = the mean of each window; each pixel gets g/(kh·kw) back.
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
+    count_include_pad: whether padding zeros count. ceil_mode: a last window that the image fills in
+    part counts too, and is the mean of what lies in the image or its padding.
     """
     x = checks.images("avg_pool2d", x)
-    return _average(x, pooling("avg_pool2d", x.shape[2:], size, stride, padding))
+    window = kernels.pooling("avg_pool2d", x.shape[2:], size, stride, padding, ceil_mode)
+    share = window.share(count_include_pad)
+    y = _average(x, window)
+    return y if share is None else y / share.astype(x.dtype)
 
 
 def _average(x: Tensor, window: Window) -> Tensor:
@@ -168,19 +183,6 @@ def _average(x: Tensor, window: Window) -> Tensor:
 def _spread(g: Tensor, window: Window) -> Tensor:
     value = kernels.avg_unpool(g.data, window)
     return record(value, (g, lambda h, y: _average(h, window)), name="avg_unpool2d")
-
-
-def pooling(call: str, image: Any, size: Any, stride: Any, padding: Any) -> Window:
-    """The window of a pooling, checked: none may lie in the padding alone."""
-    stride = size if stride is None else stride
-    window = kernels.window(call, image, size, stride, padding)
-    _, bottom, _, right = window.pads  # never less than top and left
-    if bottom >= window.size[0] or right >= window.size[1]:
-        raise ShapeError(
-            f"{call}: expected padding smaller than the window, got padding {padding!r} for size "
-            f"{window.size}: a window could lie in the padding alone"
-        )
-    return window
 
 
 def global_avg_pool2d(x: ArrayLike) -> Tensor:
