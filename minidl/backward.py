@@ -105,9 +105,14 @@ def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:
 
 def _complete(t: "Tensor", g: "Tensor") -> "Tensor":
     """The whole gradient of t, all its parts added up: shown to t's hooks, and kept if t asks."""
-    for hook in t.hooks or ():
+    for hook in tuple(t.hooks or ()):
         changed = hook(g)
-        g = g if changed is None else changed
+        if changed is not None and getattr(changed, "shape", None) != g.shape:
+            raise ShapeError(
+                f"backward: expected a hook of a tensor of shape {t.shape} to return a gradient of "
+                f"that shape or None, got {changed!r}"
+            )
+        g = g if changed is None else _fit(changed, t, "hook")
     if t.keeps_grad and t.node is not None:
         t.add_gradient(g)
     return g

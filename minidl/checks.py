@@ -87,6 +87,14 @@ def operands(
     return a, b, a._module
 
 
+def axis_of(call: str, x: Tensor, axis: Any) -> int:
+    """One axis as a non-negative int."""
+    axes = axes_of(call, x, axis)
+    if axis is None or len(axes) != 1:
+        raise ShapeError(f"{call}: expected one axis as an int, got {axis!r}")
+    return axes[0]
+
+
 def integers_follow(x: Tensor, other: Tensor) -> Tensor:
     """x in other's dtype where x holds integers and other does not: other keeps its dtype."""
     mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
@@ -242,10 +250,12 @@ def subscripts_of(
         n.replace("...", more[len(more) - r :] if r > 0 else "")
         for n, r in zip(names, [*rests, *[0] * len(names)], strict=False)
     ]
+    forgotten = more and "..." not in out
     out, letters = out.replace("...", more), "".join(names)
     pairs = list(zip(names, shapes, strict=False))
     if (
         len(names) != len(shapes)
+        or forgotten
         or any(len(n) != len(shape) for n, shape in pairs)
         or len(set(out)) != len(out)
         or not set(out) <= set(letters)
@@ -408,9 +418,11 @@ def check_finite(call: str, found: Found, measured: list[float]) -> None:
 
 
 def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> float | Array:
-    """A limit of x as a Python float, or as an array in x's dtype that broadcasts to x."""
+    """A limit of x as a Python number, or as an array in x's dtype that broadcasts to x."""
+    if limit is None and x.dtype.kind in "iu":
+        return int(getattr(np.iinfo(x.dtype), "min" if default < 0 else "max"))
     if limit is None or isinstance(limit, int | float | np.generic):
-        return default if limit is None else float(limit)
+        return default if limit is None else limit.item() if hasattr(limit, "item") else limit
     array = operands(call, x, limit)[1].data
     if np.broadcast_shapes(array.shape, x.shape) != x.shape:
         raise ShapeError(

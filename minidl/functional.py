@@ -95,8 +95,8 @@ def _vjp(
         found = {id(t): g for t, g in pairs}
 
         def gradient(t: Tensor) -> Tensor:
-            g = found.get(id(t))
-            return Tensor(t._module.zeros_like(t.data)) if g is None else g
+            g = found.get(id(t))  # times 1: an array that no other gradient shares
+            return Tensor(t._module.zeros_like(t.data)) if g is None else g * 1
 
         return [_mapped(gradient, arguments[i]) for i in argnums]
 

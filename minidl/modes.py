@@ -24,6 +24,9 @@ class _Switches(threading.local):
     observer: Observer | None = None
     layer: Any = None  # the innermost module whose forward is running
 
+    def __init__(self) -> None:
+        self.before: list[Any] = []  # of contexts that this thread is in, the innermost last
+
 
 switches = _Switches()
 
@@ -36,14 +39,13 @@ class switched:
 
     def __init__(self, name: str, value: Any) -> None:
         self.name, self.value = name, value
-        self.before: list[Any] = []  # a decorated function may call itself
 
     def __enter__(self) -> None:
-        self.before.append(getattr(switches, self.name))
+        switches.before.append(getattr(switches, self.name))
         setattr(switches, self.name, self.value)
 
     def __exit__(self, *error: object) -> None:
-        setattr(switches, self.name, self.before.pop())
+        setattr(switches, self.name, switches.before.pop())
 
     def __call__(self, function: Function) -> Function:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -60,14 +62,18 @@ class switched:
 
         @functools.wraps(function)
         def steps(*args: Any, **options: Any) -> Any:
-            generator, sent = function(*args, **options), None
+            generator = function(*args, **options)
+            step = functools.partial(generator.send, None)
             while True:
                 with switched(self.name, self.value):
                     try:
-                        value = generator.send(sent)
+                        value = step()
                     except StopIteration as end:
                         return end.value
-                sent = yield value
+                try:
+                    step = functools.partial(generator.send, (yield value))
+                except BaseException as error:
+                    step = functools.partial(generator.throw, error)
 
         chosen: Any = steps if inspect.isgeneratorfunction(function) else inside
         return chosen
@@ -99,12 +105,15 @@ def running(layer: Any) -> switched:
 
 
 class RemovableHook:
-    """What registering a hook returns: `remove()` takes the hook off again."""
+    """A registered hook, and what registering returns: `remove()` takes it off again."""
 
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
+    def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
         self._hooks, self._hook = hooks, hook
-        hooks.append(hook)
+        hooks.append(self)
+
+    def __call__(self, *seen: Any) -> Any:
+        return self._hook(*seen)
 
     def remove(self) -> None:
         """Take the hook off; once more does nothing."""
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+        self._hooks[:] = [hook for hook in self._hooks if hook is not self]

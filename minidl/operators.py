@@ -7,8 +7,8 @@ argument is the tensor.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import compare as _q
     from .ops import activation as _a
-    from .ops import compare as _q
     from .ops import contract as _c
     from .ops import elementwise as _e
     from .ops import normalize as _n

@@ -34,7 +34,7 @@ Pullback = Callable[["Tensor", "Tensor"], "Tensor"]  # (g, y) -> the gradient by
 Fast = Callable[["Tensor", "Tensor", tuple[bool, ...]], Sequence["Tensor | None"]]
 
 _numbers = itertools.count()
-_adding = threading.Lock()  # two threads may add to one parameter's gradient
+_adding = threading.RLock()  # two threads may add to one parameter's gradient
 
 
 class Node:
@@ -272,8 +272,8 @@ class Tensor(Operators):
         if self.device != "cpu":
             raise DeviceError(f"a tensor on '{self.device}' is no NumPy array: use .numpy()")
         if copy is None:
-            return np.asarray(self.data, dtype=dtype)
-        return np.array(self.data, dtype=dtype, copy=copy)
+            return np.asarray(self.numpy(), dtype=dtype)
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.data.__dlpack__(**kwargs)
@@ -372,7 +372,7 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         return x
-    if like is not None and isinstance(x, bool | int | float | np.generic):
+    if like is not None and isinstance(x, bool | int | float | np.integer | np.floating | np.bool_):
         whole = like.dtype.kind in "iub" and not isinstance(x, float | np.inexact)
         dtype = like.dtype if like.dtype.kind in "fc" else None if whole else FLOAT
         return Tensor(number(x, like.data, dtype))

@@ -90,7 +90,7 @@ def test_questions_about_values_are_answered():
 
 @pytest.mark.host
 def test_an_option_that_the_operation_lacks_is_named():
-    with pytest.raises(TypeError, match=r"np.sum: of a tensor it takes no dtype; use md.ops.sum"):
+    with pytest.raises(TypeError, match=r"np\.sum: of a tensor it .*dtype.*md\.ops"):
         np.sum(leaf(1.0), dtype=np.float64)
 
 

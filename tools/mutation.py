@@ -58,11 +58,14 @@ TARGETS = {
         f"minidl/ops/{name}.py": [f"tests/ops/test_{name}.py", *OPS, "tests/test_tensor.py"]
         for name in (
             *("elementwise", "activation", "reduce", "shape", "contract", "normalize", "loss"),
-            *("window", "compare"),
+            "window",
         )
     },
     **{
-        f"minidl/kernels/{name}.py": [f"tests/kernels/test_{name}.py", "tests/kernels"]
+        f"minidl/kernels/{name}.py": [
+            *(f"tests/kernels/test_{name}.py", "tests/kernels", "tests/ops/test_window.py"),
+            "tests/ops/test_window_pooling.py",
+        ]
         for name in ("window", "portable", "choose", "masks", "ordered")
     },
     **{

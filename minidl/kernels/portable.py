@@ -121,7 +121,8 @@ def avg_unpool(g: Array, window: Window) -> Array:
 
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and the variance (C,) of images x (N, C, H, W)."""
-    return x.mean(AXES), x.var(AXES)
+    wide = np.float32 if x.dtype.itemsize == 2 else None  # the squares of float16 overflow
+    return x.mean(AXES, dtype=wide), x.var(AXES, dtype=wide)
 
 
 def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:

@@ -9,6 +9,7 @@ from .module import Applied
 class ReLU(Applied):
     """y = max(x, 0)."""
 
+    fusable = True
     operation = staticmethod(ops.relu)
 
 

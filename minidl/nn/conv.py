@@ -19,7 +19,7 @@ class Conv2d(Module):
     kernel_size, stride, dilation: ints or pairs; padding also "same" or "valid".
     """
 
-    transposed = False
+    transposed, fusable = False, True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         check("Dropout", "in [0, 1)", p=p)
-        self.p = p
+        self.p = float(p)
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = as_tensor(x)

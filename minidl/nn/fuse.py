@@ -1,7 +1,7 @@
 """Fusion: neighbouring layers that one kernel runs together, or that run faster in another order.
 
-`Sequential` calls its layers through `fused`. Results are the same as those of the layers one by
-one; only time and memory differ. Two rules:
+`Sequential` calls its layers through `fused`. Results are those of the layers one by one, but for
+the rounding of sums in another order; time and memory differ. Two rules:
 - relu and max-pooling may change places, because relu never decreases:
   max(relu(x)) = relu(max(x)). Pooling first leaves relu fewer pixels.
 - a convolution, the max-pooling behind it and the relu after that run as one kernel, where there
@@ -42,9 +42,12 @@ def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
 
 
 def _is_plain(layer: Any, kind: type[Module]) -> bool:
-    """Whether the layer does what its kind does, and nobody watches it."""
-    same = isinstance(layer, kind) and type(layer).forward is kind.forward
-    return same and not layer.is_watched and "forward" not in vars(layer)
+    """Whether the layer does what its kind does, and nobody watches it.
+
+    A subclass may do anything: it is plain only if its own class says `fusable`.
+    """
+    plain = isinstance(layer, kind) and vars(type(layer)).get("fusable", False)
+    return plain and not layer.is_watched and "forward" not in vars(layer)
 
 
 class _ConvPool:

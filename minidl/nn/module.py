@@ -7,6 +7,7 @@ import numpy as np
 
 from ..checks import new_values, same_shapes
 from ..device import FLOAT, Array, to_device
+from ..errors import ConfigError
 from ..modes import RemovableHook, no_grad, running
 from ..tensor import ArrayLike, Tensor, tensor
 
@@ -40,13 +41,13 @@ class Module:
         return self
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        for before in self._forward_pre_hooks:
+        for before in tuple(self._forward_pre_hooks):
             changed = before(self, inputs)
             if changed is not None:
                 inputs = changed if isinstance(changed, tuple) else (changed,)
         with running(self):
             output = self.forward(*inputs, **options)
-        for after in self._forward_hooks:
+        for after in tuple(self._forward_hooks):
             changed = after(self, inputs, output)
             output = output if changed is None else changed
         return output
@@ -120,7 +121,9 @@ class Module:
             buffers = ((name, getattr(module, name)) for name in module.buffers)
             for name, t in (*module._members(Parameter), *buffers):
                 found.setdefault(t, f"{path}.{name}" if path else name)
-        return {name: t for t, name in found.items()}
+        if len(named := {name: t for t, name in found.items()}) < len(found):
+            raise ConfigError(f"{type(self).__name__}: two parameters have one name of {[*named]}")
+        return named
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """(name, parameter) of everything that training changes."""
@@ -168,7 +171,8 @@ class Module:
     def to(self, device: str) -> Self:
         """Move parameters, buffers and gradients to 'cpu' or 'cuda', in place; returns self."""
         for t in self._state().values():
-            t.data = to_device(t.data, device)
+            if device != t.device:
+                t.data = to_device(t.data, device)
             t.grad = t.grad if t.grad is None else t.grad.to(device)
         return self
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..checks import check
+from ..device import is_capturing
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, tensor
 from .module import Module, Parameter
@@ -26,7 +27,7 @@ class BatchNorm2d(Module):
         check("BatchNorm2d", "an int >= 1", features=features)
         check("BatchNorm2d", "in [0, 1]", momentum=momentum)
         check("BatchNorm2d", "> 0", eps=eps)
-        self.features, self.momentum, self.eps = features, momentum, eps
+        self.features, self.momentum, self.eps = int(features), float(momentum), float(eps)
         self.weight, self.bias = Parameter(np.ones(features)), Parameter(np.zeros(features))
         self.running_mean = tensor(np.zeros(features))
         self.running_var = tensor(np.ones(features))
@@ -52,8 +53,11 @@ class BatchNorm2d(Module):
         """Move the running mean and variance towards those of a batch of `count` values."""
         now = (self.running_mean, mean), (self.running_var, var * (count / (count - 1)))
         for running, seen in now:
-            running.data *= 1 - self.momentum
-            running.data += self.momentum * seen
+            moved = running.data * (1 - self.momentum) + self.momentum * seen
+            if is_capturing():  # a CUDA graph writes where it wrote when it was recorded
+                running.data[...] = moved
+            else:  # what was computed from the old values keeps them
+                running.data = moved
         self.num_batches_tracked.data += 1
 
 
@@ -67,7 +71,7 @@ class LayerNorm(Module):
         self.shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
         check("LayerNorm", "an int >= 1", **{f"shape[{i}]": n for i, n in enumerate(self.shape)})
         check("LayerNorm", "> 0", eps=eps)
-        self.eps = eps
+        self.eps = float(eps)
         self.weight, self.bias = Parameter(np.ones(self.shape)), Parameter(np.zeros(self.shape))
 
     def forward(self, x: ArrayLike) -> Tensor:

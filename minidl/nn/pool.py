@@ -20,6 +20,7 @@ class _Pool2d(Applied):
 class MaxPool2d(_Pool2d):
     """The largest pixel of each window, see `ops.max_pool2d`."""
 
+    fusable = True
     operation = staticmethod(ops.max_pool2d)
 
 

@@ -32,6 +32,8 @@ class WeightNormDense(WeightNorm, Dense):  # type: ignore[misc]
 class WeightNormConv2d(WeightNorm, Conv2d):  # type: ignore[misc]
     """A Conv2d layer with weight normalisation; `weight_norm` makes it."""
 
+    fusable = True
+
 
 def weight_norm(layer: Layer, g: ArrayLike | None = None) -> Layer:
     """Give a Dense or Conv2d the weights w = g·v/‖v‖: a length and a direction per output unit.
@@ -48,7 +50,7 @@ def weight_norm(layer: Layer, g: ArrayLike | None = None) -> Layer:
             f"weight_norm: expected a Dense or Conv2d without it, got {type(layer).__name__}"
         )
     parts = vars(layer)
-    v = parts["weight"].data
+    v, trained = parts["weight"].data, parts["weight"].requires_grad
     lengths = ops.norm(v, tuple(range(1, v.ndim)), keepdims=True).data
     if not (lengths > 0).all():
         raise ConfigError("weight_norm: expected weights other than 0, which has no direction")
@@ -60,4 +62,5 @@ def weight_norm(layer: Layer, g: ArrayLike | None = None) -> Layer:
     del parts["weight"]
     layer.__class__ = kind
     parts.update(weight_g=Parameter(lengths, v.dtype), weight_v=Parameter(v, v.dtype))
+    layer.weight_g.requires_grad = layer.weight_v.requires_grad = trained  # type: ignore
     return layer

@@ -8,10 +8,12 @@ By what happens to the shape: `elementwise` and `activation` (same), `reduce` (a
 import inspect
 from typing import Any
 
+from .. import compare
+from ..compare import argmax, argmin
 from ..habits import OPERATIONS, explained, missing
 from ..operators import METHODS
 from ..tensor import Tensor
-from . import activation, compare, contract, elementwise, loss, normalize, reduce, shape, window
+from . import activation, contract, elementwise, loss, normalize, reduce, shape, window
 
 # fmt: off
 from .activation import (
@@ -33,7 +35,6 @@ from .shape import (
 from .window import avg_pool2d, conv2d, conv_transpose2d, global_avg_pool2d, max_pool2d
 # fmt: on
 
-from .compare import argmax, argmin
 
 _GROUPS = (elementwise, activation, reduce, shape, contract, window, normalize, loss)
 __all__ = [

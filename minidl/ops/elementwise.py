@@ -129,7 +129,7 @@ def clip(x: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = No
     """
     x = as_tensor(x)
     low, high = bound("clip", x, low, -inf), bound("clip", x, high, inf)
-    if isinstance(low, float) and isinstance(high, float) and not low <= high:
+    if isinstance(low, int | float) and isinstance(high, int | float) and not low <= high:
         raise ConfigError(f"clip: expected low <= high, got [{low}, {high}]")
     inside = (x.data >= low) & (x.data <= high)
     value = x._module.clip(x.data, low, high)

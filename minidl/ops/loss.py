@@ -90,7 +90,7 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> 
     """
     if not delta > 0:
         raise ConfigError(f"huber_loss: expected delta > 0, got {delta}")
-    p, t = same_shape("huber_loss", prediction, target)
+    p, t, delta = *same_shape("huber_loss", prediction, target), float(delta)
     apart = p._module.abs(p.data - t.data)
     near = p._module.minimum(apart, delta)  # |d| where d is small, else δ
     value = near * (apart - 0.5 * near)

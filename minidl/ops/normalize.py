@@ -1,7 +1,9 @@
 """Operations that normalise along axes: the output's sum or scale is fixed."""
 
+import numpy as np
+
 from .. import kernels
-from ..checks import axes_of, floating
+from ..checks import axes_of, axis_of, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, record
@@ -15,7 +17,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     Numerics: the largest x is subtracted first, so e never overflows.
     """
     x, xp = floating(x)
-    (axis,) = axes_of("softmax", x, axis)
+    axis = axis_of("softmax", x, axis)
     powers = xp.exp(x.data - x.data.max(axis, keepdims=True)) if x.size else x.data
     value = (powers / add_up(powers, (axis,))).astype(x.dtype, copy=False)
     pullback = (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True)))
@@ -28,7 +30,7 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     Numerics: finite wherever x is, also where softmax underflows to 0.
     """
     x, xp = floating(x)
-    (axis,) = axes_of("log_softmax", x, axis)
+    axis = axis_of("log_softmax", x, axis)
     value = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
     if x.size:
         value = (value - xp.log(add_up(xp.exp(value), (axis,)))).astype(x.dtype, copy=False)
@@ -42,12 +44,12 @@ def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     axes = axes_of("standardize", x, axis)
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
-    value = x.data - x.data.mean(axes, keepdims=True)
+    data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
+    value = data - data.mean(axes, keepdims=True)
+    value -= value.mean(axes, keepdims=True)  # what rounding left of the mean
     deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
-    value /= deviation
-
     return record(
-        value,
+        (value / deviation).astype(x.dtype, copy=False),
         (x, lambda g, y: _by_input(g, y, sqrt(var(x, axes, keepdims=True) + eps), axes)),
         name="standardize",
         fast=lambda g, y, needed: [_by_input(g, y, Tensor(deviation), axes)],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import norms
-from ..checks import axes_of, floating, unmasked
+from ..checks import axes_of, axis_of, floating, unmasked
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -114,7 +114,8 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
     n = _count(x, axes)
     if n <= ddof:
         raise ShapeError(f"{call}: expected more than {ddof} elements along {axis}, got {x.shape}")
-    centre = x.data - (add_up(x.data, axes) / n).astype(x.dtype)
+    data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
+    centre = data - (add_up(data, axes) / n).astype(data.dtype)
     left = add_up(centre, axes)  # 0, but for rounding
     squares = (add_up(x._module.square(centre), axes) - left * left / n) / (n - ddof)
     kept = _kept(x, axes)
@@ -190,7 +191,9 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
     """yᵢ = Σ xⱼ over j <= i; dL/dxⱼ = Σ gᵢ over i >= j."""
     x = as_tensor(x)
-    (axis,) = axes_of("cumsum", x, axis)
-    value: Any = x._module.cumsum(x.data, axis=axis, dtype=x.dtype)
+    axis = axis_of("cumsum", x, axis)
+    wide = {2: np.float32, 4: np.float64}.get(x.dtype.itemsize) if x.dtype.kind == "f" else None
+    value: Any = x._module.cumsum(x.data, axis=axis, dtype=wide)
+    value = value.astype(x.dtype) if wide else value
     back = (x, lambda g, y: flip(cumsum(flip(g, axis), axis), axis))
     return record(value, back, name="cumsum")

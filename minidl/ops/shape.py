@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import axes_of, ints, same_device
+from ..checks import axes_of, axis_of, ints, same_device
 from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -83,7 +83,7 @@ def _reordered(call: str, x: Tensor, order: list[int]) -> Tensor:
 def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
     """One axis moved to another place, the others in their order."""
     x = as_tensor(x)
-    (here,), (there,) = axes_of("moveaxis", x, source), axes_of("moveaxis", x, destination)
+    here, there = axis_of("moveaxis", x, source), axis_of("moveaxis", x, destination)
     order = [i for i in range(x.ndim) if i != here]
     order.insert(there, here)
     return _reordered("moveaxis", x, order)
@@ -92,7 +92,7 @@ def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
 def swapaxes(x: ArrayLike, first: int, second: int) -> Tensor:
     """Two axes exchanged."""
     x = as_tensor(x)
-    (i,), (j,) = axes_of("swapaxes", x, first), axes_of("swapaxes", x, second)
+    i, j = axis_of("swapaxes", x, first), axis_of("swapaxes", x, second)
     order = list(range(x.ndim))
     order[i], order[j] = j, i
     return _reordered("swapaxes", x, order)
@@ -135,7 +135,7 @@ def flip(x: ArrayLike, axis: Any = None) -> Tensor:
 def roll(x: ArrayLike, shift: int, axis: int) -> Tensor:
     """The values moved along an axis by `shift`, the last ones re-entering at the front."""
     x = as_tensor(x)
-    (axis,) = axes_of("roll", x, axis)
+    axis = axis_of("roll", x, axis)
     value = x._module.roll(x.data, shift, axis)
     return record(value, (x, lambda g, y: roll(g, -shift, axis)), name="roll")
 
@@ -162,7 +162,7 @@ def _triangle(call: str, x: ArrayLike, k: int) -> Tensor:
 def concatenate(tensors: Any, axis: int = 0) -> Tensor:
     """Tensors joined along an axis that they have; each gets its part of the gradient back."""
     parts = _all("concatenate", tensors)
-    (axis,) = axes_of("concatenate", parts[0], axis)
+    axis = axis_of("concatenate", parts[0], axis)
     try:
         value = parts[0]._module.concatenate([t.data for t in parts], axis)
     except ValueError:

@@ -170,9 +170,5 @@ class Optimizer:
             group["lr"] = float(state[name])
 
     def __repr__(self) -> str:
-        groups = [
-            ", ".join(f"{name}={value}" for name, value in self.checked(group).items())
-            + f", {len(group['params'])} parameters"
-            for group in self.param_groups
-        ]
+        groups = (f"{len(g['params'])} parameters, {self.checked(g)}" for g in self.param_groups)
         return f"{type(self).__name__}({'; '.join(groups)})"

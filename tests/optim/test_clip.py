@@ -185,3 +185,10 @@ def test_norm_is_pytorchs():
     assert optim.clip_grad_norm(ps, 1.5) == pytest.approx(norm.item(), rel=1e-12)
     for p, t in zip(ps, theirs, strict=True):
         np.testing.assert_allclose(p.grad.numpy(), t.grad.numpy(), rtol=1e-6)
+
+
+def test_a_norm_at_the_limit_is_not_touched():
+    p = md.nn.Parameter([3.0, 4.0])
+    p.grad = md.tensor([3.0, 4.0])
+    assert md.optim.clip_grad_norm([p], 5.0) == 5.0
+    assert p.grad.version == 0 and p.grad.numpy().tolist() == [3.0, 4.0]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..checks import axes_of, operands
-from ..errors import ShapeError
-from ..tensor import ArrayLike, Tensor, as_tensor
+from .checks import axis_of, operands
+from .errors import ShapeError
+from .tensor import ArrayLike, Tensor, as_tensor
 
 
 def comparison(symbol: str) -> Callable[[Tensor, ArrayLike], Any]:
@@ -39,7 +39,7 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
 def _place(call: str, x: ArrayLike, axis: int | None, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     if axis is not None:
-        (axis,) = axes_of(call, x, axis)
+        axis = axis_of(call, x, axis)
     if not x.size:
         raise ShapeError(f"{call}: expected elements along axis {axis}, got shape {x.shape}")
     return Tensor(getattr(x._module, call)(x.data, axis=axis, keepdims=keepdims))
