@@ -103,10 +103,10 @@ def __array_ufunc__(self: Tensor, ufunc: Any, method: str, *inputs: Any, **optio
     name = UFUNCS.get(ufunc.__name__)
     if name is not None and method == "__call__" and not options:
         return getattr(ops, name)(*inputs)
-    for out in options.get("out", ()):
+    for out in (*options.get("out", ()), *(inputs[:1] if method == "at" else ())):
         if isinstance(out, Tensor):
             raise GradientError(
-                f"np.{ufunc.__name__}: expected out= to be an array, got a tensor; assign the "
+                f"np.{ufunc.__name__}: expected to write into an array, got a tensor; assign the "
                 "result to t.data, which is counted as a change of its values"
             )
     called = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")

@@ -296,3 +296,15 @@ def test_the_gradient_of_a_dict_of_tensors_is_a_dict():
 
 def test_argnums_may_be_a_numpy_integer():
     assert md.grad(lambda x, y: x * y * y, np.int64(1))(2.0, 3.0).item() == 12.0
+
+
+def test_gradients_belong_to_their_owners_alone():
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for f in (lambda x, y: (x + y).sum(), lambda x, y: ((x + y) ** 2).sum()):
+        first, second = md.grad(f, (0, 1))(a, b)
+        expected = fetch(second).copy()
+        first.data[...] = 99  # can be written, and nobody else sees it
+        np.testing.assert_array_equal(fetch(second), expected)
+    found = md.grad(lambda d: (d["a"] + d["b"]).sum())({"a": a, "b": b})
+    found["a"].data[...] = 0
+    assert fetch(found["b"]).tolist() == [1.0, 1.0]

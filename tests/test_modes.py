@@ -77,3 +77,38 @@ def test_each_thread_has_its_own_switches():
         thread.start()
         thread.join()
     assert seen == [(True, None)]
+
+
+def test_one_context_may_be_entered_by_two_threads_at_once():
+    off, entered, leave = md.no_grad(), threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with off:
+            entered.set()
+            leave.wait(5)
+            seen.append(is_recording())
+        seen.append(is_recording())
+
+    thread = threading.Thread(target=other)
+    with off:
+        thread.start()
+        entered.wait(5)
+    assert is_recording()
+    leave.set()
+    thread.join()
+    assert seen == [False, True] and is_recording()
+
+
+def test_an_error_thrown_into_a_decorated_generator_arrives_inside():
+    @md.no_grad()
+    def patient():
+        while True:
+            try:
+                yield is_recording()
+            except KeyError:
+                yield "caught"
+
+    generator = patient()
+    assert next(generator) is False
+    assert generator.throw(KeyError) == "caught"

@@ -109,3 +109,60 @@ def test_a_list_of_tensors_without_a_gradient_is_an_array():
 def test_errors_are_the_operations_own():
     with pytest.raises(ShapeError, match="add: expected shapes that broadcast"):
         leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0)
+
+
+SAME_OR_REFUSED = {
+    "norm of order 1": lambda t: np.linalg.norm(t, 1),
+    "norm along an axis": lambda t: np.linalg.norm(t, axis=1),
+    "dot of matrices": lambda t: np.dot(t, np.ones((3, 2))),
+    "dot with a stack": lambda t: np.dot(t, np.ones((2, 3, 4))),
+    "dot with a number": lambda t: np.dot(t, 2.0),
+    "mean with a dtype": lambda t: np.mean(t, 0, np.float64),
+    "sum with keepdims by place": lambda t: np.sum(t, 0, None, None, True),
+    "std with ddof by place": lambda t: np.std(t, 0, None, None, 1),
+    "std with ddof": lambda t: np.std(t, axis=0, ddof=1),
+    "pad with a pair": lambda t: np.pad(t, (1, 2)),
+    "pad with a value": lambda t: np.pad(t, 1, constant_values=7.0),
+    "pad by reflection": lambda t: np.pad(t, 1, mode="reflect"),
+    "concatenate flattened": lambda t: np.concatenate([t, t], axis=None),
+    "transpose with axes": lambda t: np.transpose(t, axes=(1, 0)),
+    "reshape by name": lambda t: np.reshape(t, shape=(3, 2)),
+    "cumsum flattened": lambda t: np.cumsum(t),
+    "expand two": lambda t: np.expand_dims(t, (0, 1)),
+    "roll flattened": lambda t: np.roll(t, 1),
+    "where of one": lambda t: np.where(t),
+    "max with initial": lambda t: np.max(t, initial=100.0),
+    "clip by name": lambda t: np.clip(t, a_min=0.0, a_max=1.0),
+    "size along an axis": lambda t: np.size(t, axis=1),
+    "squeeze": lambda t: np.squeeze(t[None], 0),
+    "outer": lambda t: np.outer(t, t),
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", SAME_OR_REFUSED)
+def test_arguments_mean_what_they_mean_in_numpy_or_are_refused(name):
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    call = SAME_OR_REFUSED[name]
+    try:
+        found = call(md.tensor(x, dtype="float64", requires_grad=True))
+    except (TypeError, md.errors.MinidlError) as error:
+        assert "np." in str(error) or "md.ops" in str(error) or ":" in str(error)
+        return
+    np.testing.assert_allclose(np.asarray(getattr(found, "data", found)), call(x), rtol=1e-12)
+    assert np.shape(found) == np.shape(call(x))
+
+
+@pytest.mark.host
+def test_numpy_never_writes_into_a_tensor_that_is_trained():
+    p = md.nn.Parameter([1.0, 2.0])
+    with md.no_grad():
+        for write in (
+            lambda: np.subtract(p, 50, out=p),
+            lambda: np.copyto(p, 5.0),
+            lambda: np.add.at(p, [0], 1.0),
+            lambda: np.put(p, [0], [7.0]),
+        ):
+            with pytest.raises((ValueError, GradientError)):
+                write()
+    assert p.numpy().tolist() == [1, 2] and not np.asarray(p).flags.writeable

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import GradientError
+from minidl.errors import GradientError, ShapeError
 from tests.device import fetch
 
 
@@ -103,3 +103,48 @@ def test_a_layers_output_and_its_gradient_are_seen_by_one_hook():
     assert seen["output"].shape == seen["gradient"].shape == (5, 4)
     expected = np.ones((5, 2), "f") @ fetch(net[2].weight.data)
     np.testing.assert_allclose(seen["gradient"], expected, rtol=1e-6)
+
+
+def test_a_hook_may_remove_itself_and_the_next_one_still_runs():
+    x, seen = leaf(1.0), []
+    hook = x.register_hook(lambda g: hook.remove())
+    x.register_hook(lambda g: seen.append("second"))
+    (x * 2.0).backward()
+    (x * 2.0).backward()
+    assert seen == ["second", "second"]
+
+
+def test_a_function_registered_twice_is_called_twice_and_removed_once():
+    x, seen = leaf(1.0), []
+
+    def note(g):
+        seen.append(1)
+
+    first, _ = x.register_hook(note), x.register_hook(note)
+    first.remove()
+    (x * 2.0).backward()
+    assert seen == [1]
+
+
+def test_what_a_hook_returns_must_be_a_gradient():
+    for wrong in (lambda g: g.sum(), lambda g: md.ops.concatenate([g, g]), lambda g: 1.0):
+        for tensor_of in (lambda x: x, lambda x: x * 1.0):
+            x = leaf(1.0, 2.0)
+            h = tensor_of(x)
+            h.register_hook(wrong)
+            with pytest.raises(ShapeError, match=r"expected a hook of a tensor of shape \(2,\)"):
+                (h * 2.0).sum().backward()
+
+
+def test_an_observer_may_run_a_backward_pass_of_its_own():
+    x, inner = leaf(1.0, 2.0), leaf(3.0)
+
+    def look(phase, name, layer, value, sources):
+        if phase == "forward" and name == "add":
+            with md.enable_grad():
+                (inner * 2.0).backward()
+
+    x.grad = md.tensor([1.0, 1.0], dtype="float64")
+    with md.graph.observe(look):
+        (x * 2.0).sum().backward()
+    assert fetch(x.grad).tolist() == [3.0, 3.0]

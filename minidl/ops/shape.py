@@ -46,7 +46,7 @@ def flatten(x: ArrayLike, start: int = 0) -> Tensor:
 def expand_dims(x: ArrayLike, axis: int) -> Tensor:
     """A new axis of length 1 at `axis`."""
     x = as_tensor(x)
-    if not -x.ndim - 1 <= axis <= x.ndim:
+    if not isinstance(axis, int | np.integer) or not -x.ndim - 1 <= axis <= x.ndim:
         raise ShapeError(f"expand_dims: axis {axis} is outside shape {x.shape} with one axis more")
     at = axis % (x.ndim + 1)
     return _reshaped("expand_dims", x, (*x.shape[:at], 1, *x.shape[at:]))

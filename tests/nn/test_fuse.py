@@ -147,3 +147,28 @@ def test_the_bias_of_a_convolution_and_pooling_in_one_gets_its_own_gradient():
     y = nn.Sequential(conv, nn.MaxPool2d(2), nn.ReLU())(normal(3, 1, 4, 4).astype(np.float32))
     y.sum().backward()
     np.testing.assert_array_equal(conv.bias.grad.numpy(), (y.numpy() > 0).sum((0, 2, 3)))
+
+
+def test_a_subclass_runs_by_itself_whatever_it_changes():
+    class Negative(nn.ReLU):
+        operation = staticmethod(lambda x: -ops.relu(x))
+
+    class Smallest(nn.MaxPool2d):
+        operation = staticmethod(lambda x, **options: -ops.max_pool2d(-x, 2))
+
+    class Tenfold(nn.Conv2d):
+        def __call__(self, x):
+            return super().__call__(x) * 10
+
+    x = md.tensor(normal(2, 1, 6, 6))
+    conv, pool, relu = nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.ReLU()
+    for layers in (
+        (conv, pool, Negative()),
+        (conv, Smallest(2), relu),
+        (Tenfold(1, 2, 3), pool, relu),
+        (Negative(), pool),
+    ):
+        y = x
+        for layer in layers:
+            y = layer(y)
+        np.testing.assert_array_equal(nn.Sequential(*layers)(x).numpy(), y.numpy())

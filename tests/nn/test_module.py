@@ -322,3 +322,28 @@ def test_the_representation_nests():
         "    branch: Sequential(\n"
         "      0: ReLU())))"
     )
+
+
+def test_two_parameters_of_one_name_are_refused():
+    class Twins(nn.Module):
+        def __init__(self):
+            self.d = {"0": nn.Dense(1, 1), 0: nn.Dense(1, 1)}
+
+    with pytest.raises(md.errors.ConfigError, match="two parameters have one name"):
+        Twins().parameters()
+
+
+def test_moving_to_where_it_is_changes_nothing():
+    layer = nn.Dense(2, 2)
+    y = layer(np.ones((1, 2), "f")).sum()
+    layer.to(layer.weight.device)
+    y.backward()
+
+
+def test_a_hook_may_remove_itself_and_the_next_one_still_runs():
+    layer, seen = nn.ReLU(), []
+    hook = layer.register_forward_hook(lambda *_: hook.remove())
+    layer.register_forward_hook(lambda *_: seen.append("second"))
+    layer(md.tensor([1.0]))
+    layer(md.tensor([1.0]))
+    assert seen == ["second", "second"]

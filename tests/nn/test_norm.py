@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import nn
+from minidl import nn, ops
 from minidl.errors import ConfigError, ShapeError
 from minidl.testing import gradcheck
 from tests.device import fetch
@@ -97,3 +97,34 @@ def test_layer_norm_gradients():
         return layer(x)
 
     gradcheck(f, normal(2, 3, 4), normal(3, 4, seed=1), normal(3, 4, seed=2), order=2)
+
+
+@pytest.mark.host
+def test_float16_is_normalised_where_its_squares_overflow():
+    x = (300 * normal(64, 2, 32, 32)).astype("f2")
+    layer = nn.BatchNorm2d(2)
+    y = layer(md.as_tensor(x)).numpy()
+    assert abs(y.std() - 1) < 0.01 and np.isfinite(layer.running_var.numpy()).all()
+    rows = np.array([[-300, 300, 0, 150]], "f2")
+    wide = nn.LayerNorm(4)(rows.astype("f4")).numpy()
+    np.testing.assert_allclose(nn.LayerNorm(4)(md.as_tensor(rows)).numpy(), wide, atol=2e-3)
+    assert ops.std(md.as_tensor(rows)).item() == pytest.approx(rows.astype("f8").std(), rel=1e-3)
+
+
+@pytest.mark.host
+def test_a_large_constant_is_normalised_to_0():
+    for value, size in ((1e8 + 24, 1000), (100.1, 768)):
+        y = nn.LayerNorm(size)(np.full((1, size), value, "f4")).numpy()
+        assert np.abs(y).max() < 1e-3
+
+
+def test_a_batch_in_training_does_not_change_what_was_computed_before():
+    layer = nn.BatchNorm2d(2)
+    x, other = md.tensor(normal(4, 2, 3, 3)), 5 + 3 * normal(4, 2, 3, 3)
+    y = layer.eval()(x)
+    y.sum().backward(retain_graph=True)
+    expected = layer.weight.grad.numpy().copy()
+    layer.zero_grad()
+    layer.train()(other)
+    y.sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), expected)

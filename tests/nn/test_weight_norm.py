@@ -106,3 +106,10 @@ def test_weight_norm_trains():
         optimizer.step()
     assert loss.item() < 1e-6
     assert np.allclose(layer.weight.numpy(), w.T, atol=1e-2)
+
+
+def test_a_frozen_layer_stays_frozen():
+    layer = nn.Dense(2, 3)
+    layer.weight.requires_grad = False
+    nn.weight_norm(layer)
+    assert [n for n, p in layer.named_parameters() if p.requires_grad] == ["bias"]
