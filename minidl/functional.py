@@ -12,10 +12,6 @@ from .ops import reshape, stack
 from .tensor import Tensor, as_tensor, cotangent_of, record
 
 
-def _shape(x: Any) -> tuple[int, ...]:
-    return x.shape if hasattr(x, "shape") else np.shape(x)
-
-
 def _mapped(f: Callable[[Any], Any], x: Any) -> Any:
     """f of x, or of each value where x is a dict."""
     return {key: _mapped(f, item) for key, item in x.items()} if isinstance(x, dict) else f(x)
@@ -140,7 +136,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Ten
         terms = [(g * v).sum() for g, v in zip(pull(u), vs, strict=True)]
         return sum(terms[1:], terms[0])
 
-    expected, found = [_shape(x) for x in xs], [_shape(v) for v in vs]
+    expected, found = [np.shape(x) for x in xs], [np.shape(v) for v in vs]
     if expected != found:
         raise ShapeError(f"jvp: expected tangents of shapes {expected}, got {found}")
     slope = grad(along)(y.detach())
@@ -150,8 +146,8 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Ten
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Tensor:
     """H·v, the Hessian of a scalar-valued f at x times v, without forming H."""
-    if _shape(x) != _shape(v):
-        raise ShapeError(f"hvp: expected v of shape {_shape(x)}, got {_shape(v)}")
+    if np.shape(x) != np.shape(v):
+        raise ShapeError(f"hvp: expected v of shape {np.shape(x)}, got {np.shape(v)}")
     return grad(lambda z: (grad(f)(z) * v).sum())(x)
 
 
@@ -160,7 +156,7 @@ def jacobian(f: Callable[..., Any], *args: Any, argnums: int = 0) -> Any:
     if not args:
         return lambda *later: jacobian(f, *later, argnums=argnums)
     y, pull = _vjp(f, args, (argnums,))
-    shape = y.shape + _shape(args[argnums])
+    shape = y.shape + np.shape(args[argnums])
     xp, rows = y._module, []
     for i in range(y.size):
         u = xp.zeros(y.size, dtype=y.dtype)
