@@ -48,6 +48,19 @@ def test_an_observer_sees_operations_and_pullbacks():
     assert [len(sources) for *_, sources in seen] == [2, 1, 1, 1]
 
 
+def test_an_observer_sees_gradients_added_up():
+    seen = []
+    x = leaf(1.0, 2.0)
+    with graph.running("layer 1"):
+        h = x * 3.0
+        y = (h + h * x + x).sum()
+    with graph.observe(lambda *event: seen.append(event[:3] + (len(event[4]),))):
+        y.backward()
+    # h is used twice, in the layer that made it; x three times, and no operation made it.
+    layers = [event[2] for event in seen if event[1:2] + event[3:] == ("sum of gradients", 2)]
+    assert sorted(layers, key=str) == [None, None, "layer 1"]
+
+
 def test_an_observer_sees_what_is_not_recorded_too():
     seen = []
     with graph.observe(lambda *event: seen.append(event[1])), md.no_grad():

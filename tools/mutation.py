@@ -66,7 +66,7 @@ TARGETS = {
             *(f"tests/kernels/test_{name}.py", "tests/kernels", "tests/ops/test_window.py"),
             "tests/ops/test_window_pooling.py",
         ]
-        for name in ("window", "portable", "choose", "masks", "ordered")
+        for name in ("window", "portable", "choose")
     },
     **{
         f"minidl/kernels/cpu/{name}.py": [f"tests/kernels/cpu/test_{name}.py", *KERNELS]
@@ -74,6 +74,8 @@ TARGETS = {
             *("layout", "rows", "columns", "pool", "conv_pool", "batch_norm", "product", "update"),
         )
     },
+    "minidl/kernels/masks.py": ["tests/ops/test_activation.py", *OPS],
+    "minidl/kernels/ordered.py": ["tests/ops/test_contract.py", *OPS],
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
         f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CHECKS, CUDA]

@@ -170,5 +170,7 @@ class Optimizer:
             group["lr"] = float(state[name])
 
     def __repr__(self) -> str:
-        groups = (f"{len(g['params'])} parameters, {self.checked(g)}" for g in self.param_groups)
+        shown = ([f"{n}={v}" for n, v in self.checked(g).items()] for g in self.param_groups)
+        counts = (f"{len(g['params'])} parameters" for g in self.param_groups)
+        groups = (", ".join([*s, n]) for s, n in zip(shown, counts, strict=True))
         return f"{type(self).__name__}({'; '.join(groups)})"

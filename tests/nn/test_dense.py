@@ -15,7 +15,7 @@ def test_dense_is_x_times_w_transposed_plus_b():
     x = normal(5, 4).astype(np.float32)
     w, b = layer.weight.numpy(), layer.bias.numpy()
     assert w.shape == (3, 4)
-    assert np.allclose(layer(x).numpy(), x @ w.T + b, rtol=1e-6)
+    assert np.allclose(layer(x).numpy(), x @ w.T + b, rtol=1e-5)
     assert layer(x).dtype == np.float32
     assert np.allclose(layer(normal(2, 5, 4)).numpy(), normal(2, 5, 4) @ w.T + b)
     assert layer(x[0]).shape == (3,)

@@ -139,3 +139,18 @@ def test_tensors_on_two_devices_are_refused(op, monkeypatch):
         args = (pair,) if op is ops.concatenate else args
         with pytest.raises(DeviceError, match=r"on one device, got \w+ and \w+; move them"):
             op(*args)
+
+
+@pytest.mark.host
+def test_clip_takes_arrays_that_fit_and_keeps_whole_numbers():
+    x = np.array([[-1.0, 0.5, 9.0], [2.0, -3.0, 4.0]], "f4")
+    low, high = np.array([0.0, 0.0, 5.0]), np.array([[1.0], [3.0]])
+    y = ops.clip(x, low, high + 4)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.numpy(), np.clip(x, low, high + 4))
+    with pytest.raises(md.errors.ShapeError, match=r"clip: expected a (bound|limit)"):
+        ops.clip(x[0], np.zeros((2, 3)))
+    big = np.array([2**53 + 1, -5])
+    assert ops.clip(big, 0).numpy().tolist() == [2**53 + 1, 0]
+    assert ops.clip(big, None, 7).numpy().tolist() == [7, -5]
+    assert ops.clip(x, np.float64(0), np.float64(1)).dtype == np.float32

@@ -85,6 +85,29 @@ def test_mean_of_nothing_is_nan_and_sums_are_zero():
     assert ops.mean(np.zeros((0, 2)), 1).shape == (0,)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("size", [3, 3000])
+def test_many_terms_are_added_in_a_wider_type_and_come_back_in_their_own(dtype, size):
+    ones = np.ones(size, dtype)
+    for op in (ops.sum, ops.mean, ops.var, ops.std, ops.logsumexp):
+        assert op(ones).dtype == dtype and op(ones, 0, keepdims=True).dtype == dtype
+    assert (
+        ops.sum(ones).item() == size and ops.mean(ones).item() == 1 == ops.cumsum(ones, 0)[0].item()
+    )
+    small = np.full(size, 0.1, dtype)
+    assert ops.mean(small).item() == pytest.approx(0.1, rel=1e-3 if dtype == "float16" else 1e-7)
+
+
+@pytest.mark.host
+def test_sums_of_millions_do_not_stop():
+    ones = np.ones((20_000_000, 1), "f4")
+    assert ops.sum(ones, 0).item() == 2e7 and ops.mean(ones, 0).item() == 1
+    with np.errstate(over="ignore"):
+        assert ops.sum(np.ones(70_000, "f2")).item() == np.inf  # more than the largest float16
+    assert ops.mean(np.ones(100_000, "f2")).item() == 1
+    assert ops.softmax(np.zeros(70_000, "f2")).numpy().max() > 0
+
+
 @pytest.mark.parametrize(("dtype", "kind"), [("int32", "i"), ("bool", "i")])
 def test_sum_of_integers_is_an_integer(dtype, kind):
     y = ops.sum(np.ones(3, dtype))

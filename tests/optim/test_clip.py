@@ -187,6 +187,7 @@ def test_norm_is_pytorchs():
         np.testing.assert_allclose(p.grad.numpy(), t.grad.numpy(), rtol=1e-6)
 
 
+@pytest.mark.host
 def test_a_norm_at_the_limit_is_not_touched():
     p = md.nn.Parameter([3.0, 4.0])
     p.grad = md.tensor([3.0, 4.0])
