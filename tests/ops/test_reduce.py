@@ -74,6 +74,11 @@ def test_defaults():
     assert ops.sum(x, 1, True).shape == (2, 1)
 
 
+def test_var_does_not_see_the_rounding_of_the_mean():
+    x = 2**24 + np.array([0, 2, 2, 6], "f4")  # the mean, 2.5 above 2^24, is no float32
+    assert ops.var(x).item() == pytest.approx(np.var(x.astype("f8")), rel=1e-6)
+
+
 def test_var_of_one_element_is_zero():
     assert ops.var(np.array([3.0])).item() == 0.0
     assert gradient(ops.var, [3.0]) == [0.0]
@@ -100,11 +105,13 @@ def test_many_terms_are_added_in_a_wider_type_and_come_back_in_their_own(dtype, 
 
 @pytest.mark.host
 def test_sums_of_millions_do_not_stop():
-    ones = np.ones((20_000_000, 1), "f4")
-    assert ops.sum(ones, 0).item() == 2e7 and ops.mean(ones, 0).item() == 1
+    ones = np.ones((20_000_000, 2), "f4")  # two columns: NumPy adds the rows one after the other
+    assert ops.sum(ones, 0).numpy().tolist() == [2e7] * 2
+    assert ops.mean(ones, 0).numpy().tolist() == [1, 1]
     with np.errstate(over="ignore"):
         assert ops.sum(np.ones(70_000, "f2")).item() == np.inf  # more than the largest float16
     assert ops.mean(np.ones(100_000, "f2")).item() == 1
+    assert ops.mean(np.full(100, 1000, "f2")).item() == 1000  # their sum is no float16
     assert ops.softmax(np.zeros(70_000, "f2")).numpy().max() > 0
 
 
