@@ -15,14 +15,17 @@ def test_tensordot_sums_two_axes_by_default():
     assert ops.tensordot(a, b, 0).shape == (2, 3, 4, 3, 4, 2)
 
 
-def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does():
+@pytest.mark.parametrize(
+    ("order", "contiguous"), [("F", "f_contiguous"), ("C", "c_contiguous")], ids=["F", "C"]
+)
+def test_the_gradient_of_a_flattened_image_lies_in_memory_as_the_image_does(order, contiguous):
     a = md.tensor(np.ones((3, 4)), dtype="float64", requires_grad=True)
-    a.data = put(np.asfortranarray(np.ones((3, 4))))
+    a.data = put(np.asarray(np.ones((3, 4)), order=order))
     seen = []
     with md.graph.observe(lambda kind, name, layer, value, sources: seen.append((kind, value))):
         (a @ np.ones((4, 2))).sum().backward()
     by_left = [v for k, v in seen if k == "backward" and v.shape == (3, 4)]
-    assert by_left[0].flags.f_contiguous
+    assert getattr(by_left[0].flags, contiguous)
     np.testing.assert_array_equal(a.grad.numpy(), np.full((3, 4), 2.0))
 
 
