@@ -23,6 +23,8 @@ class Captured:
     def __init__(self, job: Settings, work: Work) -> None:
         self._job, self._compute = job, work
         self._parameters = job.parameters
+        known = {id(p) for p in self._parameters}
+        self._buffers = [t for t in job.model._state().values() if id(t) not in known]
         self._recordings: dict[Any, _Recording | None] = {}
         self._possible = True
         if job.device == "cpu":
@@ -45,7 +47,7 @@ class Captured:
             randomness = rng.generator().bit_generator.state
             try:
                 self._refuse_hooks()
-                recording = _Recording(self._work, x, targets, self._parameters)
+                recording = _Recording(self._work, x, targets, self._parameters, self._buffers)
             except Exception as error:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
                 for p in self._parameters:
@@ -69,17 +71,27 @@ class Captured:
 
 
 class _Recording:
-    """A graph with the arrays that it reads, a batch, and those that it writes, the gradients."""
+    """A graph with the arrays that it reads, a batch, and those that it writes.
 
-    def __init__(self, work: Any, x: Tensor, targets: Array, parameters: list[Any]) -> None:
+    It writes the gradients and the buffers, such as the running mean of `BatchNorm2d`.
+    """
+
+    def __init__(
+        self, work: Any, x: Tensor, targets: Array, parameters: list[Any], buffers: list[Tensor]
+    ) -> None:
         self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
         self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
         self._gradients = [p.grad for p in parameters]
+        self._buffers = [(buffer, buffer.data) for buffer in buffers]
 
     def start(self, x: Tensor, targets: Array) -> Array:
         """The same work on another batch."""
         self._x.data[...] = x.data
         self._targets[...] = targets
+        for buffer, array in self._buffers:
+            if buffer.data is not array:  # a step between wrote to an array of its own
+                array[...] = buffer.data
+                buffer.data = array
         result = self._graph.launch()
         for p, gradient in zip(self._parameters, self._gradients, strict=True):
             p.grad = gradient
