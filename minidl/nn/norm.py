@@ -42,17 +42,16 @@ class BatchNorm2d(Module):
             )
         if self.training:
             y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
-            self._follow(mean, var, x.size // n)
+            self._follow(mean, var * (x.size / (x.size - n)))  # the unbiased variance
             return y
         values = (self.weight, self.bias, self.running_mean, self.running_var)
         weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)
         scale = weight / (var + self.eps).sqrt()
         return x * scale + (bias - mean * scale)
 
-    def _follow(self, mean: Any, var: Any, count: int) -> None:
-        """Move the running mean and variance towards those of a batch of `count` values."""
-        now = (self.running_mean, mean), (self.running_var, var * (count / (count - 1)))
-        for running, seen in now:
+    def _follow(self, mean: Any, var: Any) -> None:
+        """Move the running mean and variance towards those of a batch."""
+        for running, seen in (self.running_mean, mean), (self.running_var, var):
             moved = running.data * (1 - self.momentum) + self.momentum * seen
             if is_capturing():  # a CUDA graph writes where it wrote when it was recorded
                 running.data[...] = moved
