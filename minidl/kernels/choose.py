@@ -228,18 +228,16 @@ def update(rule: str, steps: list[Update]) -> list[Update]:
 
     rule: "sgd", "rmsprop" or "adam". Each formula stands in `optim/rules.py`.
     """
-    together: dict[Any, list[Update]] = {}  # one launch on a GPU for each type
+    together: dict[Any, list[Update]] = {}
     left = []
     for step in steps:
-        theta, g, t, slots, options = step
+        theta, g, _, slots, _ = step
         arrays = theta, g, *slots
         engine = version("optimizer step", *arrays)
-        if engine is cpu.update:
-            getattr(engine, rule)(theta, g, t, *slots, **options)
-        elif engine is gpu.update and all(a.flags.c_contiguous for a in arrays):
-            together.setdefault(theta.dtype, []).append(step)
-        else:
+        if engine is None or engine is gpu.update and not all(a.flags.c_contiguous for a in arrays):
             left.append(step)
-    for alike in together.values():
-        gpu.update.update(rule, alike)
+        else:
+            together.setdefault((engine, theta.dtype), []).append(step)
+    for (engine, _), alike in together.items():
+        engine.update(rule, alike)
     return left

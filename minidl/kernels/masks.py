@@ -6,12 +6,15 @@ from math import inf
 
 from ..device import Array, array_module
 from . import choose
+from .cpu.elementwise import in_chunks
 
 
 def relu(x: Array) -> Array:
     """max(x, 0). NumPy's clip takes a fifth of the time of its maximum with a number."""
     xp = array_module(x)
-    return xp.clip(x, 0, inf) if x.dtype.kind == "f" else xp.maximum(x, 0)
+    if x.dtype.kind != "f":
+        return xp.maximum(x, 0)
+    return in_chunks(lambda some: xp.clip(some, 0, inf), x)
 
 
 def keep_where(g: Array, mask: Array) -> Array:
@@ -20,11 +23,19 @@ def keep_where(g: Array, mask: Array) -> Array:
     Floats are multiplied as whole numbers, bit pattern times 0 or 1: a tenth of the time of where.
     """
     if g.dtype.kind == "f":
-        return (g.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)
+        return in_chunks(_keep, g, mask)
     return array_module(g).where(mask, g, g.dtype.type(0))
+
+
+def _keep(g: Array, mask: Array) -> Array:
+    return (g.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)
 
 
 def keep_positive(g: Array, y: Array) -> Array:
     """g where y > 0, else 0; on a GPU in one launch."""
     kept = choose.keep_positive(g, y)
-    return keep_where(g, y > 0) if kept is None else kept
+    if kept is not None:
+        return kept
+    if g.dtype.kind == "f":
+        return in_chunks(lambda some, where: _keep(some, where > 0), g, y)
+    return keep_where(g, y > 0)

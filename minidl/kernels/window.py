@@ -20,6 +20,7 @@ from ..errors import ShapeError
 Pair = tuple[int, int]
 
 NO_TAP = 255  # a pooling's one-byte index where no pixel of the window gets a gradient
+BANDS = 16  # parts that the rows of an image are cut into, at most
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ class Window:
         """Whether each pixel of the image lies under exactly one place: no overlap, no gap."""
         (oh, ow), (kh, kw) = self.out, self.size  # a dilated window would have fewer places
         return self.stride == self.size and self.image == self.padded == (oh * kh, ow * kw)
+
+    @cached_property
+    def bands(self) -> tuple[list[range], list[range]]:
+        """The output rows in bands, every other band in the first list, the rest in the second.
+
+        Windows of two neighbouring bands lie over the same image rows, windows of two bands in one
+        list never do. So the bands of a list may be worked on at the same time.
+        """
+        reach = (self.size[0] - 1) * self.dilation[0] + 1
+        rows = max(-(-self.out[0] // BANDS), -(-reach // self.stride[0]) - 1, 1)
+        bands = [range(r, min(r + rows, self.out[0])) for r in range(0, self.out[0], rows)]
+        return bands[::2], bands[1::2]
 
     @cached_property
     def first_taps(self) -> np.ndarray:

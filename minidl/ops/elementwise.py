@@ -14,6 +14,7 @@ from ..checks import bound, floating, operands
 from ..device import Array
 from ..errors import ConfigError
 from ..kernels import masks
+from ..kernels.cpu.elementwise import in_chunks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 
 _Op = Callable[[ArrayLike], Tensor]
@@ -56,7 +57,8 @@ erf: _Op = _unary("erf", "y = 2/√π ∫₀ˣ e^(-t²) dt; dy/dx = 2/√π·e^(
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a + b; dy/da = dy/db = 1."""
     a, b, xp = operands("add", a, b)
-    return record(xp.add(a.data, b.data), (a, lambda g, y: g), (b, lambda g, y: g), name="add")
+    value = in_chunks(xp.add, a.data, b.data)
+    return record(value, (a, lambda g, y: g), (b, lambda g, y: g), name="add")
 
 
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:

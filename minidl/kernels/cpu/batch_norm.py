@@ -9,11 +9,12 @@ than reading it from memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ...device import Array
+from .threads import share
+
+Rows = tuple[slice, slice, slice]
 
 TILE = 512 * 1024  # bytes of the rows taken at a time
 
@@ -28,15 +29,19 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     them is the sum of both Σ and d²·m·n/(m + n).
     Source: Chan, Golub, LeVeque 1979, eq. 2.1.
     """
-    seen, mean, squares = 0, 0.0, 0.0
-    for rows in _rows(x):
+
+    def moments(rows: Rows) -> tuple[int, Array, Array]:
         part = x[rows]
         count = part.size // part.shape[1]
-        own = part.sum(AXES) / count
-        centred = part - _by_channel(own)
-        apart, share = own - mean, count / (seen + count)
-        squares += _dot(centred, centred) + apart * (apart * (seen * share))
-        mean += apart * share
+        mean = part.sum(AXES) / count
+        centred = part - _by_channel(mean)
+        return count, mean, _dot(centred, centred)
+
+    seen, mean, squares = 0, 0.0, 0.0
+    for count, own, own_squares in share(moments, _rows(x)):
+        apart, fraction = own - mean, count / (seen + count)
+        squares += own_squares + apart * (apart * (seen * fraction))
+        mean += apart * fraction
         seen += count
     return mean, squares / seen
 
@@ -45,10 +50,13 @@ def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array
     """(x - mean)·scale + bias, channel by channel."""
     y = np.empty_like(x)
     mean, scale, bias = _by_channel(mean), _by_channel(scale), _by_channel(bias)
-    for rows in _rows(x):
+
+    def compute(rows: Rows) -> None:
         part = x[rows] - mean
         part *= scale
         np.add(part, bias, out=y[rows])
+
+    share(compute, _rows(x))
     return y
 
 
@@ -57,17 +65,23 @@ def batch_norm_grads(
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias. The formulas stand in `portable`."""
     count, centre = x.size // x.shape[1], _by_channel(mean)
-    sums = ((g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])) for rows in _rows(x))
-    bias_grad, products = map(sum, zip(*sums, strict=True))
+
+    def sums(rows: Rows) -> tuple[Array, Array]:
+        return g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])
+
+    bias_grad, products = map(sum, zip(*share(sums, _rows(x)), strict=True))
     weight_grad = inverse * products
     slope, level = _by_channel(inverse * weight_grad / count), _by_channel(bias_grad / count)
     scale, x_grad = _by_channel(weight * inverse), np.empty_like(x)
-    for rows in _rows(x):
+
+    def compute(rows: Rows) -> None:
         part = centre - x[rows]
         part *= slope
         part += g[rows]
         part -= level
         np.multiply(part, scale, out=x_grad[rows])
+
+    share(compute, _rows(x))
     return x_grad, weight_grad, bias_grad
 
 
@@ -80,9 +94,9 @@ def _by_channel(values: Array) -> Array:
     return values.reshape(1, -1, 1, 1)
 
 
-def _rows(x: Array) -> Iterator[tuple[slice, slice, slice]]:
+def _rows(x: Array) -> list[Rows]:
     """The images' rows, as many at a time as TILE holds."""
     height = x.shape[2]
     count = max(TILE // (x.size // height * x.itemsize), 1)
-    for top in range(0, height, count):
-        yield slice(None), slice(None), slice(top, top + count)
+    tops = range(0, height, count)
+    return [(slice(None), slice(None), slice(top, top + count)) for top in tops]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -63,6 +64,43 @@ def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
     axpy(out.size, factor, _address(a), 1, _address(out), 1)
 
 
+class OneThread:
+    """`with one_blas_thread:` BLAS uses the calling thread alone; `threads` says why.
+
+    OpenBLAS has one number for the whole process. So the first thread that enters lowers it, and
+    the last that leaves puts it back. Other libraries than OpenBLAS are left as they are.
+    """
+
+    def __init__(self) -> None:
+        self.get, self.set = _function("get_num_threads"), _function("set_num_threads")
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Nobody is inside."""
+        self.lock, self.inside, self.before = threading.Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        if self.get is not None and self.set is not None:
+            with self.lock:
+                self.inside += 1
+                if self.inside == 1:
+                    self.before = self.get()
+                    self.set(1)
+
+    def __exit__(self, *error: object) -> None:
+        if self.get is not None and self.set is not None:
+            with self.lock:
+                self.inside -= 1
+                if not self.inside:
+                    self.set(self.before)
+
+    def after_fork(self) -> None:
+        """In the child of a fork only the thread that forked is left, and it was not inside."""
+        if self.inside and self.set is not None:
+            self.set(self.before)
+        self.start_anew()
+
+
 def _form(matrix: np.ndarray) -> tuple[int, int] | None:
     """How BLAS can read a matrix: by rows or transposed, and the step from one line to the next.
 
@@ -84,18 +122,30 @@ def _address(array: np.ndarray) -> int:
     return ctypes.c_void_p.from_address(id(array) + _DATA).value  # type: ignore[return-value]
 
 
+def _library() -> ctypes.CDLL | None:
+    """NumPy's compiled module. A search in it includes the libraries that it is linked with."""
+    try:
+        return ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return None
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """One of OpenBLAS's own functions ("get_num_threads"), or None; its numbers are C's ints."""
+    if os.environ.get("MINIDL_BLAS", "1") == "0":
+        return None
+    names = "scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"
+    found = (getattr(_library(), form.format(name), None) for form in names)
+    return next((function for function in found if function is not None), None)
+
+
 def _find(routine: str, char: str, types: str) -> Callable[..., None] | None:
     """A routine ("gemm") of NumPy's library for one float type, or None.
 
     types: one letter for each argument: f(lag), i(nteger), r(eal), p(ointer).
     """
-    try:
-        # A search in NumPy's compiled module includes the libraries that it is linked with.
-        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
-    except (AttributeError, OSError):
-        return None
     for name, integer in _NAMES:
-        found = getattr(library, name.format({"f": "s", "d": "d"}[char] + routine), None)
+        found = getattr(_library(), name.format({"f": "s", "d": "d"}[char] + routine), None)
         if found is not None:
             letters = {"f": ctypes.c_int, "i": integer, "r": _REALS[char], "p": ctypes.c_void_p}
             found.argtypes = [letters[letter] for letter in types]
@@ -128,3 +178,12 @@ _gemm, _axpy = _load("gemm", "fffiiirpipirpi"), _load("axpy", "irpipi")
 for _routine in (_gemm, _axpy):
     for _char in [char for char in _routine if not _counts_right(char)]:
         del _routine[_char]
+
+one_blas_thread = OneThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.after_fork)
+
+
+def blas_threads() -> int | None:
+    """How many threads OpenBLAS would use; None where the library is another."""
+    return None if one_blas_thread.get is None else one_blas_thread.get()

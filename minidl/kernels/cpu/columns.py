@@ -15,13 +15,12 @@ them from memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ..window import Window
 from . import product
 from .layout import as_images, as_rows, padded_rows
+from .threads import share
 
 TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
 
@@ -32,8 +31,12 @@ def conv_forward(
     """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw); groups is 1."""
     kernel = kernel_matrix(w, b)
     y = np.empty((window.out[0], w.shape[0], window.out[1] * len(x)), x.dtype)
-    for tile, columns in _tiles(x, window):
-        np.matmul(kernel, columns, out=y[tile])
+    seen = pixels_seen(x, window)
+
+    def compute(tile: slice) -> None:
+        np.matmul(kernel, _columns(seen[tile]), out=y[tile])
+
+    share(compute, _row_tiles(kernel.shape[1], window, len(x), x.itemsize))
     return as_images(y.reshape(*y.shape[:2], window.out[1], len(x)))
 
 
@@ -43,20 +46,28 @@ def conv_input_grad(g: np.ndarray, w: np.ndarray, window: Window, groups: int = 
     g_rows = as_rows(g).reshape(window.out[0], n_out, -1)
     kernel = kernel_matrix(w, None)[:, :-1].T
     dx = np.zeros((window.padded[0], channels, window.padded[1], batch), g.dtype)
-    for tile in _row_tiles(len(kernel), window, batch, g.itemsize):
-        columns = np.matmul(kernel, g_rows[tile])
-        parts = columns.reshape(-1, kh, kw, channels, window.out[1], batch)
-        for i, j, rows, across in window.taps(tile):
-            dx[rows, :, across] += parts[:, i, j]
+
+    def add(band: range) -> None:
+        for r in band:
+            columns = np.matmul(kernel, g_rows[r]).reshape(kh, kw, channels, window.out[1], batch)
+            for i, j, rows, across in window.taps(slice(r, r + 1)):
+                dx[rows.start, :, across] += columns[i, j]
+
+    for together in window.bands:
+        share(add, together)
     return as_images(dx)[:, :, *window.inside]
 
 
 def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int = 1) -> np.ndarray:
     """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
     g_rows = as_rows(g).reshape(window.out[0], g.shape[1], -1)
-    dw = np.zeros((g.shape[1], x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
-    for tile, columns in _tiles(x, window):
-        dw += product.product(g_rows[tile], columns.swapaxes(1, 2)).sum(0)
+    seen = pixels_seen(x, window)
+    lines = x.shape[1] * window.size[0] * window.size[1] + 1
+
+    def summed(tile: slice) -> np.ndarray:
+        return product.product(g_rows[tile], _columns(seen[tile]).swapaxes(1, 2)).sum(0)
+
+    dw = sum(share(summed, _row_tiles(lines, window, len(x), x.itemsize)))
     return kernel_from_matrix(dw, x.shape[1], window)
 
 
@@ -84,21 +95,16 @@ def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
     return np.ndarray(shape, x.dtype, rows, 0, strides)
 
 
-def _tiles(x: np.ndarray, window: Window) -> Iterator[tuple[slice, np.ndarray]]:
-    """The output rows of each tile and their columns (rows, kh·kw·C + 1, OW·N), one buffer."""
-    seen = pixels_seen(x, window)
-    lines, columns = seen[0, ..., 0, 0].size, None
-    for tile in _row_tiles(lines, window, len(x), x.itemsize):
-        if columns is None:
-            columns = np.empty((tile.stop, lines + 1, window.out[1] * len(x)), x.dtype)
-            columns[:, -1] = 1
-        part, pixels = columns[: tile.stop - tile.start], seen[tile]
-        part[:, :-1].reshape(pixels.shape)[...] = pixels
-        yield tile, part
+def _columns(pixels: np.ndarray) -> np.ndarray:
+    """The column matrix of each output row (rows, kh·kw·C + 1, OW·N), of a part of `pixels_seen`."""
+    lines = pixels[0, ..., 0, 0].size
+    columns = np.empty((len(pixels), lines + 1, pixels[0, 0, 0, 0].size), pixels.dtype)
+    columns[:, -1] = 1
+    columns[:, :-1].reshape(pixels.shape)[...] = pixels
+    return columns
 
 
-def _row_tiles(lines: int, window: Window, batch: int, itemsize: int) -> Iterator[slice]:
+def _row_tiles(lines: int, window: Window, batch: int, itemsize: int) -> list[slice]:
     """The output rows, as many at a time as TILE holds."""
     count = max(TILE // (lines * window.out[1] * batch * itemsize), 1)
-    for r in range(0, window.out[0], count):
-        yield slice(r, min(r + count, window.out[0]))
+    return [slice(r, min(r + count, window.out[0])) for r in range(0, window.out[0], count)]

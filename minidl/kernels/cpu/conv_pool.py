@@ -16,13 +16,13 @@ pieces.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
 from ..window import Window
 from . import product
 from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
+from .threads import share
 
 TILE = 2048 * 1024  # bytes of the convolution's output at a time
 
@@ -35,10 +35,13 @@ def conv_pool(
     The index is NO_TAP where relu gives 0. None where a result is NaN: comparisons cannot find the
     tap it came from.
     """
-    kernel = kernel_matrix(w, b)
+    kernel, pixels = kernel_matrix(w, b), _by_tap(x, window, pool)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
     index = np.empty(y.shape, np.uint8)
-    for rows, columns, taps in _tiles(x, len(w), window, pool):
+
+    def compute(rows: slice) -> float:
+        columns = _columns(pixels[..., rows, :, :])
+        taps = np.empty((len(columns), len(w), columns.shape[2]), x.dtype)
         product.side_by_side(kernel, columns, out=taps)
         if rectify:
             best, first = np.clip(taps[0], 0, np.inf), np.greater(taps[0], 0).view(np.uint8)
@@ -52,7 +55,12 @@ def conv_pool(
         first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
         y[:, rows] = best.reshape(y[:, rows].shape)
         index[:, rows] = first.reshape(y[:, rows].shape)
-    return None if math.isnan(y.max()) else (y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2))
+        return float(best.max())
+
+    largest = share(compute, _tiles(x, len(w), pool))
+    if any(map(math.isnan, largest)):
+        return None
+    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
 
 
 def conv_pool_grads(
@@ -63,36 +71,43 @@ def conv_pool_grads(
     None where a result is not finite: 0·∞ may have made a NaN that is not there.
     """
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
-    dw = np.zeros((len(grads), x.shape[1] * window.size[0] * window.size[1] + 1), x.dtype)
-    for rows, columns, taps in _tiles(x, len(grads), window, pool):
+    pixels = _by_tap(x, window, pool)
+
+    def summed(rows: slice) -> np.ndarray:
+        columns = _columns(pixels[..., rows, :, :])
+        taps = np.empty((len(columns), len(grads), columns.shape[2]), x.dtype)
         grad = np.ascontiguousarray(grads[:, rows]).reshape(taps[0].shape)
         winner = np.ascontiguousarray(winners[:, rows]).reshape(taps[0].shape)
         for k, tap in enumerate(taps):
             np.multiply(grad, winner == k, out=tap)
-        dw += product.product(taps, columns.swapaxes(1, 2)).sum(0)
+        return product.product(taps, columns.swapaxes(1, 2)).sum(0)
+
+    dw = sum(share(summed, _tiles(x, len(grads), pool)))
     finite = math.isfinite(dw.sum())
     return (kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]) if finite else None
 
 
-def _tiles(
-    x: np.ndarray, n_out: int, window: Window, pool: Window
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """The pooled rows of each tile, their columns, and a buffer for the convolution's output there.
-
-    Shapes: columns (ph·pw, kh·kw·C + 1, rows·OW·N), buffer (ph·pw, O, rows·OW·N). All tiles share
-    the memory of both, which thus stays in the cache.
-    """
-    (ph, pw), (height, width), batch = pool.size, pool.out, len(x)
-    (kh, kw), channels = window.size, x.shape[1]
+def _by_tap(x: np.ndarray, window: Window, pool: Window) -> np.ndarray:
+    """A view (ph, pw, kh, kw, C, OH, OW, N) of padded x: the pixels that each output comes from."""
+    (ph, pw), (height, width) = pool.size, pool.out
     seen = pixels_seen(x, window)[: height * ph, ..., : width * pw, :]
-    by_tap = seen.reshape(height, ph, kh, kw, channels, width, pw, batch)
-    by_tap = by_tap.transpose(1, 6, 2, 3, 4, 0, 5, 7)  # (ph, pw, kh, kw, C, rows, OW, N)
-    count = min(max(TILE // (ph * pw * n_out * width * batch * x.itemsize), 1), height)
-    columns = np.empty((ph * pw, kh * kw * channels + 1, count * width * batch), x.dtype)
+    by_tap = seen.reshape(height, ph, *window.size, x.shape[1], width, pw, len(x))
+    return by_tap.transpose(1, 6, 2, 3, 4, 0, 5, 7)
+
+
+def _columns(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (ph, pw, kh, kw, C, rows, OW, N) as column matrices (ph·pw, kh·kw·C + 1, rows·OW·N)."""
+    ph, pw, kh, kw, channels, *places = pixels.shape
+    columns = np.empty((ph * pw, kh * kw * channels + 1, math.prod(places)), pixels.dtype)
     columns[:, -1] = 1
-    taps = np.empty((ph * pw, n_out, columns.shape[2]), x.dtype)
-    for r in range(0, height, count):
-        pixels = by_tap[..., r : r + count, :, :]
-        places = pixels.shape[5] * width * batch
-        columns[:, :-1, :places].reshape(pixels.shape)[...] = pixels
-        yield slice(r, r + count), columns[..., :places], taps[..., :places]
+    columns[:, :-1].reshape(pixels.shape)[...] = pixels
+    return columns
+
+
+def _tiles(x: np.ndarray, n_out: int, pool: Window) -> list[slice]:
+    """The pooled rows in equal parts; the convolution's output there fills at most TILE."""
+    (ph, pw), (height, width) = pool.size, pool.out
+    size = ph * pw * n_out * width * len(x) * x.itemsize  # of one row
+    tiles = -(-height // max(TILE // size, 1))
+    rows = -(-height // tiles)
+    return [slice(r, min(r + rows, height)) for r in range(0, height, rows)]

@@ -13,15 +13,18 @@ of 0 and ∞ would make a NaN, and where every pixel is -∞ the padding must no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from .. import portable
 from ..window import Window
 from .layout import as_images, as_rows, padded_rows
+from .threads import share
 
-TILE = 128 * 1024  # bytes of one tap's dense block
+Tile = tuple[slice, slice]  # output rows, channels
+
+TILE = 256 * 1024  # bytes of one tap's dense block
 
 
 def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +32,9 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     rows, (batch, channels) = padded_rows(x, window, -np.inf), x.shape[:2]
     y = _empty_images(x, window)
     index = np.empty((window.out[0], channels, window.out[1], batch), np.uint8)
-    for places, some in _tiles(window, x):
+
+    def compute(tile: Tile) -> None:
+        places, some = tile
         taps = window.taps(places)
         _, _, down, across = next(taps)
         best = rows[down, some, across].copy()
@@ -42,6 +47,8 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             np.maximum(best, seen, out=best)
         y[some, places] = best.transpose(1, 0, 2, 3)
         index[places, some] = first
+
+    share(compute, _tiles(window, x))
     if math.isnan(y.max()) or (any(window.pads) and y.min() == -math.inf):
         return portable.max_pool(x, window)
     return y.transpose(3, 0, 1, 2), as_images(index)
@@ -53,7 +60,9 @@ def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
         return portable.max_unpool(g, index, window)
     g_rows, index_rows = g.transpose(2, 1, 3, 0), as_rows(index)
     dx = _padded_like(g, window)
-    for places, some in _tiles(window, g):
+
+    def add(tile: Tile) -> None:
+        places, some = tile
         grad, winner = np.ascontiguousarray(g_rows[places, some]), index_rows[places, some]
         for i, j, down, across in window.taps(places):
             chosen = winner == i * window.size[1] + j
@@ -61,13 +70,17 @@ def max_unpool(g: np.ndarray, index: np.ndarray, window: Window) -> np.ndarray:
                 np.multiply(grad, chosen, out=dx[down, some, across])
             else:
                 dx[down, some, across] += grad * chosen
+
+    _share_adding(add, window, g)
     return as_images(dx)[:, :, *window.inside]
 
 
 def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """The mean of the pixels under each place; the padding's zeros count."""
     rows, y = padded_rows(x, window), _empty_images(x, window)
-    for places, some in _tiles(window, x):
+
+    def compute(tile: Tile) -> None:
+        places, some = tile
         taps = window.taps(places)
         _, _, down, across = next(taps)
         total = rows[down, some, across].copy()
@@ -75,19 +88,25 @@ def avg_pool(x: np.ndarray, window: Window) -> np.ndarray:
             total += rows[down, some, across]
         total *= 1.0 / (window.size[0] * window.size[1])
         y[some, places] = total.transpose(1, 0, 2, 3)
+
+    share(compute, _tiles(window, x))
     return y.transpose(3, 0, 1, 2)
 
 
 def avg_unpool(g: np.ndarray, window: Window) -> np.ndarray:
     """An equal share of each g at every pixel under its place."""
     g_rows, dx = g.transpose(2, 1, 3, 0), _padded_like(g, window)
-    for places, some in _tiles(window, g):
-        share = g_rows[places, some] * (1.0 / (window.size[0] * window.size[1]))
+
+    def add(tile: Tile) -> None:
+        places, some = tile
+        part = g_rows[places, some] * (1.0 / (window.size[0] * window.size[1]))
         for _, _, down, across in window.taps(places):
             if window.tiles:
-                dx[down, some, across] = share
+                dx[down, some, across] = part
             else:
-                dx[down, some, across] += share
+                dx[down, some, across] += part
+
+    _share_adding(add, window, g)
     return as_images(dx)[:, :, *window.inside]
 
 
@@ -102,11 +121,29 @@ def _padded_like(g: np.ndarray, window: Window) -> np.ndarray:
     return room((window.padded[0], g.shape[1], window.padded[1], len(g)), g.dtype)
 
 
-def _tiles(window: Window, x: np.ndarray) -> Iterator[tuple[slice, slice]]:
+def _share_adding(add: Callable[[Tile], None], window: Window, g: np.ndarray) -> None:
+    """Call `add` for every tile, at no time for two whose windows share a pixel."""
+    if window.tiles:
+        share(add, _tiles(window, g))
+        return
+    by_channels: dict[int, list[Tile]] = {}  # windows over different channels share none
+    for tile in _tiles(window, g):
+        by_channels.setdefault(tile[1].start, []).append(tile)
+
+    def add_all(tiles: list[Tile]) -> None:
+        for tile in tiles:
+            add(tile)
+
+    share(add_all, by_channels.values())
+
+
+def _tiles(window: Window, x: np.ndarray) -> list[Tile]:
     """Output rows and channels that together fill about TILE bytes."""
     (oh, ow), channels = window.out, x.shape[1]
     lines = max(TILE // (ow * len(x) * x.itemsize), 1)  # pairs of an output row and a channel
     some, rows = min(lines, channels), max(lines // channels, 1)
-    for r in range(0, oh, rows):
-        for c in range(0, channels, some):
-            yield slice(r, min(r + rows, oh)), slice(c, min(c + some, channels))
+    return [
+        (slice(r, min(r + rows, oh)), slice(c, min(c + some, channels)))
+        for r in range(0, oh, rows)
+        for c in range(0, channels, some)
+    ]

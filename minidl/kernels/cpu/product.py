@@ -1,32 +1,67 @@
-"""Matrix products with a small side, cut into pieces of half a million multiplications.
+"""Matrix products in pieces: for the threads, and because pieces are faster where a side is small.
 
-A BLAS first copies what it multiplies into an order of its own ("packing"), and divides the work
-among all cores. In a large square product both cost little beside the arithmetic. In a product such
-as (10, 6272) @ (6272, 32), each number is copied once and multiplied only a few times, and the
-cores' results must be brought together. OpenBLAS, which NumPy's wheels carry, does neither up to a
-million multiplications. So such a product is faster in pieces: on two cores with AVX-512 that one
-took 0.09 to 0.17 ms whole and 0.06 ms in pieces. OpenBLAS's kernels for AVX2 have no such limit:
-with them pieces take between 0.9 and 1.5 times as long, and a step of the article's CNN the same.
+A BLAS first copies what it multiplies into an order of its own ("packing"). In a large square
+product that costs little beside the arithmetic. In a product such as (10, 6272) @ (6272, 32), each
+number is copied once and multiplied only a few times. OpenBLAS, which NumPy's wheels carry, does
+not pack up to a million multiplications. So such a product is faster in pieces: on two cores with
+AVX-512 that one took 0.09 to 0.17 ms whole and 0.06 ms in pieces. OpenBLAS's kernels for AVX2 have
+no such limit: with them pieces take between 0.9 and 1.5 times as long, and a step of the article's
+CNN the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .threads import one_blas_thread, share
+
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
+ALONE = 250_000  # multiplications for which no BLAS wakes its threads
+SHARED = 4_000_000  # multiplications in one thread's part of a product; its call costs a hundredth
+EDGE = 64  # a part begins at a multiple of so many rows or columns, as BLAS likes them
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b for a (..., m, k), b (..., k, n), in pieces where that is faster."""
     (m, k), n = a.shape[-2:], b.shape[-1]
-    if m * k * n > 2 * PIECE:
+    work = m * k * n
+    if a.ndim != 2 or b.ndim != 2:
+        with one_blas_thread:
+            small = work > 2 * PIECE and m * n <= SMALL < k
+            return _added_up(a, b) if small else np.matmul(a, b)
+    if work > 2 * PIECE:
         if m * n <= SMALL < k:
-            return _added_up(a, b)
-        if a.ndim == b.ndim == 2 and m <= NARROW < k < n and b.strides[0] < b.strides[1]:
-            return side_by_side(a, b, np.empty((m, n), a.dtype))
-    return np.matmul(a, b)
+            with one_blas_thread:
+                return _added_up(a, b)
+        if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
+            with one_blas_thread:
+                return side_by_side(a, b, np.empty((m, n), a.dtype))
+        return _shared(a, b)
+    if work <= ALONE:
+        return np.matmul(a, b)
+    with one_blas_thread:
+        return np.matmul(a, b)
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b, each thread some columns of b, or some rows of a where those are more."""
+    m, n = len(a), b.shape[1]
+    out = np.empty((m, n), a.dtype)
+    longer = max(m, n)
+    count = max(m * n * len(b) // SHARED, 1)
+    step = max(-(-longer // count) // EDGE, 1) * EDGE
+
+    def multiply(start: int) -> None:
+        part = slice(start, start + step)
+        if n >= m:
+            np.matmul(a, b[:, part], out=out[:, part])
+        else:
+            np.matmul(a[part], b, out=out[part])
+
+    share(multiply, range(0, longer, step))
+    return out
 
 
 def side_by_side(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -8,10 +8,52 @@ temporary array is used again and again, and `add_multiple` multiplies and adds 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from .blas import add_multiple
+from .threads import share
+
+
+CHUNK = 1 << 16  # elements of a parameter in one part: an optimizer's arrays then fit the cache
+
+Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
+
+
+def update(rule: str, steps: Sequence[Step]) -> None:
+    """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
+
+    Large parameters are cut into chunks, small ones taken together, so each part is about a CHUNK.
+    """
+    parts: list[list[Step]] = [[]]
+    left = CHUNK
+    for theta, g, t, slots, options in steps:
+        for arrays in _chunks(theta, g, *slots):
+            parts[-1].append((arrays[0], arrays[1], t, arrays[2:], options))
+            left -= arrays[0].size
+            if left <= 0:
+                parts.append([])
+                left = CHUNK
+
+    def take(some: list[Step]) -> None:
+        for theta, g, t, slots, options in some:
+            globals()[rule](theta, g, t, *slots, **options)
+
+    share(take, parts if parts[-1] else parts[:-1])
+
+
+def _chunks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Arrays of one shape, cut alike into views of CHUNK elements; whole where memory forbids it."""
+    theta = arrays[0]
+    for order, dense in (("C", "c_contiguous"), ("F", "f_contiguous")):
+        if theta.size > CHUNK and all(getattr(array.flags, dense) for array in arrays):
+            flat = [array.reshape(-1, order=order) for array in arrays]
+            for start in range(0, theta.size, CHUNK):
+                yield [array[start : start + CHUNK] for array in flat]
+            return
+    yield list(arrays)
 
 
 def sgd(

@@ -1,0 +1,182 @@
+"""One layer's work, shared among the processor's cores: minidl's own threads.
+
+NumPy lets go of Python's lock while it computes, and BLAS does too. So two threads of one Python
+program can multiply two matrices at the same time. A kernel cuts its work into parts (a few rows of
+the images, some columns of a matrix) and calls `share`, which gives the parts to the threads.
+
+Why not leave the threads to BLAS? BLAS has threads of its own, and divides one product among them.
+But a layer is many products and other passes over memory between them. BLAS's threads must meet at
+the end of every product, and nothing between two products is shared. A program beside it takes a
+core away now and then; the thread that had it is late, and all others wait: products of 15 ms
+together took up to 1,000 ms. Here a thread takes the next part when it is done with one. It meets
+the others once, at the end of the kernel, and a part that nobody has begun is nobody's to wait for.
+So while parts are shared, BLAS is told to use the calling thread alone.
+
+Why the results do not depend on the number of threads: what a part holds depends on the shapes
+alone, and where parts are added up, they are added in their order, whoever computed them. One
+thread, or eight, or a slow one among fast ones: the same bytes.
+
+A thread that has nothing to do sleeps. The threads start at the first use; a process that is forked
+starts its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...errors import ConfigError
+from .blas import blas_threads, one_blas_thread
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def share(task: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """[task(part) for part in parts], computed by the threads; an error of a part is raised here.
+
+    The tasks must not write to the same memory.
+    """
+    parts, team = list(parts), _team()
+    with one_blas_thread:
+        if len(parts) < 2 or team.size < 2 or threading.get_ident() in team.helpers:
+            return [task(part) for part in parts]
+        work = _Work(task, parts)
+        for _ in range(min(team.size, len(parts)) - 1):
+            team.call(work)
+        return work.finish()
+
+
+def set_threads(n: int) -> None:
+    """Let n threads share a layer's work on the CPU, the calling one included; 1 is none beside it.
+
+    Results are the same for every n. MINIDL_THREADS=n in the environment does the same. By default
+    there are as many as the process may use cores, and no more than NumPy's BLAS would start
+    (OMP_NUM_THREADS and OPENBLAS_NUM_THREADS limit both).
+    Raises: ConfigError where n is no int >= 1.
+    """
+    global _current
+    before, _current = _current, _Team(_checked("set_threads: expected n", n))
+    if before is not None:
+        before.dismiss()
+
+
+def get_threads() -> int:
+    """How many threads share a layer's work on the CPU, the calling one included."""
+    return _team().size
+
+
+class _Work:
+    """The parts of one call of `share`. Each thread takes the next one until none is left."""
+
+    def __init__(self, task: Callable[[Any], Any], parts: list[Any]) -> None:
+        self.task, self.parts = task, parts
+        self.results: list[Any] = [None] * len(parts)
+        self.errors: dict[int, BaseException] = {}
+        # Python takes the next number of a count in one step, so no two threads get the same.
+        self.numbers, self.ended = itertools.count(), itertools.count(1)
+        self.all_ended = threading.Lock()
+        self.all_ended.acquire()
+        self.context = contextvars.copy_context()  # np.errstate holds for the parts too
+
+    def help(self) -> None:
+        """Take parts until none is left."""
+        parts = self.parts
+        while (number := next(self.numbers)) < len(parts):
+            try:
+                self.results[number] = self.task(parts[number])
+            except BaseException as error:
+                self.errors[number] = error
+            if next(self.ended) == len(parts):
+                self.all_ended.release()
+
+    def finish(self) -> list[Any]:
+        """Take parts too, wait for those that others have begun, and return the results."""
+        self.help()
+        self.all_ended.acquire()
+        if self.errors:
+            raise self.errors[min(self.errors)]
+        return self.results
+
+
+class _Team:
+    """The calling thread and its helpers, which sleep until somebody calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.calls: SimpleQueue[_Work | None] = SimpleQueue()
+        self.helpers: set[int | None] = set()
+        self.starting = threading.Lock()
+
+    def call(self, work: _Work) -> None:
+        """Wake a helper."""
+        if len(self.helpers) < self.size - 1:
+            with self.starting:
+                while len(self.helpers) < self.size - 1:
+                    thread = threading.Thread(target=self.serve, name="minidl", daemon=True)
+                    thread.start()
+                    self.helpers.add(thread.ident)
+        self.calls.put(work)
+
+    def serve(self) -> None:
+        """What a helper does: sleep, help, sleep."""
+        while (work := self.calls.get()) is not None:
+            work.context.copy().run(work.help)
+            del work  # a sleeping thread must not keep arrays
+
+    def dismiss(self) -> None:
+        """Let the helpers end, after the work that they were called for."""
+        for _ in self.helpers:
+            self.calls.put(None)
+
+
+_current: _Team | None = None
+
+
+def _team() -> _Team:
+    global _current
+    if _current is None:
+        _current = _Team(_default())
+    return _current
+
+
+def _default() -> int:
+    """MINIDL_THREADS, or the cores that the process may use, or fewer where BLAS is limited."""
+    told = os.environ.get("MINIDL_THREADS", "").strip()
+    if told:
+        return _checked("MINIDL_THREADS: expected", int(told) if told.isdecimal() else told)
+    return max(min(_cores(), blas_threads() or _cores()), 1)
+
+
+def _checked(expected: str, n: Any) -> int:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise ConfigError(f"{expected} an int >= 1, got {n!r}")
+    return int(n)
+
+
+def _cores() -> int:
+    """The cores that the process may use: those it is bound to, and no more than its quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:  # a container's share of the processor: microseconds in each period, and the period
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = map(int, file.read().split())
+    except (OSError, ValueError):  # no such file, or "max"
+        return bound or 1
+    return min(bound or 1, -(-quota // period))
+
+
+def _after_fork() -> None:
+    """The child of a fork has none of its parent's helpers."""
+    global _current
+    _current = None if _current is None else _Team(_current.size)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
