@@ -12,6 +12,7 @@ from .create import arange, full, ones, rand, randn, zeros
 from . import ops, numpy_functions
 from .functional import grad, hvp, jacobian, jvp, value_and_grad, vjp
 from . import nn, optim
+from .kernels.cpu.threads import get_threads, set_threads
 
 memory.start_up()
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .device import Array, array_module, gather, is_host
+from .kernels.cpu.blas import one_blas_thread
 
 _silent = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
@@ -65,7 +66,8 @@ def quick_l2(array: Array) -> Any:
         return array_module(array).square(array, dtype=np.float64).sum() ** 0.5
     if array.dtype.char in _LEAST:
         flat = array.ravel(order="K")  # in the order of the memory: no copy
-        total = float(np.dot(flat, flat))
+        with one_blas_thread:
+            total = float(np.dot(flat, flat))
         if _LEAST[array.dtype.char] < total < math.inf:
             return total**0.5
     return float(l2(array))

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "minidl"
 FLOORS = (
     *("__main__", "cli", "lab", "runs", "health", "train", "plot", "export", "models", "data"),
     *("optim", "nn", "testing", "functional", "create", "numpy_functions", "ops", "compare"),
-    *("checks", "graph", "tensor", "operators", "backward", "kernels", "norms", "arrays"),
+    *("checks", "graph", "tensor", "operators", "backward", "norms", "kernels", "arrays"),
     *("habits", "files", "memory", "modes", "rng", "device", "errors"),
 )
 ENGINE = ("tensor", "backward", "functional", "ops", "nn", "optim")

@@ -6,14 +6,9 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..checks import (
-    integers_follow,
-    operands,
-    paired_subscripts,
-    same_device,
-    subscripts_of,
-)  # fmt: skip
+from ..checks import integers_follow, operands, paired_subscripts, same_device, subscripts_of
 from ..errors import ShapeError
+from ..kernels.cpu.blas import one_blas_thread
 from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .reduce import sum
@@ -132,7 +127,8 @@ def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
 
         return pull
 
-    value = xs[0]._module.einsum(f"{','.join(names)}->{out}", *(x.data for x in xs), optimize=True)
+    compute = one_blas_thread(xs[0]._module.einsum)  # in one or more products
+    value = compute(f"{','.join(names)}->{out}", *(x.data for x in xs), optimize=True)
     return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 
 

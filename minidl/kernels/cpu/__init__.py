@@ -4,4 +4,16 @@ Two ideas run through them. Images lie in memory with the batch innermost (`layo
 same pixel of all images is one run of numbers. The work is cut into tiles that stay in the cache.
 """
 
-from . import batch_norm, blas, columns, conv_pool, elementwise, layout, pool, product, rows, threads, update
+from . import (
+    batch_norm,
+    blas,
+    columns,
+    conv_pool,
+    elementwise,
+    layout,
+    pool,
+    product,
+    rows,
+    threads,
+    update,
+)

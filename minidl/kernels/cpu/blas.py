@@ -1,10 +1,11 @@
-"""out += a @ b and out += factor·a in one step each, by the library that NumPy multiplies with.
+"""The library that NumPy multiplies with: sums in one step each, and how many threads it uses.
 
-NumPy computes each in two steps: a temporary array, then an addition. BLAS has one call for each.
-`gemm` computes out = a·b + beta·out, which with beta = 1 is an addition. `axpy` adds a multiple
-while it reads, so every number passes the memory bus once. NumPy carries a BLAS but offers no way
-to these two, so this file finds the functions in NumPy's own compiled module and calls them through
-ctypes. Where none is found, or with MINIDL_BLAS=0, NumPy does the same in two steps.
+NumPy computes out += a @ b and out += factor·a in two steps: a temporary array, then an addition.
+BLAS has one call for each. `gemm` computes out = a·b + beta·out, which with beta = 1 is an
+addition. `axpy` adds a multiple while it reads, so every number passes the memory bus once. NumPy
+carries a BLAS but offers no way to these two, so this file finds the functions in NumPy's own
+compiled module and calls them through ctypes. Where none is found, or with MINIDL_BLAS=0, NumPy
+does the same in two steps.
 
 ctypes checks nothing: a wrong address is a crash. An array that BLAS cannot take as it lies in
 memory, and a read-only array, are therefore left to NumPy, which copies the one and refuses the
@@ -17,6 +18,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ContextDecorator
 
 import numpy as np
 
@@ -64,7 +66,7 @@ def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
     axpy(out.size, factor, _address(a), 1, _address(out), 1)
 
 
-class OneThread:
+class _OneThread(ContextDecorator):
     """`with one_blas_thread:` BLAS uses the calling thread alone; `threads` says why.
 
     OpenBLAS has one number for the whole process. So the first thread that enters lowers it, and
@@ -80,19 +82,17 @@ class OneThread:
         self.lock, self.inside, self.before = threading.Lock(), 0, 1
 
     def __enter__(self) -> None:
-        if self.get is not None and self.set is not None:
-            with self.lock:
-                self.inside += 1
-                if self.inside == 1:
-                    self.before = self.get()
-                    self.set(1)
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1 and self.get is not None and self.set is not None:
+                self.before = self.get()
+                self.set(1)
 
     def __exit__(self, *error: object) -> None:
-        if self.get is not None and self.set is not None:
-            with self.lock:
-                self.inside -= 1
-                if not self.inside:
-                    self.set(self.before)
+        with self.lock:
+            self.inside -= 1
+            if not self.inside and self.set is not None:
+                self.set(self.before)
 
     def after_fork(self) -> None:
         """In the child of a fork only the thread that forked is left, and it was not inside."""
@@ -179,7 +179,7 @@ for _routine in (_gemm, _axpy):
     for _char in [char for char in _routine if not _counts_right(char)]:
         del _routine[_char]
 
-one_blas_thread = OneThread()
+one_blas_thread = _OneThread()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=one_blas_thread.after_fork)
 

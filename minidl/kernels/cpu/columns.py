@@ -20,7 +20,7 @@ import numpy as np
 from ..window import Window
 from . import product
 from .layout import as_images, as_rows, padded_rows
-from .threads import share
+from .threads import share, share_and_add
 
 TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
 
@@ -67,7 +67,7 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int =
     def summed(tile: slice) -> np.ndarray:
         return product.product(g_rows[tile], _columns(seen[tile]).swapaxes(1, 2)).sum(0)
 
-    dw = sum(share(summed, _row_tiles(lines, window, len(x), x.itemsize)))
+    dw = share_and_add(summed, _row_tiles(lines, window, len(x), x.itemsize))
     return kernel_from_matrix(dw, x.shape[1], window)
 
 
@@ -96,7 +96,7 @@ def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _columns(pixels: np.ndarray) -> np.ndarray:
-    """The column matrix of each output row (rows, kh·kw·C + 1, OW·N), of a part of `pixels_seen`."""
+    """The column matrix of each output row (rows, kh·kw·C + 1, OW·N), from `pixels_seen`."""
     lines = pixels[0, ..., 0, 0].size
     columns = np.empty((len(pixels), lines + 1, pixels[0, 0, 0, 0].size), pixels.dtype)
     columns[:, -1] = 1

@@ -22,7 +22,7 @@ import numpy as np
 from ..window import Window
 from . import product
 from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
-from .threads import share
+from .threads import share, share_and_add
 
 TILE = 2048 * 1024  # bytes of the convolution's output at a time
 
@@ -82,7 +82,7 @@ def conv_pool_grads(
             np.multiply(grad, winner == k, out=tap)
         return product.product(taps, columns.swapaxes(1, 2)).sum(0)
 
-    dw = sum(share(summed, _tiles(x, len(grads), pool)))
+    dw = share_and_add(summed, _tiles(x, len(grads), pool))
     finite = math.isfinite(dw.sum())
     return (kernel_from_matrix(dw, x.shape[1], window), dw[:, -1]) if finite else None
 
@@ -96,7 +96,7 @@ def _by_tap(x: np.ndarray, window: Window, pool: Window) -> np.ndarray:
 
 
 def _columns(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (ph, pw, kh, kw, C, rows, OW, N) as column matrices (ph·pw, kh·kw·C + 1, rows·OW·N)."""
+    """Pixels (ph, pw, kh, kw, C, rows, OW, N) as matrices (ph·pw, kh·kw·C + 1, rows·OW·N)."""
     ph, pw, kh, kw, channels, *places = pixels.shape
     columns = np.empty((ph * pw, kh * kw * channels + 1, math.prod(places)), pixels.dtype)
     columns[:, -1] = 1

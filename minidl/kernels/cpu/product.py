@@ -13,36 +13,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from .threads import one_blas_thread, share
+from .threads import share
 
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-ALONE = 250_000  # multiplications for which no BLAS wakes its threads
-SHARED = 4_000_000  # multiplications in one thread's part of a product; its call costs a hundredth
-EDGE = 64  # a part begins at a multiple of so many rows or columns, as BLAS likes them
+SHARED = 8_000_000  # multiplications in one part: BLAS packs one of the matrices for each part
+PARTS = 16  # at most
+EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b for a (..., m, k), b (..., k, n), in pieces where that is faster."""
     (m, k), n = a.shape[-2:], b.shape[-1]
     work = m * k * n
-    if a.ndim != 2 or b.ndim != 2:
-        with one_blas_thread:
-            small = work > 2 * PIECE and m * n <= SMALL < k
-            return _added_up(a, b) if small else np.matmul(a, b)
     if work > 2 * PIECE:
         if m * n <= SMALL < k:
-            with one_blas_thread:
-                return _added_up(a, b)
-        if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
-            with one_blas_thread:
+            return _added_up(a, b)
+        if a.ndim == b.ndim == 2:
+            if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
                 return side_by_side(a, b, np.empty((m, n), a.dtype))
-        return _shared(a, b)
-    if work <= ALONE:
-        return np.matmul(a, b)
-    with one_blas_thread:
-        return np.matmul(a, b)
+            return _shared(a, b)
+    return np.matmul(a, b)
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -50,8 +42,8 @@ def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     m, n = len(a), b.shape[1]
     out = np.empty((m, n), a.dtype)
     longer = max(m, n)
-    count = max(m * n * len(b) // SHARED, 1)
-    step = max(-(-longer // count) // EDGE, 1) * EDGE
+    count = min(2 * -(-m * n * len(b) // (2 * SHARED)), PARTS)  # even: for two threads alike
+    step = -(-longer // (count * EDGE)) * EDGE
 
     def multiply(start: int) -> None:
         part = slice(start, start + step)

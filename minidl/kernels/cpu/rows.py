@@ -36,7 +36,7 @@ from .. import portable
 from ..window import Window
 from .blas import add_product
 from .layout import as_images, as_rows
-from .threads import share
+from .threads import share, share_and_add
 
 
 def conv_forward(
@@ -111,7 +111,7 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int =
             dw[used[p]] = matrix.reshape(-1, n_out, kh * channels)
         return dw
 
-    dw = sum(share(summed, window.bands[0] + window.bands[1]))
+    dw = share_and_add(summed, window.bands[0] + window.bands[1])
     if not math.isfinite(dw.sum()):
         return portable.conv_weight_grad(x, g, window, groups)
     return dw.reshape(kw, -1, kh, channels).transpose(1, 3, 2, 0)

@@ -23,6 +23,7 @@ starts its own.
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
 import os
 import threading
@@ -52,6 +53,11 @@ def share(task: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]
         for _ in range(min(team.size, len(parts)) - 1):
             team.call(work)
         return work.finish()
+
+
+def share_and_add(task: Callable[[Part], np.ndarray], parts: Iterable[Part]) -> np.ndarray:
+    """The sum of task(part) over the parts, added in their order."""
+    return functools.reduce(np.add, share(task, parts))
 
 
 def set_threads(n: int) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from .blas import add_multiple
 from .threads import share
 
-
 CHUNK = 1 << 16  # elements of a parameter in one part: an optimizer's arrays then fit the cache
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
@@ -45,15 +44,16 @@ def update(rule: str, steps: Sequence[Step]) -> None:
 
 
 def _chunks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Arrays of one shape, cut alike into views of CHUNK elements; whole where memory forbids it."""
+    """Arrays of one shape, cut alike into views of CHUNK elements; whole where that copies."""
     theta = arrays[0]
-    for order, dense in (("C", "c_contiguous"), ("F", "f_contiguous")):
-        if theta.size > CHUNK and all(getattr(array.flags, dense) for array in arrays):
-            flat = [array.reshape(-1, order=order) for array in arrays]
-            for start in range(0, theta.size, CHUNK):
-                yield [array[start : start + CHUNK] for array in flat]
-            return
-    yield list(arrays)
+    by_column = theta.flags.f_contiguous
+    alike = [array.T if by_column else array for array in arrays]
+    if theta.size <= CHUNK or not all(array.flags.c_contiguous for array in alike):
+        yield list(arrays)
+        return
+    flat = [array.reshape(-1) for array in alike]
+    for start in range(0, theta.size, CHUNK):
+        yield [array[start : start + CHUNK] for array in flat]
 
 
 def sgd(
