@@ -23,7 +23,6 @@ import numpy as np
 
 from ..device import Array, is_host
 from . import cpu, gpu, portable
-from .cpu.blas import one_blas_thread
 from .window import NO_TAP, Window
 
 # fmt: off
@@ -81,7 +80,6 @@ def _given(*arrays: Array | None) -> list[Array]:
 
 
 @_silent
-@one_blas_thread
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Convolution: x (N, C, H, W), w (O, C/groups, kh, kw), b (O,) or None -> (N, O, OH, OW)."""
     engine = version(_convolution(window, x.shape[1], groups), *_given(x, w, b))
@@ -89,7 +87,6 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 
 
 @_silent
-@one_blas_thread
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
     """The convolution's transpose in x: g (N, O, OH, OW) -> (N, C, H, W)."""
     engine = version(_convolution(window, w.shape[1], groups), g, w)
@@ -97,7 +94,6 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 
 
 @_silent
-@one_blas_thread
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     """The convolution's transpose in w: x and g -> (O, C/groups, kh, kw)."""
     engine = version(_convolution(window, x.shape[1], groups), x, g)
@@ -205,7 +201,6 @@ def batch_norm_grads(
     return engine.batch_norm_grads(g, x, weight, mean, inverse)
 
 
-@one_blas_thread
 def product(a: Array, b: Array) -> Array:
     """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
     return version("matrix product", a, b).product(a, b)

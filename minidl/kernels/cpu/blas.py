@@ -179,11 +179,9 @@ for _routine in (_gemm, _axpy):
     for _char in [char for char in _routine if not _counts_right(char)]:
         del _routine[_char]
 
+# How many threads OpenBLAS would use; None where the library is another.
+_count = _function("get_num_threads")
+BLAS_THREADS = None if _count is None else _count()
 one_blas_thread = _OneThread()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=one_blas_thread.after_fork)
-
-
-def blas_threads() -> int | None:
-    """How many threads OpenBLAS would use; None where the library is another."""
-    return None if one_blas_thread.get is None else one_blas_thread.get()

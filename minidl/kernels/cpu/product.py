@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .blas import one_blas_thread
 from .threads import share
 
+ALONE = 250_000  # multiplications for which no BLAS wakes its threads
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-SHARED = 8_000_000  # multiplications in one part: BLAS packs one of the matrices for each part
+SHARED = 8_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
 PARTS = 16  # at most
 EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
 
@@ -27,32 +29,39 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b for a (..., m, k), b (..., k, n), in pieces where that is faster."""
     (m, k), n = a.shape[-2:], b.shape[-1]
     work = m * k * n
-    if work > 2 * PIECE:
-        if m * n <= SMALL < k:
-            return _added_up(a, b)
-        if a.ndim == b.ndim == 2:
-            if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
-                return side_by_side(a, b, np.empty((m, n), a.dtype))
-            return _shared(a, b)
-    return np.matmul(a, b)
+    if work <= ALONE:
+        return np.matmul(a, b)
+    with one_blas_thread:
+        if work > 2 * PIECE:
+            if m * n <= SMALL < k:
+                return _added_up(a, b)
+            if a.ndim == b.ndim == 2:
+                if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
+                    return side_by_side(a, b, np.empty((m, n), a.dtype))
+                return _shared(a, b)
+        return np.matmul(a, b)
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b, each thread some columns of b, or some rows of a where those are more."""
+    """a @ b, each thread some rows of a, or some columns of b where those are more than twice.
+
+    Rows of the result are one piece of memory; but BLAS packs b for each part.
+    """
     m, n = len(a), b.shape[1]
     out = np.empty((m, n), a.dtype)
-    longer = max(m, n)
-    count = min(2 * -(-m * n * len(b) // (2 * SHARED)), PARTS)  # even: for two threads alike
-    step = -(-longer // (count * EDGE)) * EDGE
+    by_rows = 2 * m >= n
+    length = m if by_rows else n
+    count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, PARTS)  # even: for two threads alike
+    step = -(-length // (count * EDGE)) * EDGE
 
     def multiply(start: int) -> None:
         part = slice(start, start + step)
-        if n >= m:
-            np.matmul(a, b[:, part], out=out[:, part])
-        else:
+        if by_rows:
             np.matmul(a[part], b, out=out[part])
+        else:
+            np.matmul(a, b[:, part], out=out[:, part])
 
-    share(multiply, range(0, longer, step))
+    share(multiply, range(0, length, step))
     return out
 
 

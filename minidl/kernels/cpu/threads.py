@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...errors import ConfigError
-from .blas import blas_threads, one_blas_thread
+from .blas import BLAS_THREADS, one_blas_thread
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -158,7 +158,7 @@ def _default() -> int:
     told = os.environ.get("MINIDL_THREADS", "").strip()
     if told:
         return _checked("MINIDL_THREADS: expected", int(told) if told.isdecimal() else told)
-    return max(min(_cores(), blas_threads() or _cores()), 1)
+    return min(_cores(), BLAS_THREADS or _cores())
 
 
 def _checked(expected: str, n: Any) -> int:
