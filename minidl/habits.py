@@ -28,6 +28,12 @@ TENSORS = OPERATIONS | {
 }  # fmt: skip
 TOP = {"cat": "md.ops.concatenate", "Linear": "md.nn.Dense", "from_numpy": "md.as_tensor"}
 ARGUMENTS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "other": "the second argument"}
+TRAINER = {
+    "lr": "the optimizer's, as in optimizer=md.optim.SGD(model.parameters(), 0.01),",
+    "loss_fn": "loss",
+    "criterion": "loss",
+    "callbacks": "monitors",
+} | dict.fromkeys(("epochs", "batch_size", "validation", "progress"), "an argument of fit")
 
 
 def missing(owner: str, name: str, table: dict[str, str]) -> NoReturn:
@@ -36,18 +42,26 @@ def missing(owner: str, name: str, table: dict[str, str]) -> NoReturn:
     raise AttributeError(f"{owner} has no attribute {name!r}{here}")
 
 
-def explained(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose TypeError for a foreign argument says what it is called here."""
+def explained(
+    function: Callable[..., Any], call: str = "", arguments: dict[str, str] = ARGUMENTS
+) -> Callable[..., Any]:
+    """The function, whose TypeError for a foreign argument says what it is called here.
+
+    call: the name that the message gives it, where that is not its own.
+    """
 
     @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
+    def inside(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
         except TypeError as error:
-            foreign = [name for name in options if name in ARGUMENTS]
-            if not foreign or "unexpected keyword" not in str(error):
-                raise
-            names = ", ".join(f"{name}= is {ARGUMENTS[name]}" for name in foreign)
-            raise TypeError(f"{function.__name__}: {names} here, as in NumPy") from None
+            foreign = [name for name in options if name in arguments]
+            if foreign and "unexpected keyword" in str(error):
+                names = ", ".join(f"{name}= is {arguments[name]} here" for name in foreign)
+                raise TypeError(f"{call or function.__name__}: {names}") from None
+            own = f"{function.__qualname__}()"
+            if call and str(error).startswith(own):
+                raise TypeError(call + str(error).removeprefix(own)) from None
+            raise
 
-    return call
+    return inside

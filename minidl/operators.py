@@ -6,6 +6,8 @@ argument is the tensor.
 
 from typing import TYPE_CHECKING
 
+from .notebook import TensorHtml
+
 if TYPE_CHECKING:
     from . import compare as _q
     from .ops import activation as _a
@@ -25,7 +27,7 @@ METHODS = (
 )
 
 
-class Operators:
+class Operators(TensorHtml):
     """What a tensor can do by the operations of `ops`."""
 
     __slots__ = ()

@@ -1,5 +1,6 @@
 """Every figure of a run, drawn from plain numbers. matplotlib is imported here and nowhere else."""
 
+import io
 import os
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -40,7 +41,16 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **k
             "plot: figures need matplotlib, which is not installed: run "
             "`pip install 'minidl[demos]'`, or `pip install matplotlib`"
         ) from None
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+    class Shown(Figure):
+        """A figure that a notebook shows, also where nothing has set up pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png")
+            return picture.getvalue()
+
+    figure = Shown(figsize=(width, height), layout="constrained", dpi=150)
     axes = figure.subplots(rows, columns, **kwargs)
     for one in np.atleast_1d(axes).flat:
         one.grid(True, color="#dddddd", linewidth=0.6)

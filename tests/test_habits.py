@@ -100,3 +100,21 @@ def test_format_and_pickle():
             assert type(twin) is type(t) and twin.is_leaf and twin.requires_grad
             assert np.array_equal(twin.numpy(), t.numpy())
     assert copy.deepcopy(loss).grad.item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lr": 0.1}, r"Trainer: lr= is the optimizer's, as in optimizer=md\.optim\.SGD\("),
+        ({"callbacks": []}, "Trainer: callbacks= is monitors here"),
+        (
+            {"epochs": 3, "batch_size": 8},
+            "Trainer: epochs= is an argument of fit here, batch_size=",
+        ),
+        ({"colour": 3}, "^Trainer got an unexpected keyword argument 'colour'"),
+        ({}, "^Trainer missing 1 required keyword-only argument: 'optimizer'"),
+    ],
+)
+def test_arguments_that_a_trainer_has_not(options, said):
+    with pytest.raises(TypeError, match=said):
+        md.Trainer(md.models.mlp(4), **options)

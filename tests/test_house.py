@@ -16,7 +16,7 @@ FLOORS = (
     *("__main__", "cli", "lab", "runs", "health", "train", "plot", "export", "models", "data"),
     *("optim", "nn", "testing", "functional", "create", "numpy_functions", "ops", "compare"),
     *("checks", "graph", "tensor", "operators", "backward", "norms", "kernels", "arrays"),
-    *("habits", "files", "memory", "modes", "rng", "device", "errors"),
+    *("habits", "files", "notebook", "memory", "modes", "rng", "device", "errors"),
 )
 ENGINE = ("tensor", "backward", "functional", "ops", "nn", "optim")
 BUDGET = 2200  # lines of code in them

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..notebook import table
 from . import theory
 from .measure import Measurements
 from .remedies import in_words, prescribe, remedy
@@ -84,10 +85,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The report in a notebook."""
-        rows = [_HEAD, *self._cells()]
-        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-        table = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<table>{table}</table><pre>{escape(self.advice())}</pre>"
+        return f"{table(_HEAD, self._cells())}<pre>{escape(self.advice())}</pre>"
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a JSON file; what is not finite is written as a string.

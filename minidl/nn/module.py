@@ -9,6 +9,7 @@ from ..checks import new_values, same_shapes
 from ..device import FLOAT, Array, to_device
 from ..errors import ConfigError
 from ..modes import RemovableHook, no_grad, running
+from ..notebook import ModuleHtml
 from ..tensor import ArrayLike, Tensor, tensor
 
 
@@ -22,7 +23,7 @@ class Parameter(Tensor):
         self.requires_grad = True
 
 
-class Module:
+class Module(ModuleHtml):
     """Base of layers and networks: a subclass assigns its parts and defines `forward`.
 
     Attributes that are Parameters or Modules, also in lists, tuples and dicts, are found in the

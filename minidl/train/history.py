@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import notebook
 from ..errors import DataError
 from ..files import PathLike, check_ordinary, write_bytes
 
@@ -43,6 +44,13 @@ class History:
         shown = ", ".join(f"{name} {last[name]:.4g}" for name in last if name != "epoch")
         count = len(self._epochs) // len(self.epoch_names)
         return f"<History: {len(self):,} steps, {count} epochs{'; ' + shown if shown else ''}>"
+
+    def _repr_html_(self) -> str:
+        """The epochs as a table, in a notebook."""
+        columns = self.epochs
+        rows = ([notebook.number(x) for x in row] for row in zip(*columns.values(), strict=True))
+        head = [name.replace("_", " ") for name in columns]
+        return f"<b>History</b> of {len(self):,} steps{notebook.table(head, rows)}"
 
     @property
     def steps(self) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -11,6 +12,7 @@ from .. import device as devices
 from .. import optim
 from ..device import Array
 from ..errors import ConfigError, DataError
+from ..habits import TRAINER, explained
 from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import Tensor
@@ -24,6 +26,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 class Settings:
     """A model, its loss and its optimizer, with all that decides how a step is made."""
 
+    @partial(explained, call="Trainer", arguments=TRAINER)
     def __init__(
         self,
         model: Module,

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+import busy
 import products
 import report
 import scaling
@@ -11,7 +12,7 @@ from cases import CASES
 from driver import measure
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = [*CASES, "products", "scaling"]
+EVERYTHING = [*CASES, "busy", "products", "scaling"]
 
 
 def main() -> int:
@@ -33,6 +34,9 @@ def main() -> int:
         if name == "scaling":
             run = scaling.curves(chosen.rounds, chosen.seconds)
             scaling.draw(run, chosen.docs / "figures" / "benchmarks-scaling.png")
+        elif name == "busy":
+            run = busy.measure(min(chosen.rounds, 3), chosen.seconds)
+            print("\n".join(report.busy_machine(run)), flush=True)
         elif name == "products":
             run = products.measure(chosen.rounds)
         else:

@@ -15,7 +15,7 @@ _OTHERS = ("torch", "torch channels_last", "jax")
 FRAMEWORKS = ("keras fit", "keras train_on_batch", *_OTHERS)
 ANSWERING = ("minidl", "keras predict_on_batch", *_OTHERS)
 FROM_SCRATCH = ("tinygrad", "mygrad", "autograd", "dezero")
-OURS = ("minidl", "minidl fit", "minidl monitor")
+OURS = ("minidl", "minidl fit", "minidl unfused", "minidl monitor")
 
 
 @dataclass(frozen=True)

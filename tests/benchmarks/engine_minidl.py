@@ -53,6 +53,15 @@ class Fit(Minidl):
         return lambda: trainer.fit(data, epochs=1, batch_size=shape[0], progress=False)
 
 
+class Unfused(Minidl):
+    """The step with a hook at every layer that does nothing: each layer runs by itself."""
+
+    def __init__(self, problem: Problem, variant: str) -> None:
+        super().__init__(problem, variant)
+        for _, module in self.model.named_modules():
+            module.register_forward_hook(lambda module, inputs, output: None)
+
+
 class Monitored(Minidl):
     """The step with every layer watched."""
 
@@ -72,4 +81,6 @@ class Monitored(Minidl):
 
 
 def make(problem: Problem, variant: str) -> Minidl:
-    return {"": Minidl, "fit": Fit, "monitor": Monitored}[variant](problem, variant)
+    return {"": Minidl, "fit": Fit, "unfused": Unfused, "monitor": Monitored}[variant](
+        problem, variant
+    )

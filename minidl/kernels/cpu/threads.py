@@ -10,7 +10,11 @@ the end of every product, and nothing between two products is shared. A program 
 core away now and then; the thread that had it is late, and all others wait: products of 15 ms
 together took up to 1,000 ms. Here a thread takes the next part when it is done with one. It meets
 the others once, at the end of the kernel, and a part that nobody has begun is nobody's to wait for.
-So while parts are shared, BLAS is told to use the calling thread alone.
+
+So while parts are shared, BLAS is told to use the calling thread alone. The same holds for every
+other product and sum that minidl leaves to BLAS: for some milliseconds after each one, BLAS's
+threads look for the next in a loop, and take the core from the thread that works. One such product
+in a step of `vgg_small` made the whole step 1.5 times as long.
 
 Why the results do not depend on the number of threads: what a part holds depends on the shapes
 alone, and where parts are added up, they are added in their order, whoever computed them. One
@@ -28,6 +32,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -35,6 +40,8 @@ import numpy as np
 
 from ...errors import ConfigError
 from .blas import BLAS_THREADS, one_blas_thread
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # where Linux says what a container may use
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -171,8 +178,7 @@ def _cores() -> int:
     """The cores that the process may use: those it is bound to, and no more than its quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:  # a container's share of the processor: microseconds in each period, and the period
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = map(int, file.read().split())
+        quota, period = map(int, QUOTA.read_text(encoding="ascii").split())
     except (OSError, ValueError):  # no such file, or "max"
         return bound or 1
     return min(bound or 1, -(-quota // period))

@@ -1,0 +1,424 @@
+"""The threads share a layer's work; nobody can tell from the results how many there were."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minidl as md
+from minidl import kernels
+from minidl.kernels.cpu import (
+    batch_norm,
+    blas,
+    columns,
+    conv_pool,
+    elementwise,
+    pool,
+    product,
+    rows,
+    threads,
+    update,
+)
+
+from ..cases import cases
+
+pytestmark = pytest.mark.host
+COUNTS = (1, 2, 3, 8)
+
+
+@pytest.fixture(autouse=True)
+def as_many_as_before():
+    before = md.get_threads()
+    yield
+    md.set_threads(before)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """So small that a test's arrays have many parts."""
+    for module in (columns, pool, batch_norm, conv_pool):
+        monkeypatch.setattr(module, "TILE", 256)
+    monkeypatch.setattr(elementwise, "CHUNK", 16)
+    monkeypatch.setattr(update, "CHUNK", 16)
+    monkeypatch.setattr(product, "SHARED", 500)
+    monkeypatch.setattr(product, "PIECE", 500)
+    monkeypatch.setattr(product, "ALONE", 100)
+    monkeypatch.setattr(product, "SMALL", 20)
+
+
+def same_bytes(compute):
+    """compute() is the same with each number of threads."""
+    md.set_threads(1)
+    wanted = [a.tobytes() for a in compute()]
+    for count in COUNTS[1:]:
+        md.set_threads(count)
+        assert [a.tobytes() for a in compute()] == wanted, f"{count} threads"
+
+
+FLOATS = pytest.mark.parametrize("dtype", ["f", "d"])
+
+
+@FLOATS
+@given(case=cases(), kind=st.sampled_from([rows, columns]))
+@settings(max_examples=25)
+def test_convolution(small_parts, dtype, case, kind):
+    x, w, g = (a.astype(dtype) for a in (case.x, case.w, case.g))
+    b = None if case.b is None else case.b.astype(dtype)
+    same_bytes(
+        lambda: (
+            kind.conv_forward(x, w, b, case.window),
+            kind.conv_input_grad(g, w, case.window),
+            kind.conv_weight_grad(x, g, case.window),
+        )
+    )
+
+
+def images(random, dtype, shape=(5, 6, 12, 8)):
+    n, c, h, w = shape
+    return random.normal(size=(h, c, w, n)).astype(dtype).transpose(3, 1, 0, 2)
+
+
+@FLOATS
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (3, 1)])
+def test_pooling(small_parts, dtype, size, stride):
+    x = images(np.random.default_rng(1), dtype)
+    window = kernels.window("max_pool2d", x.shape[2:], size, stride, 0)
+    y, index = pool.max_pool(x, window)
+    same_bytes(
+        lambda: (
+            *pool.max_pool(x, window),
+            pool.max_unpool(y, index, window),
+            pool.avg_pool(x, window),
+            pool.avg_unpool(y, window),
+        )
+    )
+
+
+@FLOATS
+def test_convolution_and_pooling_in_one(small_parts, dtype):
+    random = np.random.default_rng(2)
+    x, w = images(random, dtype, (5, 2, 12, 8)), random.normal(size=(7, 2, 3, 3)).astype(dtype)
+    window = kernels.window("conv2d", (12, 8), 3, 1, "same")
+    places = kernels.window("max_pool2d", window.out, 2, 2)
+    y, index = conv_pool.conv_pool(x, w, w[:, 0, 0, 0], window, places, True)
+    same_bytes(
+        lambda: (
+            *conv_pool.conv_pool(x, w, w[:, 0, 0, 0], window, places, True),
+            *conv_pool.conv_pool_grads(x, y, index, window, places),
+        )
+    )
+
+
+@FLOATS
+def test_batch_normalisation(small_parts, dtype):
+    random = np.random.default_rng(3)
+    x, g = images(random, dtype), images(random, dtype)
+    values = random.normal(size=(3, 6)).astype(dtype)
+    same_bytes(
+        lambda: (
+            *batch_norm.batch_norm_moments(x),
+            batch_norm.batch_norm_affine(x, *values),
+            *batch_norm.batch_norm_grads(g, x, *values),
+        )
+    )
+
+
+@FLOATS
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.booleans(), st.booleans())
+def test_product(small_parts, dtype, m, k, n, a_turned, b_turned):
+    random = np.random.default_rng(m * k * n)
+    a = random.normal(size=(k, m) if a_turned else (m, k)).astype(dtype)
+    b = random.normal(size=(n, k) if b_turned else (k, n)).astype(dtype)
+    a, b = a.T if a_turned else a, b.T if b_turned else b
+    same_bytes(lambda: [product.product(a, b)])
+    exact = a.astype("longdouble") @ b.astype("longdouble")
+    bound = k * np.finfo(dtype).eps * (abs(a).astype("d") @ abs(b).astype("d"))
+    assert (abs(product.product(a, b) - exact) <= bound + 1e-300).all()
+
+
+RULES = {
+    "sgd": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "rmsprop": {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "adam": {
+        **{"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8},
+        **{"weight_decay": 0.01, "decoupled": True},
+    },
+}
+
+
+@FLOATS
+@pytest.mark.parametrize("rule", RULES)
+def test_optimizer_steps(small_parts, monkeypatch, dtype, rule):
+    """Small and large parameters, by rows and by columns, and one whose slots lie otherwise."""
+
+    def compute():
+        random = np.random.default_rng(4)
+        shapes = (3,), (40, 5), (100,), (30, 9), (12, 6)
+        slots = 2 if rule == "adam" else 1
+        steps = [
+            (*(random.uniform(0.1, 1, s).astype(dtype) for _ in range(2)), 3,
+             [random.uniform(0.1, 1, s).astype(dtype) for _ in range(slots)], RULES[rule])
+            for s in shapes
+        ]  # fmt: skip
+        for i in (1, 3):
+            theta, g, t, slots, options = steps[i]
+            turned = [np.asfortranarray(a) for a in (theta, g, *slots)]
+            if i == 3:
+                turned[-1] = np.ascontiguousarray(turned[-1])
+            steps[i] = (turned[0], turned[1], t, turned[2:], options)
+        assert kernels.update(rule, steps) == []
+        return [a for theta, _, _, slots, _ in steps for a in (theta, *slots)]
+
+    same_bytes(compute)
+    in_chunks = compute()
+    monkeypatch.setattr(update, "CHUNK", 10**9)
+    for array, whole in zip(in_chunks, compute(), strict=True):
+        np.testing.assert_allclose(array, whole, rtol=10 * np.finfo(dtype).eps)
+
+
+@FLOATS
+@pytest.mark.parametrize("shape", [(100,), (7, 31), (3, 4, 5, 6)])
+def test_elementwise(small_parts, dtype, shape):
+    random = np.random.default_rng(5)
+    a, b = (random.normal(size=shape).astype(dtype).T for _ in range(2))
+    same_bytes(lambda: [elementwise.in_chunks(np.add, a, b)])
+    np.testing.assert_array_equal(elementwise.in_chunks(np.add, a, b), a + b)
+    found = elementwise.in_chunks(lambda x, m: np.where(m, x, 0).astype(dtype), a, a > 0)
+    np.testing.assert_array_equal(found, np.where(a > 0, a, 0))
+    assert found.strides == a.strides
+    mixed = elementwise.in_chunks(np.add, a.astype("f"), b.astype("d"))
+    assert mixed.dtype == np.float64
+    assert elementwise.in_chunks(np.add, a, b.copy("C")).tobytes() == (a + b).tobytes()
+    assert elementwise.in_chunks(np.add, a, b[:1]).shape == a.shape
+
+
+@pytest.mark.parametrize("network", ["article_cnn", "vgg_small", "resnet_small", "mlp"])
+def test_a_training(network):
+    """Three steps of a whole network: the same weights, byte by byte."""
+
+    def compute():
+        md.manual_seed(0)
+        random = np.random.default_rng(0)
+        if network == "mlp":
+            model, x = md.models.mlp(784), random.normal(size=(64, 784)).astype("f")
+        else:
+            model = getattr(md.models, network)()
+            size = (1, 28) if network == "article_cnn" else (3, 32)
+            x = random.normal(size=(32, size[0], size[1], size[1])).astype("f")
+        optimizer = md.optim.Adam(model.parameters(), 0.001)
+        labels = random.integers(0, 10, len(x))
+        for _ in range(3):
+            optimizer.zero_grad()
+            md.ops.cross_entropy(model(md.tensor(x)), labels).backward()
+            optimizer.step()
+        return list(model.state_dict().values())
+
+    same_bytes(compute)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_results_come_in_the_order_of_the_parts(count):
+    md.set_threads(count)
+    assert threads.share(lambda i: (time.sleep(0.001 * (9 - i)), i)[1], range(10)) == [*range(10)]
+    assert threads.share(str, []) == []
+
+
+def test_parts_run_at_the_same_time():
+    md.set_threads(3)
+    meet = threading.Barrier(3, timeout=20)
+    who = threads.share(lambda _: (meet.wait(), threading.get_ident())[1], range(3))
+    assert len(set(who)) == 3
+
+
+def test_the_first_error_is_raised_when_all_parts_have_ended():
+    md.set_threads(3)
+    ended = []
+
+    def task(i):
+        time.sleep(0.002)
+        ended.append(i)
+        if i in (2, 5):
+            raise ValueError(f"part {i}")
+
+    with pytest.raises(ValueError, match="part 2"):
+        threads.share(task, range(8))
+    assert sorted(ended) == [*range(8)]
+    assert threads.share(lambda i: i, range(8)) == [*range(8)]
+
+
+def test_work_inside_work_is_done_by_the_thread_that_has_it():
+    md.set_threads(2)
+
+    def outer(i):
+        return threads.share(lambda j: (i, j), range(3))
+
+    assert threads.share(outer, range(4)) == [[(i, j) for j in range(3)] for i in range(4)]
+
+
+def test_several_threads_of_the_user():
+    md.set_threads(2)
+    found = {}
+
+    def use(name):
+        found[name] = [threads.share(lambda i: i * name, range(20)) for _ in range(50)]
+
+    users = [threading.Thread(target=use, args=(name,)) for name in range(6)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(30)
+    assert found == {name: [[i * name for i in range(20)]] * 50 for name in range(6)}
+
+
+def test_numpy_warns_as_the_caller_has_said():
+    md.set_threads(2)
+    meet = threading.Barrier(2, timeout=20)
+
+    def task(_):
+        meet.wait()
+        return np.float64(1) / np.zeros(2)
+
+    with np.errstate(divide="ignore"):
+        threads.share(task, range(2))
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        threads.share(task, range(2))
+
+
+def test_an_interrupted_part_ends_the_call():
+    md.set_threads(2)
+
+    def task(i):
+        if i == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.share(task, range(4))
+
+
+def test_a_sleeping_thread_keeps_no_array():
+    md.set_threads(2)
+    array = np.zeros(10)
+    gone = weakref.ref(array)
+    threads.share(lambda i, held=array: held[i], range(4))
+    del array
+    deadline = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert gone() is None
+
+
+def test_helpers_end_when_others_take_their_place():
+    for count in (5, 2, 7, 1):
+        md.set_threads(count)
+        threads.share(lambda i: i, range(8))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not [t for t in threading.enumerate() if t.name == "minidl"]:
+            break
+        time.sleep(0.01)
+    assert not [t for t in threading.enumerate() if t.name == "minidl"]
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.0, 2.5, True, "2", None])
+def test_numbers_that_are_none(n):
+    before = md.get_threads()
+    with pytest.raises(md.errors.ConfigError, match=r"set_threads: expected n an int >= 1, got"):
+        md.set_threads(n)
+    assert md.get_threads() == before
+
+
+def test_a_number_of_numpy():
+    md.set_threads(np.int64(3))
+    assert md.get_threads() == 3
+    assert type(md.get_threads()) is int
+
+
+def default(**environment):
+    """md.get_threads() in a new process."""
+    clean = {n: v for n, v in os.environ.items() if not n.endswith("_THREADS")}
+    return subprocess.run(
+        [sys.executable, "-c", "import minidl as md; print(md.get_threads())"],
+        capture_output=True, text=True, env=clean | environment,
+    )  # fmt: skip
+
+
+def test_how_many_there_are_by_default():
+    cores = len(os.sched_getaffinity(0))
+    assert 1 <= int(default().stdout) <= cores
+    assert int(default(MINIDL_THREADS="3").stdout) == 3
+    assert int(default(OMP_NUM_THREADS="1").stdout) == 1 or blas.BLAS_THREADS is None
+    for wrong in ("0", "-2", "two", "1.5"):
+        failed = default(MINIDL_THREADS=wrong)
+        assert f"ConfigError: MINIDL_THREADS: expected an int >= 1, got '{wrong}'" in (
+            failed.stderr.replace(f"got {wrong}", f"got '{wrong}'")
+        )
+
+
+def test_a_container_has_its_share_of_the_processor(monkeypatch, tmp_path):
+    cores = threads._cores()
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(threads, "QUOTA", quota)
+    for text, least in (("50000 100000", 1), ("150000 100000", 2), ("max 100000", 10**6)):
+        quota.write_text(text)
+        bound = len(os.sched_getaffinity(0))
+        assert threads._cores() == min(bound, least)
+    quota.unlink()
+    assert threads._cores() == len(os.sched_getaffinity(0)) >= cores
+
+
+needs_openblas = pytest.mark.skipif(
+    blas.BLAS_THREADS is None, reason="NumPy's BLAS is no OpenBLAS whose threads can be told"
+)
+
+
+@needs_openblas
+def test_blas_has_one_thread_inside_and_its_own_number_outside():
+    count = blas.one_blas_thread.get
+    before = count()
+    blas.one_blas_thread.set(3)
+    try:
+        md.set_threads(2)
+        inside = threads.share(lambda _: count(), range(4))
+        with blas.one_blas_thread, blas.one_blas_thread:
+            inside.append(count())
+        assert inside == [1] * 5
+        assert count() == 3
+        with pytest.raises(ZeroDivisionError):
+            threads.share(lambda i: 1 / 0, range(3))
+        assert count() == 3
+    finally:
+        blas.one_blas_thread.set(before)
+
+
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np, minidl as md
+from minidl.kernels.cpu import blas, threads
+md.set_threads(3)
+assert threads.share(lambda i: i, range(9)) == [*range(9)]
+with blas.one_blas_thread:
+    child = os.fork()
+if not child:
+    assert threads.share(lambda i: i, range(9)) == [*range(9)]
+    x = np.ones((64, 784), "f")
+    model = md.models.mlp(784)
+    md.ops.cross_entropy(model(md.tensor(x)), np.zeros(64, int)).backward()
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), threads.share(str, range(3)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_child_of_a_fork_has_threads_of_its_own():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0 ['0', '1', '2']\n", done.stderr
