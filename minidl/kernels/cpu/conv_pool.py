@@ -24,7 +24,9 @@ from . import product
 from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
 from .threads import share, share_and_add
 
-TILE = 2048 * 1024  # bytes of the convolution's output at a time
+Tile = tuple[slice, slice]  # pooled rows, pooled columns
+
+TILE = 1024 * 1024  # bytes of the convolution's output at a time
 
 
 def conv_pool(
@@ -39,8 +41,8 @@ def conv_pool(
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
     index = np.empty(y.shape, np.uint8)
 
-    def compute(rows: slice) -> float:
-        columns = _columns(pixels[..., rows, :, :])
+    def compute(tile: Tile) -> float:
+        columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(w), columns.shape[2]), x.dtype)
         product.side_by_side(kernel, columns, out=taps)
         if rectify:
@@ -53,8 +55,8 @@ def conv_pool(
             np.maximum(first, gain, out=first)
             np.maximum(best, seen, out=best)
         first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
-        y[:, rows] = best.reshape(y[:, rows].shape)
-        index[:, rows] = first.reshape(y[:, rows].shape)
+        y[:, *tile] = best.reshape(y[:, *tile].shape)
+        index[:, *tile] = first.reshape(y[:, *tile].shape)
         return float(best.max())
 
     largest = share(compute, _tiles(x, len(w), pool))
@@ -73,11 +75,11 @@ def conv_pool_grads(
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
     pixels = _by_tap(x, window, pool)
 
-    def summed(rows: slice) -> np.ndarray:
-        columns = _columns(pixels[..., rows, :, :])
+    def summed(tile: Tile) -> np.ndarray:
+        columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(grads), columns.shape[2]), x.dtype)
-        grad = np.ascontiguousarray(grads[:, rows]).reshape(taps[0].shape)
-        winner = np.ascontiguousarray(winners[:, rows]).reshape(taps[0].shape)
+        grad = np.ascontiguousarray(grads[:, *tile]).reshape(taps[0].shape)
+        winner = np.ascontiguousarray(winners[:, *tile]).reshape(taps[0].shape)
         for k, tap in enumerate(taps):
             np.multiply(grad, winner == k, out=tap)
         return product.product(taps, columns.swapaxes(1, 2)).sum(0)
@@ -96,7 +98,7 @@ def _by_tap(x: np.ndarray, window: Window, pool: Window) -> np.ndarray:
 
 
 def _columns(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (ph, pw, kh, kw, C, rows, OW, N) as matrices (ph·pw, kh·kw·C + 1, rows·OW·N)."""
+    """Pixels (ph, pw, kh, kw, C, h, w, N) as matrices (ph·pw, kh·kw·C + 1, h·w·N)."""
     ph, pw, kh, kw, channels, *places = pixels.shape
     columns = np.empty((ph * pw, kh * kw * channels + 1, math.prod(places)), pixels.dtype)
     columns[:, -1] = 1
@@ -104,10 +106,19 @@ def _columns(pixels: np.ndarray) -> np.ndarray:
     return columns
 
 
-def _tiles(x: np.ndarray, n_out: int, pool: Window) -> list[slice]:
-    """The pooled rows in equal parts; the convolution's output there fills at most TILE."""
+def _tiles(x: np.ndarray, n_out: int, pool: Window) -> list[Tile]:
+    """Pooled rows and columns in equal parts; the convolution's output there fills about TILE.
+
+    A part is a few rows, or a piece of one.
+    """
     (ph, pw), (height, width) = pool.size, pool.out
-    size = ph * pw * n_out * width * len(x) * x.itemsize  # of one row
-    tiles = -(-height // max(TILE // size, 1))
-    rows = -(-height // tiles)
-    return [slice(r, min(r + rows, height)) for r in range(0, height, rows)]
+    place = ph * pw * n_out * len(x) * x.itemsize  # bytes of one place
+    columns = _parts(width, TILE // place)
+    rows = _parts(height, TILE // (place * width)) if len(columns) == 1 else _parts(height, 1)
+    return [(r, c) for r in rows for c in columns]
+
+
+def _parts(length: int, most: int) -> list[slice]:
+    """0 to length in equal parts of at most `most`, or of 1."""
+    step = -(-length // -(-length // max(most, 1)))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]

@@ -20,7 +20,7 @@ ALONE = 250_000  # multiplications for which no BLAS wakes its threads
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-SHARED = 8_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
+SHARED = 6_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
 PARTS = 16  # at most
 EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
 

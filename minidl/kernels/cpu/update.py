@@ -16,7 +16,8 @@ import numpy as np
 from .blas import add_multiple
 from .threads import share
 
-CHUNK = 1 << 16  # elements of a parameter in one part: an optimizer's arrays then fit the cache
+CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit the cache
+PART = 1 << 20  # elements for which waking a thread pays
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 
@@ -24,23 +25,23 @@ Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 def update(rule: str, steps: Sequence[Step]) -> None:
     """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
 
-    Large parameters are cut into chunks, small ones taken together, so each part is about a CHUNK.
+    Large parameters are taken in chunks. A part of the work is about PART elements of them.
     """
     parts: list[list[Step]] = [[]]
-    left = CHUNK
+    left = PART
     for theta, g, t, slots, options in steps:
         for arrays in _chunks(theta, g, *slots):
-            parts[-1].append((arrays[0], arrays[1], t, arrays[2:], options))
-            left -= arrays[0].size
             if left <= 0:
                 parts.append([])
-                left = CHUNK
+                left = PART
+            parts[-1].append((arrays[0], arrays[1], t, arrays[2:], options))
+            left -= arrays[0].size
 
     def take(some: list[Step]) -> None:
         for theta, g, t, slots, options in some:
             globals()[rule](theta, g, t, *slots, **options)
 
-    share(take, parts if parts[-1] else parts[:-1])
+    share(take, parts)
 
 
 def _chunks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:

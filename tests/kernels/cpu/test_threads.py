@@ -48,6 +48,7 @@ def small_parts(monkeypatch):
         monkeypatch.setattr(module, "TILE", 256)
     monkeypatch.setattr(elementwise, "CHUNK", 16)
     monkeypatch.setattr(update, "CHUNK", 16)
+    monkeypatch.setattr(update, "PART", 40)
     monkeypatch.setattr(product, "SHARED", 500)
     monkeypatch.setattr(product, "PIECE", 500)
     monkeypatch.setattr(product, "ALONE", 100)

@@ -54,21 +54,26 @@ def test_pooled_rows_of_a_convolution(monkeypatch):
     window = kernels.window("conv2d", (8, 6), 3, 1, "same")
     pooling = kernels.window("max_pool2d", window.out, 2, 2)
     x = np.zeros((2, 1, 8, 6), np.float32)
-    row = 4 * 7 * 3 * 2 * 4  # bytes: taps, output channels, pooled columns, images, float32
-    for tile, rows in (
-        (1, 1),
-        (row, 1),
-        (2 * row - 1, 1),
-        (2 * row, 2),
-        (3 * row, 2),  # equal parts: 3 + 1 would take as long as 3
-        (9 * row, 4),
+    place = 4 * 7 * 2 * 4  # bytes: taps, output channels, images, float32
+    for tile, high, wide in (
+        (1, 1, 1),
+        (2 * place, 1, 2),  # rows of 3 places: 2 and 1
+        (3 * place - 1, 1, 2),
+        (3 * place, 1, 3),
+        (6 * place - 1, 1, 3),
+        (6 * place, 2, 3),
+        (9 * place, 2, 3),  # equal parts: 3 rows and 1 would take as long as 3 and 3
+        (99 * place, 4, 3),
     ):
         monkeypatch.setattr(conv_pool, "TILE", tile)
-        found = conv_pool._tiles(x, 7, pooling)
-        assert found == [slice(r, r + rows) for r in range(0, 4, rows)]
+        assert conv_pool._tiles(x, 7, pooling) == [
+            (slice(r, r + high), slice(c, min(c + wide, 3)))
+            for r in range(0, 4, high)
+            for c in range(0, 3, wide)
+        ]
 
 
 def test_the_tiles_fit_into_a_cache():
     for module in (columns, pool, batch_norm):
         assert 64 * 1024 <= module.TILE <= 512 * 1024  # of the second level
-    assert 1024 * 1024 <= conv_pool.TILE <= 4096 * 1024  # of the last
+    assert 512 * 1024 <= conv_pool.TILE <= 2048 * 1024  # the whole of one
