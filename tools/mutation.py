@@ -72,8 +72,10 @@ TARGETS = {
         f"minidl/kernels/cpu/{name}.py": [f"tests/kernels/cpu/test_{name}.py", *KERNELS]
         for name in (
             *("layout", "rows", "columns", "pool", "conv_pool", "batch_norm", "product", "update"),
+            "threads",
         )
     },
+    "minidl/kernels/cpu/elementwise.py": ["tests/kernels/cpu/test_threads.py", *OPS],
     "minidl/kernels/masks.py": ["tests/ops/test_activation.py", *OPS],
     "minidl/kernels/ordered.py": ["tests/ops/test_contract.py", *OPS],
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
@@ -86,6 +88,8 @@ TARGETS = {
     "minidl/nn/fuse.py": ["tests/nn/test_fuse.py", "tests/nn"],
 }
 TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_norm.py")
+for name in ("rows", "columns", "pool", "conv_pool", "batch_norm", "product", "update"):
+    TARGETS[f"minidl/kernels/cpu/{name}.py"].append("tests/kernels/cpu/test_threads.py")
 SLOW = [f"tests/{name}/test_torch.py" for name in ("ops", "nn")] + [CUDA]  # to start
 
 

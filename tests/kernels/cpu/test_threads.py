@@ -1,5 +1,6 @@
 """The threads share a layer's work; nobody can tell from the results how many there were."""
 
+import faulthandler
 import gc
 import os
 import subprocess
@@ -36,8 +37,11 @@ COUNTS = (1, 2, 3, 8)
 
 @pytest.fixture(autouse=True)
 def as_many_as_before():
+    """What waits for ever fails; and the next test has the threads it expects."""
     before = md.get_threads()
+    faulthandler.dump_traceback_later(100, exit=True)
     yield
+    faulthandler.cancel_dump_traceback_later()
     md.set_threads(before)
 
 
