@@ -14,14 +14,13 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import one_blas_thread
-from .threads import share
+from .threads import MOST, share
 
 ALONE = 250_000  # multiplications for which no BLAS wakes its threads
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-SHARED = 6_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
-PARTS = 16  # at most
+SHARED = 8_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
 EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
 
 
@@ -51,7 +50,7 @@ def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = np.empty((m, n), a.dtype)
     by_rows = 2 * m >= n
     length = m if by_rows else n
-    count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, PARTS)  # even: for two threads alike
+    count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, MOST)  # even: for two threads alike
     step = -(-length // (count * EDGE)) * EDGE
 
     def multiply(start: int) -> None:

@@ -41,6 +41,7 @@ import numpy as np
 from ...errors import ConfigError
 from .blas import BLAS_THREADS, one_blas_thread
 
+MOST = 16  # parts of one piece of work: enough for as many threads
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # where Linux says what a container may use
 
 Part = TypeVar("Part")

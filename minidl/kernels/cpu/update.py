@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .blas import add_multiple
-from .threads import share
+from .threads import MOST, share
 
 CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit the cache
-PART = 1 << 20  # elements for which waking a thread pays
+PART = 1 << 20  # elements in one thread's part: with fewer, waking it takes as long as it saves
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 
@@ -25,36 +25,41 @@ Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 def update(rule: str, steps: Sequence[Step]) -> None:
     """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
 
-    Large parameters are taken in chunks. A part of the work is about PART elements of them.
+    Each part of the work is a like piece of every large parameter. A product of the weights is cut
+    the same way, so a thread often finds in its core's cache what it has just changed itself.
     """
-    parts: list[list[Step]] = [[]]
-    left = PART
+    count = min(max(sum(theta.size for theta, *_ in steps) // PART, 1), MOST)
+    parts: list[list[Step]] = [[] for _ in range(count)]
     for theta, g, t, slots, options in steps:
-        for arrays in _chunks(theta, g, *slots):
-            if left <= 0:
-                parts.append([])
-                left = PART
-            parts[-1].append((arrays[0], arrays[1], t, arrays[2:], options))
-            left -= arrays[0].size
+        for part, arrays in zip(parts, _pieces(count, theta, g, *slots), strict=False):
+            part.append((arrays[0], arrays[1], t, arrays[2:], options))
 
-    def take(some: list[Step]) -> None:
-        for theta, g, t, slots, options in some:
-            globals()[rule](theta, g, t, *slots, **options)
+    def take(part: list[Step]) -> None:
+        for theta, g, t, slots, options in part:
+            # Without slots each number is read once, so the cache would not help.
+            step = CHUNK if slots and theta.ndim == 1 else theta.size
+            for start in range(0, theta.size, step):
+                some = slice(start, start + step)
+                kept = [slot[some] for slot in slots]
+                globals()[rule](theta[some], g[some], t, *kept, **options)
 
     share(take, parts)
 
 
-def _chunks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Arrays of one shape, cut alike into views of CHUNK elements; whole where that copies."""
+def _pieces(count: int, *arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Arrays of one shape as views of one axis, large ones cut alike into `count` pieces.
+
+    Where that would copy, as they are.
+    """
     theta = arrays[0]
-    by_column = theta.flags.f_contiguous
-    alike = [array.T if by_column else array for array in arrays]
-    if theta.size <= CHUNK or not all(array.flags.c_contiguous for array in alike):
+    alike = [array.T if theta.flags.f_contiguous else array for array in arrays]
+    if not all(array.flags.c_contiguous for array in alike):
         yield list(arrays)
         return
     flat = [array.reshape(-1) for array in alike]
-    for start in range(0, theta.size, CHUNK):
-        yield [array[start : start + CHUNK] for array in flat]
+    step = theta.size if theta.size <= CHUNK else -(-theta.size // count)
+    for start in range(0, theta.size, step):
+        yield [array[start : start + step] for array in flat]
 
 
 def sgd(
