@@ -2,11 +2,12 @@
 
 import errno
 import itertools
+import json
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ except ImportError:
     raise SystemExit(2) from None
 
 from . import __version__
+from .checks import check
 from .data import DataLoader
 from .data.download import cache_folder
+from .data.parts import walk
 from .errors import ConfigError, DataError, MinidlError
 from .export import export_onnx
+from .files import kind_of
 from .health import doctor
 from .lab import find
 from .lab.runner import run_experiments
@@ -227,38 +231,83 @@ def _claimed_folder(config: Config) -> Path:
 
 @cli.command("evaluate")
 @click.argument("run", type=click.Path())
-def evaluate_command(run: str) -> None:
-    """Measure the model of RUN, a run's folder, on the test part of its data."""
+@click.option("--out", type=click.Path(), help="Folder for the figures and the table [RUN].")
+def evaluate_command(run: str, out: str | None) -> None:
+    """Measure the model of RUN, a run's folder, on the test part of its data.
+
+    Prints how well each class is found and what is most often confused. Writes confusion.png,
+    mistakes.png (the worst mistakes) and predictions.csv (every image).
+    """
     opened = Run.open(run)
-    results = opened.evaluate(say=lambda text: tell(f"warning: {text}", err=True))
-    rows = [(f"test {name}", f"{value:z.4f}") for name, value in results.items()]
+    test = opened.test_part(say=lambda text: tell(f"warning: {text}", err=True))
+    numbers, results = opened.trainer().evaluate(test), opened.results(test)
+    rows = [(f"test {name}", f"{value:z.4f}") for name, value in numbers.items()]
     click.echo(table([("run", run), ("data", opened.config.data), *rows]))
+    click.echo("\n" + results.table() + "\n")
+    folder = Path(run if out is None else out)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.to_csv(folder / "predictions.csv")
+    click.echo(f"written to {folder / 'predictions.csv'}")
+    figures = ["confusion.png", "mistakes.png"] if len(results.mistakes()) else ["confusion.png"]
+    for name in figures:
+        try:
+            if name == "confusion.png":
+                results.plot(folder / name)
+            else:
+                results.plot_mistakes(opened.as_seen(test), folder / name)
+        except ConfigError as error:
+            tell(f"no {name}: {error}", err=True)
+        else:
+            click.echo(f"           {folder / name}")
 
 
 @cli.command("predict")
 @click.argument("run", type=click.Path())
 @click.argument("images", type=click.Path(), nargs=-1, required=True)
-def predict_command(run: str, images: tuple[str, ...]) -> None:
+@click.option("--top", default=1, show_default=True, help="The so many most probable classes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each image.")
+def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool) -> None:
     """Print the class of each of IMAGES, and how probable the model of RUN finds it.
 
-    Each is stretched to the size of the images that the model learned from, and turned grey
-    where those were. Nothing else is changed: digits and MNIST are white on black, so invert a
-    photograph of ink on paper first.
+    IMAGES are files, or folders of them. Each is stretched to the size of the images that the
+    model learned from, and turned grey where those were. Nothing else is changed: digits and MNIST
+    are white on black, so invert a photograph of ink on paper first.
     """
+    check("predict", "an int >= 1", top=top)
     opened = Run.open(run)
-    rows, bad = [], []
-    for path in images:
+    rows: list[tuple[str, ...]] = []
+    bad: list[str] = []
+    for path in _files(images, bad):
         try:
             [probabilities] = opened.predict([path])
         except DataError as error:
             bad.append(str(error))
             continue
-        best = int(probabilities.argmax())
-        rows.append((path, opened.classes[best], f"{probabilities[best]:.4f}"))
+        best = (-probabilities).argsort(kind="stable")[:top]
+        found = [(opened.classes[k], float(probabilities[k])) for k in best]
+        if as_json:
+            guesses = [{"class": name, "probability": p} for name, p in found]
+            click.echo(json.dumps({"image": path, "guesses": guesses}, ensure_ascii=False))
+        else:
+            rows += [(path if i == 0 else "", n, f"{p:.4f}") for i, (n, p) in enumerate(found)]
     if rows:
         click.echo(table([("image", "class", "probability"), *rows]))
     if bad:
         raise DataError("\n".join(bad))
+
+
+def _files(paths: Sequence[str], bad: list[str]) -> Iterator[str]:
+    """The files among the paths, and those below the folders among them."""
+    for path in paths:
+        if kind_of(path) != "folder":
+            yield path
+            continue
+        unread: list[tuple[str, str]] = []
+        files = sorted(map(str, walk(Path(path), unread)))
+        bad += [f"{name}: {reason}" for name, reason in unread]
+        if not files and not unread:
+            bad.append(f"{path}: the folder holds no files")
+        yield from files
 
 
 @cli.command("export")

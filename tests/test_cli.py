@@ -1,5 +1,7 @@
+import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,9 +95,9 @@ def test_config_holds_what_rebuilds_the_run(trained, images):
     assert content["machine"]["cpus"] == os.cpu_count()
 
 
-def test_evaluate_and_predict_agree_with_the_training(trained, images):
+def test_evaluate_and_predict_agree_with_the_training(trained, images, tmp_path):
     out, output = trained
-    measured = call("evaluate", out)
+    measured = call("evaluate", out, "--out", tmp_path)
     accuracy = float(measured.split("test accuracy")[1].split()[0])
     assert f"test accuracy      {accuracy:.2%}" in output
     paths = sorted((images / "test").rglob("*.png"))
@@ -104,6 +106,61 @@ def test_evaluate_and_predict_agree_with_the_training(trained, images):
     right = np.mean([name == path.parent.name for name, path in zip(found, paths, strict=True)])
     assert right == accuracy > 0.8
     assert all(0.5 <= float(line.split()[-1]) <= 1 for line in lines)
+
+
+def test_evaluate_shows_each_class_and_every_image(trained, images, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(trained[0], out)
+    said = call("evaluate", out)
+    assert "class  precision  recall      F1  images" in said
+    assert re.search(r"^light .* 4$", said, re.M) and re.search(r"^mean .* 8$", said, re.M)
+    with open(out / "predictions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == sorted(map(str, (images / "test").rglob("*.png")))
+    assert all(row["label"] == os.path.basename(os.path.dirname(row["image"])) for row in rows)
+    probabilities = Run.open(out).predict([row["image"] for row in rows])
+    for row, given in zip(rows, probabilities, strict=True):
+        assert float(row["p(dark)"]) == pytest.approx(given[0], rel=1e-4, abs=1e-6)
+        assert row["guess"] == ("dark" if given[0] > given[1] else "light")
+        assert row["right"] == ("yes" if row["guess"] == row["label"] else "no")
+    wrong = any(row["right"] == "no" for row in rows)
+    written = {"predictions.csv", "confusion.png", *(["mistakes.png"] if wrong else [])}
+    assert set(os.listdir(out)) == {*FILES, *written}
+    assert all(name in said for name in written)
+
+
+def test_mistakes_are_shown_as_the_images_are(trained, images):
+    """The gallery shows pixels, not what normalising made of them."""
+    run = Run.open(trained[0])
+    test = run.test_part(progress=False)
+    seen = run.as_seen(test)
+    for image, path in zip(seen, test.paths, strict=True):
+        np.testing.assert_allclose(image, minidl.data.load_image(path), atol=1e-6)
+
+
+def test_predict_in_json_with_several_guesses(trained, images):
+    paths = sorted(map(str, (images / "test").rglob("*.png")))
+    expected = Run.open(trained[0]).predict(paths)
+    lines = call("predict", trained[0], images / "test", "--top", 2, "--json").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [f["image"] for f in found] == paths
+    for f, given in zip(found, expected, strict=True):
+        names = [g["class"] for g in f["guesses"]]
+        assert sorted(names) == ["dark", "light"]
+        values = [g["probability"] for g in f["guesses"]]
+        np.testing.assert_allclose(values, sorted(given, reverse=True), rtol=1e-5)
+        assert names[0] == ("dark" if given[0] > given[1] else "light")
+    few = call("predict", trained[0], paths[0], "--top", 99).splitlines()
+    assert len(few) == 3  # no more than there are classes
+    assert "expected top an int >= 1, got 0" in call("predict", trained[0], "--top", 0, paths[0],
+                                                     code=2)  # fmt: skip
+
+
+def test_predict_takes_folders(trained, images, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = call("predict", trained[0], images / "test" / "dark", tmp_path / "empty", code=2)
+    assert said.count(".png") == 4
+    assert "the folder holds no files" in said
 
 
 def test_predict_brings_any_image_to_the_model(trained, tmp_path):

@@ -39,6 +39,7 @@ class Dataset:
         self.images: np.ndarray = _checked_inputs(images)
         self.labels: np.ndarray = _checked_targets(labels, len(self.images))
         self.name = name
+        self.paths: tuple[str, ...] = ()  # the file of each image, where they came from files
         self.classes: tuple[str, ...] = ()
         if self.labels.ndim == 1 and self.labels.dtype.kind == "i":
             self.classes = self._class_names(classes)
@@ -94,7 +95,8 @@ class Dataset:
             raise DataError(f"Dataset: no such index among {len(self)} rows: {error}") from None
         if images.ndim < self.images.ndim:
             return images, int(labels) if self.classes else labels
-        return self._with(images, labels)
+        paths = tuple(np.array(self.paths, object)[index]) if self.paths else ()
+        return self._with(images, labels, paths)
 
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """(rest, held out): hold out a `fraction` of the rows, drawn with `seed`.
@@ -121,10 +123,12 @@ class Dataset:
 
     def map(self, transform: Callable[[np.ndarray], np.ndarray]) -> "Dataset":
         """The same targets with transform(images); for example `data.map(normalize(0.5, 0.2))`."""
-        return self._with(transform(self.images), self.labels)
+        return self._with(transform(self.images), self.labels, self.paths)
 
-    def _with(self, images: np.ndarray, labels: np.ndarray) -> "Dataset":
-        return Dataset(images, labels, self.classes or None, self.name)
+    def _with(self, images: np.ndarray, labels: np.ndarray, paths: tuple[str, ...]) -> "Dataset":
+        new = Dataset(images, labels, self.classes or None, self.name)
+        new.paths = paths
+        return new
 
 
 def seeded(seed: int, *spawn_key: int) -> np.random.Generator:

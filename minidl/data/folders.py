@@ -61,7 +61,7 @@ class ImageFolder(Dataset):
                 files=[(str(folder / name), "no readable image") for name in sorted(empty)] + bad,
             )
         super().__init__(images, labels, names, folder.name)
-        self.paths: tuple[str, ...] = tuple(str(files[i][0]) for i in kept)
+        self.paths = tuple(str(files[i][0]) for i in kept)
         self.skipped: Bad = bad
 
 

@@ -67,6 +67,13 @@ class Normalize(Transform):
         )
         return (images - mean) / std
 
+    def undo(self, images: np.ndarray) -> np.ndarray:
+        """The images before they were normalised, but for rounding."""
+        mean, std = (
+            value.astype(images.dtype).reshape(1, -1, 1, 1) for value in (self.mean, self.std)
+        )
+        return images * std + mean
+
     def to_config(self) -> dict[str, list[float]]:
         """Plain numbers for a JSON file; `normalize(**config)` makes the transform again."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..data import DataLoader, Normalize, load_image, normalize
+from ..data import DataLoader, Dataset, Normalize, load_image, normalize
 from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..files import check_ordinary, remove_parts, write_bytes
 from ..health import doctor
 from ..health.report import Report
 from ..nn import Module
 from ..tensor import Tensor
-from ..train import History, Trainer, load
+from ..train import History, Results, Trainer, load
 from ..train.lock import locked
 from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
@@ -72,10 +72,10 @@ class Run:
         """A Trainer of the model, to measure and predict with."""
         return Trainer(self.model, optimizer=self.config.build_optimizer(self.model))
 
-    def evaluate(
+    def test_part(
         self, progress: bool = True, say: Callable[[str], Any] = warnings.warn
-    ) -> dict[str, float]:
-        """Loss and accuracy on the test part of the run's data.
+    ) -> Dataset:
+        """The test part of the run's data, normalised as the model expects it.
 
         say: is told where test images are among those that the run was trained on.
         Raises: DataError where the data has other classes than the run has learned.
@@ -93,7 +93,22 @@ class Run:
                 f"{seen} of {len(splits.test)} test images were trained on, so the accuracy says "
                 f"too much: files in {self.config.data!r} have been added, removed or changed"
             )
-        return self.trainer().evaluate(splits.test)
+        return splits.test
+
+    def evaluate(
+        self, progress: bool = True, say: Callable[[str], Any] = warnings.warn
+    ) -> dict[str, float]:
+        """Loss and accuracy on the test part of the run's data. Arguments as for `test_part`."""
+        return self.trainer().evaluate(self.test_part(progress, say))
+
+    def results(self, test: Dataset) -> Results:
+        """What the model says of each image of a test part."""
+        probabilities = self.trainer().predict(test)
+        return Results(test.labels, probabilities, self.classes, test.paths)
+
+    def as_seen(self, test: Dataset) -> np.ndarray:
+        """The images of a test part before they were normalised."""
+        return self.normalize.undo(test.images) if self.normalize else test.images
 
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""

@@ -25,8 +25,8 @@ Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 def update(rule: str, steps: Sequence[Step]) -> None:
     """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
 
-    Each part of the work is a like piece of every large parameter. A product of the weights is cut
-    the same way, so a thread often finds in its core's cache what it has just changed itself.
+    Each part of the work is a like piece of every large parameter; the first one has the small
+    parameters too.
     """
     count = min(max(sum(theta.size for theta, *_ in steps) // PART, 1), MOST)
     parts: list[list[Step]] = [[] for _ in range(count)]
