@@ -41,6 +41,34 @@ from .train.interrupt import Stopped
 _DEFAULT = Config()
 
 
+_SECTIONS = {
+    "Data": ("data", "root", "validation", "size", "gray", "skip_bad", "standardize", "augment"),
+    "Model": ("model", "depth", "width", "init"),
+    "Descent": (
+        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
+        "device",
+    ),
+    "Remedies for exploding and vanishing gradients, and for learning by heart": (
+        *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
+        *("weight_decay", "label_smoothing"),
+    ),
+}
+
+
+class InSections(click.Command):
+    """A command whose help lists its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
+        for title, names in _SECTIONS.items():
+            found = [record for name in names if (record := records.pop(name, None))]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+        with formatter.section("The run"):
+            formatter.write_dl([record for record in records.values() if record])
+
+
 class Group(click.Group):
     """Commands whose errors are one message and exit code 2, without a traceback."""
 
@@ -158,6 +186,20 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
         _option("--clip-value", "Largest size of one gradient value.", type=float),
+        _option("--clip-adaptive", "Largest gradient of a unit, as a share of its weights' norm.",
+                type=float),
+        _option("--momentum", "Of sgd, 0 to 1: how much of the last step the next one keeps "
+                "[momentum: 0.9].", type=float),
+        _option("--weight-decay", "How strongly weights are drawn to 0 [adamw: 0.01].",
+                type=float),
+        _option("--batch-norm", "Batch normalisation behind the convolutions of article or "
+                "deep_plain_cnn.", is_flag=True),
+        _option("--residual", "A shortcut around the convolutions of deep_plain_cnn.",
+                is_flag=True),
+        _option("--weight-norm", "Weights as a direction and a length, which begins at this "
+                "number.", type=float, metavar="LENGTH"),
+        _option("--label-smoothing", "Share of the right class that is spread over all.",
+                type=float),
         _option("--epochs", "Passes over the training images.", type=int),
         _option("--batch-size", "Images in a step.", type=int),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
@@ -168,7 +210,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@cli.command("train")
+@cli.command("train", cls=InSections)
 @run_options
 @click.option("--out", type=click.Path(), help="Folder of the run [runs/DATA-MODEL].")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
@@ -328,7 +370,7 @@ def export_command(run: str, out: str | None) -> None:
     )
 
 
-@cli.command("doctor")
+@cli.command("doctor", cls=InSections)
 @run_options
 @click.option("--trial-steps", default=0, show_default=True, help="Steps to try and undo.")
 @click.option("--out", type=click.Path(), help="Folder for doctor.json and doctor.png.")
@@ -346,7 +388,10 @@ def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
     schedule = config.build_schedule(steps)
     optimizer.lr = config.rate if schedule is None else schedule(0)
     batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
-    report = doctor(model, batch, optimizer, clip=config.build_clip(), trial_steps=trial_steps)
+    report = doctor(
+        model, batch, optimizer,
+        loss=config.build_loss(), clip=config.build_clip(), trial_steps=trial_steps,
+    )  # fmt: skip
     click.echo(report.table())
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

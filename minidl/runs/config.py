@@ -12,7 +12,17 @@ import numpy as np
 from .. import device, models, optim, rng
 from ..data import compose, random_crop, random_flip
 from ..errors import ConfigError
-from ..nn import Module, init
+from ..nn import (
+    BatchNorm2d,
+    Conv2d,
+    Dense,
+    Module,
+    Residual,
+    Sequential,
+    init,
+    weight_norm,
+)
+from ..ops import cross_entropy
 
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10")  # known by name; else a folder
 MODELS = ("article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn")
@@ -31,6 +41,9 @@ _GREY = ("digits", "mnist", "fashion-mnist")
 _NORMALISED = ("vgg_small", "resnet_small")
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
+_FOR_BATCH_NORM = ("article", "deep_plain_cnn")
+_FOR_RESIDUAL = ("deep_plain_cnn",)
+_WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
 FREE = ("epochs", "device")
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
@@ -61,6 +74,10 @@ _RULES: dict[str, _Rule] = {
     "lr": _POSITIVE,
     "clip_norm": _POSITIVE,
     "clip_value": _POSITIVE,
+    "clip_adaptive": _POSITIVE,
+    "momentum": ((int, float), lambda value: 0 <= value < 1, "a number from 0, below 1"),
+    "weight_decay": ((int, float), lambda value: 0 <= value < math.inf, "a number of at least 0"),
+    "label_smoothing": ((int, float), lambda value: 0 <= value < 1, "a number from 0, below 1"),
     "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
     "epochs": _at_least(1),
     "batch_size": _at_least(1),
@@ -69,6 +86,9 @@ _RULES: dict[str, _Rule] = {
     "width": _at_least(1),
     "warmup": _at_least(0),
     "seed": _at_least(0),
+    "batch_norm": _FLAG,
+    "residual": _FLAG,
+    "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
     "standardize": _FLAG,
@@ -90,6 +110,23 @@ def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
         return init.draw("model", initializer, shape)
 
     return draw
+
+
+def _with_remedies(model: Sequential, batch_norm: bool, residual: bool) -> Sequential:
+    """A chain of layers with batch normalisation behind, or a shortcut around, its convolutions.
+
+    A shortcut leads around a convolution whose output has the shape of its input.
+    """
+    layers: list[Module] = []
+    for layer in model.layers:
+        if isinstance(layer, Conv2d):
+            n_out, n_in = layer.weight.shape[:2]
+            around = residual and n_in == n_out and layer.geometry["stride"] in (1, (1, 1))
+            branch = [layer, BatchNorm2d(n_out)] if batch_norm else [layer]
+            layers += [Residual(Sequential(*branch))] if around else branch
+        else:
+            layers.append(layer)
+    return Sequential(*layers)
 
 
 @dataclass(frozen=True)
@@ -124,14 +161,17 @@ class RunSchedule:
 
 @dataclass(frozen=True)
 class RunClip:
-    """Clips each value, then the norm of all gradients together; None leaves either out."""
+    """Clips each value, then each unit by its weights, then all together; None leaves one out."""
 
     value: float | None
     norm: float | None
+    adaptive: float | None = None
 
     def __call__(self, parameters: list[Any]) -> None:
         if self.value is not None:
             optim.clip_grad_value(parameters, self.value)
+        if self.adaptive is not None:
+            optim.clip_grad_adaptive(parameters, self.adaptive)
         if self.norm is not None:
             optim.clip_grad_norm(parameters, self.norm)
 
@@ -141,7 +181,7 @@ class Config:
     """The options of `minidl train`, by the same names.
 
     If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
-    optimizer's own, and `standardize` is true for a folder.
+    optimizer's own, as are `momentum` and `weight_decay`, and `standardize` is true for a folder.
 
     depth and width are those of deep_plain_cnn.
     """
@@ -164,6 +204,13 @@ class Config:
     warmup: int = 0
     clip_norm: float | None = None
     clip_value: float | None = None
+    clip_adaptive: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    batch_norm: bool = False
+    residual: bool = False
+    weight_norm: float | None = None
     epochs: int = 5
     batch_size: int = 64
     device: str = "cpu"
@@ -183,6 +230,18 @@ class Config:
             raise ConfigError(
                 f"{', '.join(sorted(shaped))}: expected only with the model deep_plain_cnn, got "
                 f"model {self.model}"
+            )
+        wanted = {"batch-norm": self.batch_norm, "residual": self.residual}
+        for remedy, models_for_it in (("batch-norm", _FOR_BATCH_NORM), ("residual", _FOR_RESIDUAL)):
+            if wanted[remedy] and self.model not in models_for_it:
+                raise ConfigError(
+                    f"{remedy}: expected only with the model {' or '.join(models_for_it)}, got "
+                    f"{self.model}{' (it has it already)' if self.model in _NORMALISED else ''}"
+                )
+        if self.momentum is not None and self.method not in _WITH_MOMENTUM:
+            raise ConfigError(
+                f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
+                f"{self.method}"
             )
         init.draw("train", self.initializer(), (2, 2))
         device.to_device(np.zeros(1), self.device)
@@ -205,14 +264,18 @@ class Config:
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients."""
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in _GREY or self.model in _NORMALISED else other
+        suits = calm if self.data in _GREY or self._is_normalised else other
         return suits if self.lr is None else self.lr
 
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in _GREY and self.model not in _NORMALISED
+        plain = self.data in _GREY and not self._is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
+
+    @property
+    def _is_normalised(self) -> bool:
+        return self.model in _NORMALISED or self.batch_norm
 
     @property
     def standardizes(self) -> bool:
@@ -235,19 +298,35 @@ class Config:
             )
         rng.manual_seed(self.seed)
         weights = _bounded(self.initializer())
-        if self.model == "mlp":
-            return models.mlp(channels * height * width, classes=classes, init=weights)
-        makers: dict[str, Callable[..., Module]] = {
+        makers: dict[str, Callable[..., Any]] = {
+            "mlp": lambda init, in_channels, size, classes: models.mlp(
+                in_channels * size**2, classes=classes, init=init
+            ),
             "article": models.article_cnn,
             "vgg_small": models.vgg_small,
             "resnet_small": models.resnet_small,
             "deep_plain_cnn": functools.partial(models.deep_plain_cnn, self.depth, self.width),
         }
-        return makers[self.model](init=weights, in_channels=channels, size=height, classes=classes)
+        model = makers[self.model](init=weights, in_channels=channels, size=height, classes=classes)
+        if self.batch_norm or self.residual:
+            model = _with_remedies(model, self.batch_norm, self.residual)
+        if self.weight_norm is not None:
+            for _, layer in model.named_modules():
+                if type(layer) in (Conv2d, Dense):
+                    weight_norm(layer, self.weight_norm)
+        return model
 
     def build_optimizer(self, model: Module) -> Any:
         """The optimizer of the model's parameters."""
-        return OPTIMIZERS[self.method][0](model.parameters(), self.rate)
+        given = {"momentum": self.momentum, "weight_decay": self.weight_decay}
+        options = {name: value for name, value in given.items() if value is not None}
+        return OPTIMIZERS[self.method][0](model.parameters(), self.rate, **options)
+
+    def build_loss(self) -> Callable[[Any, Any], Any]:
+        """Cross-entropy, smoothed where that is asked for."""
+        if not self.label_smoothing:
+            return cross_entropy
+        return functools.partial(cross_entropy, label_smoothing=self.label_smoothing)
 
     def build_schedule(self, steps: int) -> RunSchedule | None:
         """step -> rate over a run of `steps`; None where it stays constant."""
@@ -256,10 +335,9 @@ class Config:
         return RunSchedule(self.schedule, self.rate, self.warmup, steps)
 
     def build_clip(self) -> RunClip | None:
-        """Clips each value, then the global norm; None where neither is asked for."""
-        if self.clip_norm is None and self.clip_value is None:
-            return None
-        return RunClip(self.clip_value, self.clip_norm)
+        """Clips each value, each unit, the global norm; None where none is asked for."""
+        limits = self.clip_value, self.clip_norm, self.clip_adaptive
+        return None if limits == (None, None, None) else RunClip(*limits)
 
     def build_transform(self, size: int) -> Callable[..., np.ndarray] | None:
         """Augmentation: shifts by up to an eighth of the image, and mirroring."""

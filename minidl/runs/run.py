@@ -70,7 +70,8 @@ class Run:
 
     def trainer(self) -> Trainer:
         """A Trainer of the model, to measure and predict with."""
-        return Trainer(self.model, optimizer=self.config.build_optimizer(self.model))
+        optimizer = self.config.build_optimizer(self.model)
+        return Trainer(self.model, loss=self.config.build_loss(), optimizer=optimizer)
 
     def test_part(
         self, progress: bool = True, say: Callable[[str], Any] = warnings.warn
@@ -171,6 +172,7 @@ def _train(
     steps = config.epochs * -(-len(splits.train) // config.batch_size)
     trainer = Trainer(
         model,
+        loss=config.build_loss(),
         optimizer=optimizer,
         schedule=config.build_schedule(steps),
         clip=config.build_clip(),
@@ -242,7 +244,9 @@ def _warn(config: Config, splits: Splits, trainer: Trainer, say: Callable[[str],
         trainer.optimizer.lr = trainer.schedule(0)
     placed = trainer.place(batch[0]), Tensor(trainer.place_targets(batch[1]))
     try:
-        found = doctor(trainer.model, placed, trainer.optimizer, clip=trainer.clip_option)
+        found = doctor(
+            trainer.model, placed, trainer.optimizer, loss=trainer.loss, clip=trainer.clip_option
+        )
     except MinidlError as error:
         say(f"the gradient doctor cannot judge these options: {error}\n")
         return
