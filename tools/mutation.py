@@ -64,7 +64,7 @@ TARGETS = {
     **{
         f"minidl/kernels/{name}.py": [
             *(f"tests/kernels/test_{name}.py", "tests/kernels", "tests/ops/test_window.py"),
-            "tests/ops/test_window_pooling.py",
+            *("tests/ops/test_window_options.py", "tests/ops/test_window_pooling.py"),
         ]
         for name in ("window", "portable", "choose")
     },

@@ -115,6 +115,10 @@ def test_sums_of_millions_do_not_stop():
     assert ops.softmax(np.zeros(70_000, "f2")).numpy().max() > 0
 
 
+def test_the_deviation_of_numbers_whose_squares_are_too_large():
+    assert ops.std(np.array([-500, 500], "f2")).item() == 500  # 500² is no float16
+
+
 @pytest.mark.parametrize(("dtype", "kind"), [("int32", "i"), ("bool", "i")])
 def test_sum_of_integers_is_an_integer(dtype, kind):
     y = ops.sum(np.ones(3, dtype))
