@@ -32,7 +32,7 @@ from .files import kind_of
 from .health import doctor
 from .lab import find
 from .lab.runner import run_experiments
-from .runs import NAMED, Config, Run, train
+from .runs import NAMED, Config, Run, compare, train
 from .runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
 from .runs.data import load_data
 from .runs.run import read_config
@@ -212,12 +212,23 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command("train", cls=InSections)
 @run_options
+@click.option(
+    "--config",
+    "recipe",
+    type=click.Path(),
+    help="A TOML file of options, or the config.json of a run; options given here count more.",
+)
 @click.option("--out", type=click.Path(), help="Folder of the run [runs/DATA-MODEL].")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--quiet", is_flag=True, help="Without progress.")
 @click.pass_context
 def train_command(
-    ctx: click.Context, out: str | None, resume: bool, quiet: bool, **options: Any
+    ctx: click.Context,
+    recipe: str | None,
+    out: str | None,
+    resume: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Train a model; the folder of the run holds weights, checkpoints, history and figures.
 
@@ -225,14 +236,19 @@ def train_command(
     """
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    given = {name for name in options
+             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
+    if recipe is not None and resume:
+        raise ConfigError("--config: expected only for a new run; --resume has the run's own")
+    if recipe is not None:
+        before = Config.from_file(recipe).to_dict()
+        options = {n: v if n in given else before[n] for n, v in options.items()}
     if Path(options["data"]).is_dir() and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:
         options["root"] = os.path.abspath(options["root"])
     if resume and (Path(str(out)) / "config.json").exists():
         before = read_config(str(out))[0].to_dict()
-        given = {name for name in options
-                 if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
         options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
     config = Config(**options)
     config.check()
@@ -301,6 +317,18 @@ def evaluate_command(run: str, out: str | None) -> None:
             tell(f"no {name}: {error}", err=True)
         else:
             click.echo(f"           {folder / name}")
+
+
+@cli.command("compare")
+@click.argument("runs", type=click.Path(), nargs=-1, required=True)
+@click.option("--out", type=click.Path(), help="File for the figure of their curves.")
+def compare_command(runs: tuple[str, ...], out: str | None) -> None:
+    """Show in which options RUNS differ, and what came of each."""
+    found = compare(runs)
+    click.echo(table(found.rows()))
+    if out is not None:
+        found.plot(out)
+        click.echo(f"\nwritten to {out}")
 
 
 @cli.command("predict")

@@ -107,6 +107,41 @@ def curves(history: Columns, path: PathLike | None = None) -> Any:
     return write_figure(figure, path)
 
 
+def compared(
+    names: Sequence[str], histories: Sequence[Columns], path: PathLike | None = None
+) -> Any:
+    """Loss and accuracy by epoch of several runs: training dashed, validation solid.
+
+    Raises: ConfigError as in `curves`.
+    """
+    figure, axes = new_figure(8, 6.5, 2, sharex=True)
+    losses = []
+    for i, (name, history) in enumerate(zip(names, histories, strict=True)):
+        epochs, color = history.epochs, COLORS[i % len(COLORS)]
+        for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
+            for part, style in (("train", "--"), ("validation", "-")):
+                values = epochs.get(f"{part}_{what}")
+                if values is None or not len(values):
+                    continue
+                solid = part == "validation"
+                axis.plot(
+                    epochs["epoch"], _finite(values), style, color=color, marker="o" * solid,
+                    markersize=3, linewidth=1.6 if solid else 1, label=name if solid else None,
+                )  # fmt: skip
+                losses += [values] if what == "loss" else []
+    if not losses:
+        raise ConfigError("plot.compared: none of the runs has ended an epoch")
+    above, below = axes
+    above.set_ylabel("loss (nats)")
+    above.set_title("validation solid, training dashed", loc="left", fontsize=10)
+    _loss_scale(above, np.concatenate(losses))
+    below.set_ylabel("accuracy")
+    below.set_xlabel("epoch")
+    below.xaxis.get_major_locator().set_params(integer=True)
+    below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False, fontsize=9)
+    return write_figure(figure, path)
+
+
 def gradients(history: Columns, path: PathLike | None = None) -> Any:
     """The gradient norm of each layer, and of all together, over the steps, on a log scale.
 

@@ -2,9 +2,13 @@
 
 import dataclasses
 import functools
+import json
 import math
+import os
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -349,6 +353,25 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The options by name, for a JSON file."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> "Config":
+        """The options of a TOML file, or of a run's config.json.
+
+        In TOML each is a line such as `batch-size = 32`, with the names of the command line.
+        Raises: ConfigError for a file that cannot be read, an unknown option, a wrong value.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            if Path(path).suffix == ".json":
+                options = json.loads(text)["options"]
+            else:
+                options = {n.replace("-", "_"): v for n, v in tomllib.loads(text).items()}
+            config = cls.from_dict(dict(options))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ConfigError(f"config: cannot read {str(path)!r}: {error}") from None
+        config.check()
+        return config
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "Config":
