@@ -427,3 +427,80 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), threads.share(str, ran
 def test_the_child_of_a_fork_has_threads_of_its_own():
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
     assert done.stdout == "0 ['0', '1', '2']\n", done.stderr
+
+
+@pytest.fixture
+def parts_of(monkeypatch):
+    """How many parts a module shares out, call by call."""
+
+    def watch(module):
+        found, real = [], module.share
+
+        def share(task, parts):
+            parts = list(parts)
+            found.append(len(parts))
+            return real(task, parts)
+
+        monkeypatch.setattr(module, "share", share)
+        return found
+
+    return watch
+
+
+def test_a_large_product_is_cut_at_multiples_of_16(parts_of, monkeypatch):
+    monkeypatch.setattr(product, "SHARED", 10_000)
+    found = parts_of(product)
+    for m, k, n, count in (
+        (200, 50, 200, 13),  # as many as pieces of 16 rows
+        (64, 50, 700, 15),  # pieces of 48 columns, not more than 16 of them
+        (100, 110, 100, 7),
+        (64, 70, 250, 16),
+    ):
+        found.clear()
+        product.product(np.ones((m, k)), np.ones((k, n)))
+        assert found == [count], (m, k, n)
+    monkeypatch.setattr(product, "SHARED", 8_000_000)
+    for m, k, n, count in (
+        (64, 784, 512, 2),  # 25.7 million: less than twice the least for two
+        (512, 64, 784, 2),
+        (64, 4096, 128, 4),  # 33.6 million
+        (512, 512, 512, 16),
+    ):
+        found.clear()
+        product.product(np.ones((m, k), "f"), np.ones((k, n), "f"))
+        assert found == [count], (m, k, n)
+
+
+def test_large_arrays_alike_are_taken_in_chunks_and_others_whole(parts_of, monkeypatch):
+    monkeypatch.setattr(elementwise, "CHUNK", 100)
+    found = parts_of(elementwise)
+
+    def parts(*arrays):
+        found.clear()
+        elementwise.in_chunks(np.add, *arrays)
+        return sum(found)
+
+    a = np.ones((20, 15), "f")
+    assert parts(a, a) == parts(a.T, a.T) == 3
+    assert parts(a[:, :10], a[:, :10]) == 0  # gaps in memory
+    assert parts(a[:10], a[:10]) == 0  # fewer than two chunks
+    assert parts(a, a[:1]) == parts(a, a.astype("d")) == parts(a, np.asfortranarray(a)) == 0
+    assert parts(a[:14, :15], a[:14, :15]) == 3
+    assert parts(a.reshape(-1)[:200], a.reshape(-1)[:200]) == 2
+
+
+def test_an_optimizer_shares_large_parameters(parts_of, monkeypatch):
+    monkeypatch.setattr(update, "PART", 1000)
+    found = parts_of(update)
+    for sizes, count in (((500, 400), 1), ((1999,), 1), ((1000, 1000), 2), ((90_000,), 16)):
+        found.clear()
+        steps = [(np.ones(n), np.ones(n), 1, [], {**RULES["sgd"], "momentum": 0}) for n in sizes]
+        update.update("sgd", steps)
+        assert found == [count], sizes
+
+
+def test_no_helper_keeps_a_program_from_ending():
+    md.set_threads(3)
+    threads.share(lambda i: i, range(9))
+    helpers = [thread for thread in threading.enumerate() if thread.name == "minidl"]
+    assert helpers and all(thread.daemon for thread in helpers)
