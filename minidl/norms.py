@@ -66,7 +66,7 @@ def quick_l2(array: Array) -> Any:
         return array_module(array).square(array, dtype=np.float64).sum() ** 0.5
     if array.dtype.char in _LEAST:
         flat = array.ravel(order="K")  # in the order of the memory: no copy
-        with one_blas_thread:
+        with one_blas_thread():
             total = float(np.dot(flat, flat))
         if _LEAST[array.dtype.char] < total < math.inf:
             return total**0.5

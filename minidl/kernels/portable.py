@@ -19,7 +19,7 @@ from .window import Window
 AXES = (0, 2, 3)  # of images (N, C, H, W): all but the channels
 
 
-@one_blas_thread
+@one_blas_thread()
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Convolution (cross-correlation) of x (N, C, H, W) with w (O, C/groups, kh, kw), plus b."""
     xp = array_module(x)
@@ -36,7 +36,7 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
     return y
 
 
-@one_blas_thread
+@one_blas_thread()
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
     """The gradient by x: each tap adds wᵀ @ g to the pixels that it saw."""
     xp = array_module(g)
@@ -51,7 +51,7 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
     return padded[:, :, *window.inside]
 
 
-@one_blas_thread
+@one_blas_thread()
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     """The gradient by w: at each tap, the product of g with the pixels that it saw."""
     xp = array_module(x)

@@ -127,7 +127,7 @@ def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
 
         return pull
 
-    compute = one_blas_thread(xs[0]._module.einsum)  # in one or more products
+    compute = one_blas_thread()(xs[0]._module.einsum)  # in one or more products
     value = compute(f"{','.join(names)}->{out}", *(x.data for x in xs), optimize=True)
     return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 

@@ -19,6 +19,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ContextDecorator
+from typing import Self
 
 import numpy as np
 
@@ -66,39 +67,85 @@ def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
     axpy(out.size, factor, _address(a), 1, _address(out), 1)
 
 
-class _OneThread(ContextDecorator):
-    """`with one_blas_thread:` BLAS uses the calling thread alone; `threads` says why.
+def _library() -> ctypes.CDLL | None:
+    """NumPy's compiled module. A search in it includes the libraries that it is linked with."""
+    try:
+        return ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
+    except (AttributeError, OSError):
+        return None
 
-    OpenBLAS has one number for the whole process. So the first thread that enters lowers it, and
-    the last that leaves puts it back. Other libraries than OpenBLAS are left as they are.
+
+def _function(name: str) -> Callable[..., int] | None:
+    """One of OpenBLAS's own functions ("get_num_threads"), or None; its numbers are C's ints."""
+    if os.environ.get("MINIDL_BLAS", "1") == "0":
+        return None
+    names = "scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"
+    found = (getattr(_library(), form.format(name), None) for form in names)
+    return next((function for function in found if function is not None), None)
+
+
+class _Limit:
+    """How many threads OpenBLAS uses, one number for the process: lowered while anybody is inside.
+
+    Other libraries than OpenBLAS are left as they are.
     """
 
     def __init__(self) -> None:
         self.get, self.set = _function("get_num_threads"), _function("set_num_threads")
-        self.start_anew()
+        self.lock = threading.RLock()  # a signal's handler may compute too
+        self.inside, self.before, self.lowered = 0, 1, False
 
-    def start_anew(self) -> None:
-        """Nobody is inside."""
-        self.lock, self.inside, self.before = threading.Lock(), 0, 1
+    def lower(self) -> None:
+        if self.get is not None and self.set is not None and (number := self.get()) != 1:
+            self.before, self.lowered = number, True
+            self.set(1)
+
+    def put_back(self) -> None:
+        if self.lowered and self.get is not None and self.set is not None:
+            if self.get() == 1:  # else somebody has set another number meanwhile
+                self.set(self.before)
+            self.lowered = False
+
+
+class one_blas_thread(ContextDecorator):  # a context, named as NumPy's errstate is
+    """`with one_blas_thread():` BLAS uses the calling thread alone; `threads` says why.
+
+    Ctrl-C may come at any moment, also at the first step of `__exit__`, which then never runs.
+    So what `__enter__` has changed is put back at the latest when the context object dies.
+    """
+
+    limit = _Limit()
+
+    def __init__(self) -> None:
+        self.entered: _Limit | None = None
+
+    def _recreate_cm(self) -> Self:  # as a decorator: a new context for each call
+        return type(self)()
 
     def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1 and self.get is not None and self.set is not None:
-                self.before = self.get()
-                self.set(1)
+        limit = self.limit
+        with limit.lock:
+            limit.inside += 1
+            self.entered = limit
+            if limit.inside == 1:
+                limit.lower()
 
     def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside and self.set is not None:
-                self.set(self.before)
+        limit = self.entered
+        if limit is not None:
+            with limit.lock:
+                limit.inside -= 1
+                self.entered = None
+                if not limit.inside:
+                    limit.put_back()
 
-    def after_fork(self) -> None:
-        """In the child of a fork only the thread that forked is left, and it was not inside."""
-        if self.inside and self.set is not None:
-            self.set(self.before)
-        self.start_anew()
+    __del__ = __exit__
+
+
+def _after_fork() -> None:
+    """In the child of a fork only one thread is left; what the others were in has no end."""
+    one_blas_thread.limit.put_back()
+    one_blas_thread.limit = _Limit()
 
 
 def _form(matrix: np.ndarray) -> tuple[int, int] | None:
@@ -120,23 +167,6 @@ def _address(array: np.ndarray) -> int:
     # NumPy's documented way builds a dictionary first, which takes as long as a small product.
     assert isinstance(array, np.ndarray)  # a scalar of NumPy has its value where the address is
     return ctypes.c_void_p.from_address(id(array) + _DATA).value  # type: ignore[return-value]
-
-
-def _library() -> ctypes.CDLL | None:
-    """NumPy's compiled module. A search in it includes the libraries that it is linked with."""
-    try:
-        return ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
-    except (AttributeError, OSError):
-        return None
-
-
-def _function(name: str) -> Callable[..., int] | None:
-    """One of OpenBLAS's own functions ("get_num_threads"), or None; its numbers are C's ints."""
-    if os.environ.get("MINIDL_BLAS", "1") == "0":
-        return None
-    names = "scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"
-    found = (getattr(_library(), form.format(name), None) for form in names)
-    return next((function for function in found if function is not None), None)
 
 
 def _find(routine: str, char: str, types: str) -> Callable[..., None] | None:
@@ -180,8 +210,6 @@ for _routine in (_gemm, _axpy):
         del _routine[_char]
 
 # How many threads OpenBLAS would use; None where the library is another.
-_count = _function("get_num_threads")
-BLAS_THREADS = None if _count is None else _count()
-one_blas_thread = _OneThread()
+BLAS_THREADS = None if one_blas_thread.limit.get is None else one_blas_thread.limit.get()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=one_blas_thread.after_fork)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -90,7 +90,7 @@ def pixels_seen(x: np.ndarray, window: Window) -> np.ndarray:
     rows, (sh, sw), (dh, dw) = padded_rows(x, window), window.stride, window.dilation
     down, channel, across, image = rows.strides
     shape = (window.out[0], *window.size, x.shape[1], window.out[1], len(x))
-    # NumPy checks that the strides stay wiproduct the buffer; its as_strided would not.
+    # NumPy checks that the strides stay within the buffer; its as_strided would not.
     strides = (sh * down, dh * down, dw * across, channel, sw * across, image)
     return np.ndarray(shape, x.dtype, rows, 0, strides)
 

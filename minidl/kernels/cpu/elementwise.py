@@ -18,12 +18,13 @@ CHUNK = 1 << 16  # numbers in one part; waking a thread takes as long as a few t
 
 
 def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
-    """function(*arrays). Of arrays of one type (or bool) the result has the type of the first.
+    """function(*arrays), for a function that keeps the type of the first array.
 
-    Small arrays, arrays of different shapes, types or memory orders, and a GPU's take one call.
+    Small arrays, arrays of different shapes, types (but for bool) or memory orders, and a GPU's
+    take one call.
     """
     first = arrays[0]
-    if first.size < 2 * CHUNK or not is_host(first):
+    if first.size < 2 * CHUNK or not is_host(first) or not first.dtype.isnative:
         return function(*arrays)
     if any(a.shape != first.shape or a.dtype not in (first.dtype, bool) for a in arrays):
         return function(*arrays)

@@ -20,7 +20,7 @@ ALONE = 250_000  # multiplications for which no BLAS wakes its threads
 PIECE = 500_000  # multiplications in one piece
 SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
 NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-SHARED = 8_000_000  # multiplications in one part, or more: waking a thread takes as long as 2M
+SHARED = 8_000_000  # multiplications in a part, where there are more than two parts
 EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
 
 
@@ -30,7 +30,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     work = m * k * n
     if work <= ALONE:
         return np.matmul(a, b)
-    with one_blas_thread:
+    with one_blas_thread():
         if work > 2 * PIECE:
             if m * n <= SMALL < k:
                 return _added_up(a, b)

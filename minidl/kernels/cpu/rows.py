@@ -16,7 +16,10 @@ Why it is fast: each product sums over many terms (kh·C or kw·O), its output r
 while the next product is added to it, and no column matrix is written. G costs a copy of g, but
 makes one product of kw: BLAS then reads the rows of x once, and the weights' gradient, whose sums
 are long and whose result is small, takes 0.5 to 0.8 of the time. Where a copy ends, G has zeros.
-They multiply pixels or weights, and 0·∞ would be NaN, so such values are left to `portable`.
+
+Zeros matter where something is not finite, because 0·∞ is NaN: here the padding's zeros are left
+out, and G's are put in. So infinite weights, infinite gradients beside padding, and weight
+gradients that come out infinite are left to `portable`.
 
 With a column stride s above 1 the pixels under a kernel column are every s-th one. So x is first
 sorted into s *phases*: the columns 0, s, 2s, … are one matrix, the columns 1, s + 1, … the next. In
@@ -43,6 +46,8 @@ def conv_forward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int = 1
 ) -> np.ndarray:
     """y (N, O, OH, OW) of x (N, C, H, W) and w (O, C, kh, kw); groups is 1."""
+    if not math.isfinite(w.sum()):
+        return portable.conv_forward(x, w, b, window, groups)
     channels, batch, kernel = x.shape[1], len(x), _kernel(w)
     phases = _phases(as_rows(x), window)
     y = np.empty((window.out[0], w.shape[0], window.out[1] * batch), x.dtype)
@@ -96,6 +101,8 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int =
     """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
     (n_out, channels), batch, (kh, kw) = (g.shape[1], x.shape[1]), len(x), window.size
     g_rows = as_rows(g).reshape(window.out[0], n_out, -1)
+    if any(window.pads) and not _is_finite(g_rows):
+        return portable.conv_weight_grad(x, g, window, groups)
     phases = _phases(as_rows(x), window)
     rows_under, used = _rows_under(window, channels), _by_phase(window)
 
@@ -126,6 +133,11 @@ def _some(rows: int) -> list[slice]:
     """The rows in a few slices, for passes that the threads share."""
     step = max(rows // 8, 1)
     return [slice(r, r + step) for r in range(0, rows, step)]
+
+
+def _is_finite(rows: np.ndarray) -> bool:
+    """Whether every number is finite; False also where their sum is too large."""
+    return math.isfinite(share_and_add(lambda some: rows[some].sum(), _some(len(rows))))
 
 
 # Phases: x sorted by column

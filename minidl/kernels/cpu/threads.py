@@ -8,8 +8,9 @@ Why not leave the threads to BLAS? BLAS has threads of its own, and divides one 
 But a layer is many products and other passes over memory between them. BLAS's threads must meet at
 the end of every product, and nothing between two products is shared. A program beside it takes a
 core away now and then; the thread that had it is late, and all others wait: products of 15 ms
-together took up to 1,000 ms. Here a thread takes the next part when it is done with one. It meets
-the others once, at the end of the kernel, and a part that nobody has begun is nobody's to wait for.
+together took up to 1,000 ms. Here a thread takes the next part when it is done with one, so a
+thread that is late leaves its parts to the others. They meet once, at the end of the kernel, and
+wait there only for parts that somebody has begun.
 
 So while parts are shared, BLAS is told to use the calling thread alone. The same holds for every
 other product and sum that minidl leaves to BLAS: for some milliseconds after each one, BLAS's
@@ -31,6 +32,7 @@ import functools
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
@@ -49,12 +51,13 @@ Result = TypeVar("Result")
 
 
 def share(task: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
-    """[task(part) for part in parts], computed by the threads; an error of a part is raised here.
+    """[task(part) for part in parts], computed by the threads.
 
-    The tasks must not write to the same memory.
+    The tasks must not write to the same memory. After an error no further part is begun, and the
+    error is raised here, that of the first part if there are several.
     """
     parts, team = list(parts), _team()
-    with one_blas_thread:
+    with one_blas_thread():
         if len(parts) < 2 or team.size < 2 or threading.get_ident() in team.helpers:
             return [task(part) for part in parts]
         work = _Work(task, parts)
@@ -91,9 +94,10 @@ class _Work:
     """The parts of one call of `share`. Each thread takes the next one until none is left."""
 
     def __init__(self, task: Callable[[Any], Any], parts: list[Any]) -> None:
-        self.task, self.parts = task, parts
+        self.task, self.parts, self.count = task, parts, len(parts)
         self.results: list[Any] = [None] * len(parts)
         self.errors: dict[int, BaseException] = {}
+        self.working: set[int] = set()  # the threads that may be at a part
         # Python takes the next number of a count in one step, so no two threads get the same.
         self.numbers, self.ended = itertools.count(), itertools.count(1)
         self.all_ended = threading.Lock()
@@ -101,23 +105,43 @@ class _Work:
         self.context = contextvars.copy_context()  # np.errstate holds for the parts too
 
     def help(self) -> None:
-        """Take parts until none is left."""
-        parts = self.parts
-        while (number := next(self.numbers)) < len(parts):
-            try:
-                self.results[number] = self.task(parts[number])
-            except BaseException as error:
-                self.errors[number] = error
-            if next(self.ended) == len(parts):
-                self.all_ended.release()
+        """Take parts until none is left. After an error the others are passed over."""
+        self.working.add(threading.get_ident())
+        try:
+            while (number := next(self.numbers)) < self.count:
+                try:
+                    if not self.errors:
+                        self.results[number] = self.task(self.parts[number])
+                except BaseException as error:
+                    self.errors[number] = error
+                if next(self.ended) == self.count:
+                    self.all_ended.release()
+        finally:
+            self.working.discard(threading.get_ident())
 
     def finish(self) -> list[Any]:
-        """Take parts too, wait for those that others have begun, and return the results."""
-        self.help()
-        self.all_ended.acquire()
-        if self.errors:
-            raise self.errors[min(self.errors)]
-        return self.results
+        """Take parts too, wait for those that others have begun, and return the results.
+
+        Nothing is kept: a helper that comes late finds an empty shell, and an error's traceback
+        leads back here.
+        """
+        try:
+            self.help()
+            self.all_ended.acquire()
+        except BaseException as error:  # Ctrl-C between two parts: whoever is at one ends it
+            self.errors[-1] = error
+            while self.working - {threading.get_ident()}:
+                time.sleep(0.001)
+        results, errors = self.results, self.errors
+        del self.task, self.parts, self.results, self.context
+        self.errors = {}
+        if errors:
+            first, errors = errors[min(errors)], {}
+            try:
+                raise first
+            finally:
+                del first
+        return results
 
 
 class _Team:
@@ -127,28 +151,33 @@ class _Team:
         self.size = size
         self.calls: SimpleQueue[_Work | None] = SimpleQueue()
         self.helpers: set[int | None] = set()
-        self.starting = threading.Lock()
+        self.dismissed = False
+        self.starting = threading.RLock()  # a signal's handler may compute too
 
     def call(self, work: _Work) -> None:
-        """Wake a helper."""
+        """Wake a helper, unless all of them have calls waiting already."""
         if len(self.helpers) < self.size - 1:
             with self.starting:
-                while len(self.helpers) < self.size - 1:
+                while len(self.helpers) < self.size - 1 and not self.dismissed:
                     thread = threading.Thread(target=self.serve, name="minidl", daemon=True)
                     thread.start()
                     self.helpers.add(thread.ident)
-        self.calls.put(work)
+        if self.calls.qsize() < self.size - 1:
+            self.calls.put(work)
 
     def serve(self) -> None:
         """What a helper does: sleep, help, sleep."""
         while (work := self.calls.get()) is not None:
-            work.context.copy().run(work.help)
-            del work  # a sleeping thread must not keep arrays
+            if (context := getattr(work, "context", None)) is not None:
+                context.copy().run(work.help)
+            del work, context  # a sleeping thread must not keep arrays
 
     def dismiss(self) -> None:
         """Let the helpers end, after the work that they were called for."""
-        for _ in self.helpers:
-            self.calls.put(None)
+        with self.starting:
+            self.dismissed = True
+            for _ in self.helpers:
+                self.calls.put(None)
 
 
 _current: _Team | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,12 @@ Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 def update(rule: str, steps: Sequence[Step]) -> None:
     """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
 
-    Each part of the work is a like piece of every large parameter; the first one has the small
-    parameters too.
+    Every large parameter is cut into as many equal pieces as there are parts, one for each; the
+    small parameters, and those whose memory has gaps, are whole and in the first part.
     """
     count = min(max(sum(theta.size for theta, *_ in steps) // PART, 1), MOST)
+    if count > 1 and _overlap([theta for theta, *_ in steps]):
+        count = 1  # one after the other, as the formulas would be taken
     parts: list[list[Step]] = [[] for _ in range(count)]
     for theta, g, t, slots, options in steps:
         for part, arrays in zip(parts, _pieces(count, theta, g, *slots), strict=False):
@@ -44,6 +47,12 @@ def update(rule: str, steps: Sequence[Step]) -> None:
                 globals()[rule](theta[some], g[some], t, *kept, **options)
 
     share(take, parts)
+
+
+def _overlap(arrays: list[np.ndarray]) -> bool:
+    """Whether two of the arrays may share memory."""
+    ends = sorted(map(np.lib.array_utils.byte_bounds, arrays))
+    return any(after[0] < before[1] for before, after in pairwise(ends))
 
 
 def _pieces(count: int, *arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
