@@ -105,6 +105,28 @@ def test_one_bad_pixel_reaches_what_it_touches_and_nothing_else(path, case, bad)
         np.testing.assert_array_equal(*map(np.isfinite, dx))
 
 
+@pytest.mark.host
+@given(cases(), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_a_bad_weight_or_gradient_meets_the_zeros_of_the_padding(path, case, bad):
+    """0·∞ is NaN, there too: in the reference, in PyTorch, and in every fast version."""
+    window, x, w, b, g, groups, random = case
+    w, g = w.copy(), g.copy()
+    w[tuple(random.integers(w.shape))] = bad
+    g[tuple(random.integers(g.shape))] = bad
+    for kind, first, second in (
+        ("conv_forward", x, w),
+        ("conv_input_grad", case.g, w),
+        ("conv_weight_grad", x, g),
+        ("conv_input_grad", g, w),
+    ):
+        more = (b,) if kind == "conv_forward" else ()
+        with np.errstate(invalid="ignore"):
+            found, wanted = (
+                getattr(f, kind)(first, second, *more, window, groups) for f in (path, reference)
+            )
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted), err_msg=kind)
+
+
 def test_infinities_raise_no_warning():
     window = kernels.window("conv2d", (4, 4), 3, 1, "same")
     x, w = np.full((2, 1, 4, 4), np.inf, "f"), np.zeros((2, 1, 3, 3), "f")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from typing import Self
@@ -93,7 +94,8 @@ class _Limit:
     def __init__(self) -> None:
         self.get, self.set = _function("get_num_threads"), _function("set_num_threads")
         self.lock = threading.RLock()  # a signal's handler may compute too
-        self.inside, self.before, self.lowered = 0, 1, False
+        self.inside: set[weakref.ref[one_blas_thread]] = set()
+        self.before, self.lowered = 1, False
 
     def lower(self) -> None:
         if self.get is not None and self.set is not None and (number := self.get()) != 1:
@@ -110,36 +112,30 @@ class _Limit:
 class one_blas_thread(ContextDecorator):  # a context, named as NumPy's errstate is
     """`with one_blas_thread():` BLAS uses the calling thread alone; `threads` says why.
 
-    Ctrl-C may come at any moment, also at the first step of `__exit__`, which then never runs.
-    So what `__enter__` has changed is put back at the latest when the context object dies.
+    Ctrl-C may come at any moment, also at the first step of `__exit__`, which then never runs. So
+    who is inside is known by weak references: one that dies is inside no more, and the next one
+    that leaves puts the number back.
     """
 
     limit = _Limit()
-
-    def __init__(self) -> None:
-        self.entered: _Limit | None = None
 
     def _recreate_cm(self) -> Self:  # as a decorator: a new context for each call
         return type(self)()
 
     def __enter__(self) -> None:
-        limit = self.limit
+        self.entered = limit = self.limit
+        self.me = weakref.ref(self, limit.inside.discard)
         with limit.lock:
-            limit.inside += 1
-            self.entered = limit
-            if limit.inside == 1:
+            limit.inside.add(self.me)
+            if len(limit.inside) == 1:
                 limit.lower()
 
     def __exit__(self, *error: object) -> None:
         limit = self.entered
-        if limit is not None:
-            with limit.lock:
-                limit.inside -= 1
-                self.entered = None
-                if not limit.inside:
-                    limit.put_back()
-
-    __del__ = __exit__
+        with limit.lock:
+            limit.inside.discard(self.me)
+            if not limit.inside:
+                limit.put_back()
 
 
 def _after_fork() -> None:

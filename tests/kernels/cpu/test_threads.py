@@ -579,6 +579,32 @@ def test_blas_has_one_thread_inside_and_its_own_number_outside():
         blas.one_blas_thread.limit.set(before)
 
 
+@needs_openblas
+def test_who_never_left_is_inside_no_longer_than_it_lives():
+    """An interrupt may come where `__exit__` begins, which then never runs."""
+    limit = blas.one_blas_thread.limit
+    before = limit.get()
+    limit.set(3)
+    try:
+        context = blas.one_blas_thread()
+        context.__enter__()
+        assert limit.get() == 1
+        del context
+        assert not limit.inside
+        with blas.one_blas_thread():
+            assert limit.get() == 1
+        assert limit.get() == 3
+        with blas.one_blas_thread():
+            limit.set(2)  # the user's own, meanwhile
+        assert limit.get() == 2
+        limit.set(1)
+        with blas.one_blas_thread():
+            pass
+        assert limit.get() == 1
+    finally:
+        limit.set(before)
+
+
 FORK = """
 import os, sys, warnings
 warnings.simplefilter("ignore")
