@@ -128,3 +128,10 @@ def test_a_batch_in_training_does_not_change_what_was_computed_before():
     layer.train()(other)
     y.sum().backward()
     np.testing.assert_array_equal(layer.weight.grad.numpy(), expected)
+
+
+def test_images_that_need_no_gradient_get_none():
+    x = md.tensor(np.random.default_rng(0).normal(size=(4, 2, 3, 3)))
+    layer = md.nn.BatchNorm2d(2)
+    (layer(x) ** 2).sum().backward()
+    assert x.grad is None and layer.weight.grad is not None

@@ -96,3 +96,18 @@ def test_operators_are_the_operations():
 def test_errors_name_the_call(call, words):
     with pytest.raises(ShapeError, match=words):
         call(np.ones((2, 3)), np.ones((3, 3)))
+
+
+def test_einsum_with_lengths_of_1_broadcasts_behind_dots_alone():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(1, 3)), random.normal(size=(2, 3))
+    for first, second in ((a, b), (b, a)):
+        x, y = (md.tensor(t, requires_grad=True) for t in (first, second))
+        found = ops.einsum("...i,...i->...", x, y)
+        np.testing.assert_allclose(found.numpy(), (first * second).sum(1), rtol=1e-6)
+        found.sum().backward()
+        assert x.grad.shape == first.shape and y.grad.shape == second.shape
+        wanted = second.sum(0, keepdims=True) if len(first) == 1 else np.repeat(second, 2, 0)
+        np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=1e-5)
+        with pytest.raises(ShapeError, match="axis 'n' has lengths"):
+            ops.einsum("ni,ni->n", first, second)

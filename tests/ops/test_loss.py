@@ -189,3 +189,12 @@ def test_losses_keep_their_bounds_and_digits_at_the_edges():
     with np.errstate(all="ignore"):
         ops.huber_loss(error, np.zeros(4)).backward()
     np.testing.assert_array_equal(error.grad.numpy(), [0.25, -0.25, 0.25, 0.125])
+
+
+def test_class_weights_may_be_small():
+    logits, labels = np.array([[2.0, -1.0, 0.5], [0.0, 1.0, 0.0]]), np.array([0, 1])
+    weight = np.array([0.3, 0.1, 0.2])
+    log_p = ops.log_softmax(logits).numpy()
+    wanted = -(0.3 * log_p[0, 0] + 0.1 * log_p[1, 1]) / 0.4
+    found = ops.cross_entropy(logits, labels, weight=weight).item()
+    assert found == pytest.approx(wanted, rel=1e-6)

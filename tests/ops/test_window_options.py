@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import minidl as md
 from minidl import ops
 from minidl.testing import gradcheck
 
@@ -71,3 +72,14 @@ def test_einsum_with_diagonals_and_ellipsis(subscripts, shapes):
         ops.einsum(subscripts, *xs).numpy(), np.einsum(subscripts, *xs), rtol=1e-12, atol=1e-12
     )
     gradcheck(lambda *ts: ops.einsum(subscripts, *ts), *xs, order=2)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (4, 5), (5, 5)])
+def test_of_pixels_that_are_all_infinitely_small_the_first_one_counts(shape):
+    """Also where the last window hangs over the edge, as ceil_mode lets it."""
+    x = md.tensor(np.full((1, 1, *shape), -np.inf), requires_grad=True)
+    y = ops.max_pool2d(x, 2, ceil_mode=True)
+    y.backward(np.ones(y.shape))
+    wanted = np.zeros(shape)
+    wanted[::2, ::2] = 1
+    np.testing.assert_array_equal(x.grad.numpy()[0, 0], wanted)
