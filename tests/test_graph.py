@@ -257,3 +257,17 @@ def test_the_cotangent_of_one_element_is_one_in_its_shape():
     x = leaf(2.0)
     (x * x).backward(np.array([1], dtype=int))
     assert x.grad.numpy().tolist() == [4.0]
+
+
+def test_a_fast_way_gives_no_gradient_to_an_input_that_needs_none():
+    x, w = md.tensor(np.ones(3)), md.tensor(np.ones(3), requires_grad=True)
+    y = graph.record(
+        x.data * w.data,
+        (x, lambda g, y: g * w),
+        (w, lambda g, y: g * x),
+        name="product",
+        fast=lambda g, y, needed: [g * w, g * x],  # both, wanted or not
+    )
+    y.sum().backward()
+    assert x.grad is None
+    assert w.grad.numpy().tolist() == [1, 1, 1]
