@@ -163,13 +163,18 @@ class RunSchedule:
         return optim.warmup(schedule, self.warmup) if self.warmup else schedule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunClip:
     """Clips each value, then each unit by its weights, then all together; None leaves one out."""
 
     value: float | None
     norm: float | None
     adaptive: float | None = None
+
+    def __repr__(self) -> str:
+        """As the recipes of runs have it: of a clip without `adaptive`, nothing about that."""
+        more = "" if self.adaptive is None else f", adaptive={self.adaptive!r}"
+        return f"RunClip(value={self.value!r}, norm={self.norm!r}{more})"
 
     def __call__(self, parameters: list[Any]) -> None:
         if self.value is not None:

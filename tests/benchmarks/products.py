@@ -19,8 +19,8 @@ def products(name: str) -> dict[tuple[int, int, int], float]:
     """(m, k, n) of each product a @ b that a step makes, and how often.
 
     A dense layer makes three of its own sizes. A convolution makes them by image rows: for each
-    output row and column of the kernel, (out, kh·in) times (kh·in, OW·batch), and the same for
-    its two gradients; where kh·in is small, one product of all the kernel's pixels.
+    output row and column of the kernel, (out, kh·in) times (kh·in, OW·batch), and for its two
+    gradients one for all the kernel's columns; where kh·in is small, one of all its pixels.
     """
     problem = problem_of(CASES[name])
     batch, found, first = CASES[name].batch, {}, True
@@ -34,16 +34,20 @@ def products(name: str) -> dict[tuple[int, int, int], float]:
         weight = problem.weights[f"{layer['name']}.weight"].shape
         if layer["kind"] == "dense":
             out, inputs = weight
-            shapes, often = ((batch, inputs, out), (batch, out, inputs), (out, batch, inputs)), 1
+            often = (1, 1, 1)
+            shapes = ((batch, inputs, out), (batch, out, inputs), (out, batch, inputs))
         else:
             out, inputs, kh, kw = weight
-            thin = kh * inputs < 16
-            lines, often = (kh * kw * inputs, after[1]) if thin else (kh * inputs, kw * after[1])
-            pixels = after[2] * batch
-            shapes = ((out, lines, pixels), (lines, out, pixels), (out, pixels, lines))
-        for i, shape in enumerate(shapes):
+            rows, pixels = after[1], after[2] * batch
+            if kh * inputs < 16:
+                across, down, each = out, kh * kw * inputs, 1
+            else:
+                across, down, each = kw * out, kh * inputs, kw
+            shapes = ((out, down, pixels), (down, across, pixels), (across, pixels, down))
+            often = (each * rows, rows, rows)
+        for i, (shape, count) in enumerate(zip(shapes, often, strict=True)):
             if not (first and i == 1):  # the images' own gradient is not needed
-                add(*shape, often)
+                add(*shape, count)
         first = False
     return found
 
