@@ -58,8 +58,8 @@ def summary(results: dict[str, Any], cases: list[str]) -> list[str]:
     """Each aim beside what the last runs gave."""
     lines = [
         "## What was aimed at, and what came out\n",
-        f"Each a median over the rounds of the ratio of the times in one round, in the last {KEPT} "
-        "runs one after the other.\n",
+        "Each a median over the rounds of the ratio of the times in one round, in the last runs "
+        f"(up to {KEPT}).\n",
         "| step | compared with | aim | runs | reached |",
         "|---|---|---|---|---|",
     ]
