@@ -60,10 +60,7 @@ def share(task: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]
     with one_blas_thread():
         if len(parts) < 2 or team.size < 2 or threading.get_ident() in team.helpers:
             return [task(part) for part in parts]
-        work = _Work(task, parts)
-        for _ in range(min(team.size, len(parts)) - 1):
-            team.call(work)
-        return work.finish()
+        return _Work(task, parts).run(team)
 
 
 def share_and_add(task: Callable[[Part], np.ndarray], parts: Iterable[Part]) -> np.ndarray:
@@ -119,16 +116,18 @@ class _Work:
         finally:
             self.working.discard(threading.get_ident())
 
-    def finish(self) -> list[Any]:
-        """Take parts too, wait for those that others have begun, and return the results.
+    def run(self, team: _Team) -> list[Any]:
+        """Call helpers, take parts too, wait for those that are begun, and return the results.
 
         Nothing is kept: a helper that comes late finds an empty shell, and an error's traceback
         leads back here.
         """
-        try:
+        try:  # from the first call on: an interrupt must not leave a helper at work
+            for _ in range(min(team.size, self.count) - 1):
+                team.call(self)
             self.help()
             self.all_ended.acquire()
-        except BaseException as error:  # Ctrl-C between two parts: whoever is at one ends it
+        except BaseException as error:  # Ctrl-C between two steps: whoever is at a part ends it
             self.errors[-1] = error
             while self.working - {threading.get_ident()}:
                 time.sleep(0.001)

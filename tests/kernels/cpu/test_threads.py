@@ -350,10 +350,32 @@ for i in range(10):
     except KeyboardInterrupt:
         seen = p.data.copy()
         time.sleep(0.05)
-        same = (seen == p.data).all() and not blas.one_blas_thread.limit.inside
-        same = same and (not before or blas.one_blas_thread.limit.get() == before)
-        print("still" if same else "moving")
+        print("still" if (seen == p.data).all() else "moving")
+    # Only now is the exception gone, and with it every context that it kept from ending.
+    assert not blas.one_blas_thread.limit.inside
+    assert not before or blas.one_blas_thread.limit.get() == before
 """
+
+
+def test_an_interrupt_while_helpers_are_called_leaves_none_at_work(monkeypatch):
+    md.set_threads(2)
+    begun, ended = threading.Event(), []
+    call = threads._Team.call
+
+    def interrupted(team, work):
+        call(team, work)
+        assert begun.wait(20)
+        raise KeyboardInterrupt
+
+    def task(i):
+        begun.set()
+        time.sleep(0.1)
+        ended.append(i)
+
+    monkeypatch.setattr(threads._Team, "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.share(task, range(2))
+    assert ended == [0]
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signal")
