@@ -75,7 +75,7 @@ TARGETS = {
             "threads",
         )
     },
-    "minidl/kernels/cpu/elementwise.py": ["tests/kernels/cpu/test_threads.py", *OPS],
+    "minidl/kernels/cpu/elementwise.py": ["tests/kernels/cpu/test_shared_kernels.py", *OPS],
     "minidl/kernels/masks.py": ["tests/ops/test_activation.py", *OPS],
     "minidl/kernels/ordered.py": ["tests/ops/test_contract.py", *OPS],
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
@@ -89,7 +89,7 @@ TARGETS = {
 }
 TARGETS["minidl/ops/normalize.py"].insert(1, "tests/nn/test_norm.py")
 for name in ("rows", "columns", "pool", "conv_pool", "batch_norm", "product", "update"):
-    TARGETS[f"minidl/kernels/cpu/{name}.py"].append("tests/kernels/cpu/test_threads.py")
+    TARGETS[f"minidl/kernels/cpu/{name}.py"].append("tests/kernels/cpu/test_shared_kernels.py")
 SLOW = [f"tests/{name}/test_torch.py" for name in ("ops", "nn")] + [CUDA]  # to start
 
 
