@@ -135,7 +135,7 @@ def test_import_loads_numpy_alone():
         ("cupy", "device.py"),
         ("hypothesis", "testing/"),
         ("onnx", "export.py"),
-        ("click", "cli.py"),
+        ("click", "cli/"),
     ],
 )
 def test_a_library_is_imported_in_one_place(library, home):

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import minidl as md
-from minidl.cli import lab_command
+from minidl.cli.diagnose import lab_command
 
 
 @pytest.fixture

@@ -1,0 +1,98 @@
+"""The options of a run, which `train` and `doctor` share: each is a field of `Config`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..runs import NAMED, Config
+from ..runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+
+_DEFAULT = Config()
+
+
+_SECTIONS = {
+    "Data": ("data", "root", "validation", "size", "gray", "skip_bad", "standardize", "augment"),
+    "Model": ("model", "depth", "width", "init"),
+    "Descent": (
+        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
+        "device",
+    ),
+    "Remedies for exploding and vanishing gradients, and for learning by heart": (
+        *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
+        *("weight_decay", "label_smoothing"),
+    ),
+}
+
+
+class InSections(click.Command):
+    """A command whose help lists its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
+        for title, names in _SECTIONS.items():
+            found = [record for name in names if (record := records.pop(name, None))]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+        with formatter.section("The run"):
+            formatter.write_dl([record for record in records.values() if record])
+
+
+def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
+    default = getattr(_DEFAULT, flag.partition("/")[0].strip("-").replace("-", "_"))
+    shown = default is not None and not isinstance(default, bool)
+    return click.option(flag, default=default, show_default=shown, help=about, **details)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that a Config holds, each under the name of its field."""
+    rates = ", ".join(
+        f"{name} {calm:g} or {other:g}" for name, (_, calm, other) in OPTIMIZERS.items()
+    )
+    options = [
+        _option("--data", f"{', '.join(NAMED)}, or a folder of class folders (or with train/ and "
+                "test/)."),
+        _option("--root", "The folder of the named data; else downloaded once.", type=click.Path()),
+        _option("--validation", "Share of the training images to hold out [0.2 without a test "
+                "part].", type=float, metavar="FRACTION"),
+        _option("--size", "Stretch a folder's images to this square size.", type=int),
+        _option("--gray", "Read a folder's images in grey.", is_flag=True),
+        _option("--skip-bad", "Leave out files that cannot be read.", is_flag=True),
+        _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
+                "folder: yes]."),
+        _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),
+        _option("--model", "The network.", type=click.Choice(MODELS)),
+        _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
+        _option("--width", "Channels of deep_plain_cnn.", type=int),
+        _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
+        _option("--optimizer", "What changes the weights [sgd for grey data sets and "
+                "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
+                "networks without normalisation].", type=float),
+        _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
+        _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
+        _option("--clip-norm", "Largest norm of all gradients together.", type=float),
+        _option("--clip-value", "Largest size of one gradient value.", type=float),
+        _option("--clip-adaptive", "Largest gradient of a unit, as a share of its weights' norm.",
+                type=float),
+        _option("--momentum", "Of sgd, 0 to 1: how much of the last step the next one keeps "
+                "[momentum: 0.9].", type=float),
+        _option("--weight-decay", "How strongly weights are drawn to 0 [adamw: 0.01].",
+                type=float),
+        _option("--batch-norm", "Batch normalisation behind the convolutions of article or "
+                "deep_plain_cnn.", is_flag=True),
+        _option("--residual", "A shortcut around the convolutions of deep_plain_cnn.",
+                is_flag=True),
+        _option("--weight-norm", "Weights as a direction and a length, which begins at this "
+                "number.", type=float, metavar="LENGTH"),
+        _option("--label-smoothing", "Share of the right class that is spread over all.",
+                type=float),
+        _option("--epochs", "Passes over the training images.", type=int),
+        _option("--batch-size", "Images in a step.", type=int),
+        _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
+        _option("--seed", "Decides weights, order and augmentation.", type=int),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,92 @@
+"""`minidl train`."""
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ..errors import ConfigError
+from ..runs import NAMED, Config, train
+from ..runs.run import read_config
+from .group import cli, table, tell
+from .options import InSections, run_options
+
+
+@cli.command("train", cls=InSections)
+@run_options
+@click.option(
+    "--config",
+    "recipe",
+    type=click.Path(),
+    help="A TOML file of options, or the config.json of a run; options given here count more.",
+)
+@click.option("--out", type=click.Path(), help="Folder of the run [runs/DATA-MODEL].")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--quiet", is_flag=True, help="Without progress.")
+@click.pass_context
+def train_command(
+    ctx: click.Context,
+    recipe: str | None,
+    out: str | None,
+    resume: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a model; the folder of the run holds weights, checkpoints, history and figures.
+
+    With --resume, options that are not given are those that the run was started with.
+    """
+    if resume and out is None:
+        raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    given = {name for name in options
+             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
+    if recipe is not None and resume:
+        raise ConfigError("--config: expected only for a new run; --resume has the run's own")
+    if recipe is not None:
+        before = Config.from_file(recipe).to_dict()
+        options = {n: v if n in given else before[n] for n, v in options.items()}
+    if Path(options["data"]).is_dir() and options["data"] not in NAMED:
+        options["data"] = os.path.abspath(options["data"])
+    if options["root"] is not None:
+        options["root"] = os.path.abspath(options["root"])
+    if resume and (Path(str(out)) / "config.json").exists():
+        before = read_config(str(out))[0].to_dict()
+        options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
+    config = Config(**options)
+    config.check()
+    folder = _claimed_folder(config) if out is None else Path(out)
+    result = train(config, folder, resume=resume, progress=not quiet, say=tell)
+    last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
+    rows = [
+        ("test accuracy", f"{result.test['accuracy']:.2%}"),
+        ("test loss", f"{result.test['loss']:z.4f}"),
+        ("training accuracy", f"{last['train_accuracy']:.2%} (mean of the last epoch)"),
+        ("time", f"{result.seconds:.1f} s"),
+        ("steps", f"{result.steps:,} ({speed:,.0f} a second)"),
+    ]
+    files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
+    rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
+    tell("\n" + table(rows))
+    guess = 1 / len(read_config(folder)[1]["classes"])
+    if result.test["accuracy"] < 1.5 * guess:
+        tell(
+            f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
+            "says why."
+        )
+
+
+def _claimed_folder(config: Config) -> Path:
+    """A new folder runs/DATA-MODEL, -2, ...; making it is what claims its name."""
+    name = f"{Path(config.data).name or 'data'}-{config.model}"
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise AssertionError("numbers do not end")
