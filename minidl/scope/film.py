@@ -8,12 +8,14 @@ import numpy as np
 
 from ..device import Array
 from ..errors import GradientError
+from ..nn import Conv2d, Dense
 from ..tensor import Tensor
 from ..train.metrics import combine
 from ..train.settings import Settings as Job
 from ..train.step import step
 from .subject import Network
 
+WEIGHTED = (Conv2d, Dense)
 STEPS = 60  # as many as the study of the doctor's verdicts trains
 
 
@@ -31,15 +33,17 @@ def outcome(losses: Sequence[float], accuracy: float) -> str:
 def film(network: Network, steps: int = STEPS) -> Iterator[dict[str, Any]]:
     """The frames of a training, the last with its outcome.
 
-    First the names of the layers; then for each step its number, the loss and the accuracy of the
+    First the layers with weights, by name and kind; then for each step its number, the loss and the accuracy of the
     batch before the step, and each layer's gradient norm before clipping; then how it ended. A
     step whose numbers are not finite is the last one.
     """
     model = network.model
     job = Job(model, loss=network.loss, optimizer=network.optimizer, clip=network.clip)
     names = [name for name, _ in model.named_parameters()]
-    layers: list[str] = list(combine(names, [0.0] * len(names))[1])
-    yield {"layers": layers}
+    layers = [
+        (name, type(m).__name__) for name, m in model.named_modules() if isinstance(m, WEIGHTED)
+    ]
+    yield {"layers": [{"name": name, "kind": kind} for name, kind in layers]}
     losses: list[float] = []
     batch = network.first
     for number in range(steps):
@@ -48,7 +52,7 @@ def film(network: Network, steps: int = STEPS) -> Iterator[dict[str, Any]]:
         def look(measured: Array, frame: dict[str, Any] = frame) -> float:
             loss, accuracy, *norms = (float(value) for value in measured)
             total, by_layer = combine(names, norms)
-            frame.update(loss=loss, accuracy=accuracy, norms=[by_layer[n] for n in layers])
+            frame.update(loss=loss, accuracy=accuracy, norms=[by_layer[n] for n, _ in layers])
             if not (isfinite(loss) and isfinite(total)):
                 raise GradientError("not finite")
             return total

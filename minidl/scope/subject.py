@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -39,12 +39,20 @@ class Network:
 
 
 class Subject(Protocol):
-    """Something to look at. kind: "lab" or "given". classes: the names of the labels."""
+    """Something to look at. kind: "lab" or "given"."""
 
-    kind: str
-    title: str
-    controls: tuple[Control, ...]
-    classes: tuple[str, ...]
+    kind: ClassVar[str]
+    controls: ClassVar[tuple[Control, ...]]
+
+    @property
+    def title(self) -> str:
+        """Its name, as the page shows it."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels."""
+        ...
 
     def network(self, settings: Settings) -> Network:
         """The network that these settings mean, always the same for the same settings."""
@@ -56,9 +64,9 @@ class LabNetwork:
     """The lab's stack of convolutions on digits. own: an image with its label to look at first."""
 
     own: Batch | None = None
-    kind = "lab"
-    title = ""
-    controls = CONTROLS
+    kind: ClassVar[str] = "lab"
+    controls: ClassVar[tuple[Control, ...]] = CONTROLS
+    title = "LAB-CNN"
     classes = tuple(map(str, range(cnn.CLASSES)))
 
     def network(self, settings: Settings) -> Network:
@@ -87,8 +95,8 @@ class GivenModel:
     loss: Callable[[Any, Any], Any] = cross_entropy
     own: Batch | None = None
     test: Batch | None = None
-    kind = "given"
-    controls = tuple(control for control in CONTROLS if control.name in OF_ANY_MODEL)
+    kind: ClassVar[str] = "given"
+    controls: ClassVar[tuple[Control, ...]] = tuple(c for c in CONTROLS if c.name in OF_ANY_MODEL)
 
     def network(self, settings: Settings) -> Network:
         model = copy.deepcopy(self.model)
