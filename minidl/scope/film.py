@@ -33,9 +33,9 @@ def outcome(losses: Sequence[float], accuracy: float) -> str:
 def film(network: Network, steps: int = STEPS) -> Iterator[dict[str, Any]]:
     """The frames of a training, the last with its outcome.
 
-    First the layers with weights, by name and kind; then for each step its number, the loss and the accuracy of the
-    batch before the step, and each layer's gradient norm before clipping; then how it ended. A
-    step whose numbers are not finite is the last one.
+    First the layers with weights, by name and kind. Then for each step its number, the loss and
+    the accuracy of the batch before the step, and each layer's gradient norm before clipping. Then
+    how it ended. A step whose numbers are not finite is the last one.
     """
     model = network.model
     job = Job(model, loss=network.loss, optimizer=network.optimizer, clip=network.clip)

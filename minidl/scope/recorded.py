@@ -1,7 +1,7 @@
 """The page with its answers in it: recorded scenes and a grid of settings, in one HTML file.
 
-Three things are recorded. Views of the network for every combination of `Plan`'s settings; trainings
-for some of them; and all operations of the scenes' networks. They are compressed, because base64
+Three things are recorded: views of the network for every combination of a `Plan`'s settings,
+trainings for some of them, and all operations of the scenes' networks. They are compressed: base64
 alone would take more than twice the room.
 """
 
@@ -43,7 +43,7 @@ class Plan:
     filmed: tuple[dict[str, tuple[Any, ...]], ...]
 
     def stops(self, name: str) -> tuple[Any, ...]:
-        """Every recorded value of a control, the scenes' included; in order, if they are numbers."""
+        """Every recorded value of a control, the scenes' included; numbers in their order."""
         parts = [part.get(name, ()) for part in (*self.grid, *self.filmed)]
         parts += [(settings[name],) for settings in _scene_settings()]
         found = dict.fromkeys(value for part in parts for value in part)
@@ -58,7 +58,7 @@ FULL = Plan(
     grid=(
         {
             "scale": SCALES,
-            "depth": (2, 4, 8, 16),
+            "depth": (4, 8, 16),
             "activation": ("relu", "tanh"),
             "body": BODIES,
         },
@@ -133,7 +133,9 @@ def _recording(subject: LabNetwork, plan: Plan, say: Callable[[str], Any]) -> di
     filmed = {key(s): s for s in (*scenes, *_combinations(plan.filmed))}
     viewed = {key(s): s for s in (*filmed.values(), *_combinations(plan.grid))}
     operated = {key(s, DESCENT): s for s in scenes}
-    views, films, operations = {}, {}, {}
+    views: dict[str, Any] = {}
+    films: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
     for number, (name, settings) in enumerate(viewed.items()):
         if number % 50 == 0:
             say(f"networks: {number} of {len(viewed)}")

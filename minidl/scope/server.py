@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -52,10 +53,8 @@ class Server(ThreadingHTTPServer):
             return
         text = b'{"error": "too many connections are open; close some and try again"}'
         head = f"HTTP/1.1 503 busy\r\nContent-Type: application/json\r\nContent-Length: {len(text)}"
-        try:
+        with suppress(OSError):  # the client has left
             request.sendall(head.encode() + b"\r\nConnection: close\r\n\r\n" + text)
-        except OSError:
-            pass  # the client has left
         super().shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -189,10 +188,8 @@ class Handler(BaseHTTPRequestHandler):
         """An error in words, as JSON; the connection ends, for its rest may be anything."""
         self.close_connection = True
         words = {"error": message or self.responses.get(code, ("error",))[0]}
-        try:
+        with suppress(OSError):  # the client has left
             self._send(code, "application/json", _line(words))
-        except OSError:
-            pass  # the client has left
 
     def log_error(self, format: str, *args: Any) -> None:
         """The base class calls this where a request's head does not come to its end in time."""

@@ -59,7 +59,7 @@ def place_of(code: CodeType) -> Place | None:
     """Where a pullback's code stands, or None where its text is not to be had."""
     parsed = _parsed(code.co_filename)
     around = _around(parsed[1], code) if parsed else []
-    outer = next((f for f in around if isinstance(f, ast.FunctionDef)), None)
+    outer = _operation(around)
     if parsed is None or outer is None:
         return None
     lines, inner = parsed[0], around[-1]
@@ -132,6 +132,19 @@ def _around(tree: ast.Module, code: CodeType) -> list[Any]:
 
     visit(tree, [])
     return found
+
+
+def _operation(around: list[Any]) -> ast.FunctionDef | None:
+    """The function that records the operation: the innermost that calls something with `name=`.
+
+    The outermost one, where none does.
+    """
+    functions = [f for f in around if isinstance(f, ast.FunctionDef)]
+    for function in reversed(functions):
+        calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
+        if any(keyword.arg == "name" for call in calls for keyword in call.keywords):
+            return function
+    return functions[0] if functions else None
 
 
 def _holds(node: Any, line: int, column: int) -> bool:

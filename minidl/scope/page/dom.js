@@ -25,3 +25,6 @@ export function fill(element, ...children) {
 /** A colour or a length from the style sheet, for what is drawn on a canvas. */
 export const style = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Red, green and blue of a colour such as #1f5fae. */
+export const parts = (hex) => hex.match(/\w\w/g).map((two) => parseInt(two, 16));

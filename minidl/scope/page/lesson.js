@@ -72,8 +72,8 @@ function drawLesson(scene, host) {
   const said = make("p", { id: "said", role: "status" });
   const buttons = make("div", { class: "answers" });
   const asked = say(`ask.${name}`);
-  fill(find("#lesson"), prose(say(`lesson.${name}`)),
-    make("fieldset", {}, make("legend", {}, asked), buttons), said);
+  const question = make("fieldset", {}, make("legend", {}, asked), buttons, said);
+  fill(find("#lesson"), prose(say(`lesson.${name}`)), question);
   for (let i = 0; i < 3; i++)
     buttons.append(make("button", { type: "button", "data-answer": i, onclick: () => answer(i, scene, host) }));
   labelAnswers(host.page);

@@ -39,7 +39,7 @@ export function drawOperations(page, show) {
   const button = (text, label, by) =>
     make("button", { type: "button", "aria-label": say(label), title: say(label), onclick: () => stepBy(by) }, text);
   const bar = make("div", { class: "bar" },
-    button("⏮", "first", -Infinity), button("◀", "previous", -1), button("▶", "next", 1), button("⏭", "last", Infinity),
+    button("|◀", "first", -Infinity), button("◀", "previous", -1), button("▶", "next", 1), button("▶|", "last", Infinity),
     make("input", {
       type: "range", id: "position", min: 0, max: steps().length - 1, value: at, "aria-label": say("position"),
       oninput: (event) => stepBy(Number(event.target.value) - at),
@@ -100,8 +100,10 @@ function picture(value, what, options = {}) {
   const name = what === "gradient" ? slope(value) : nameOf(value);
   const { shape, batched } = view.values[value];
   const sizes = (batched ? shape.slice(1) : shape).join("×") || say("scalar");
-  const note = batched ? say("one.of", { count: shape[0] }) : "";
-  return new Tiles(data, { size: 260, ...options, name: `${name} (${sizes}${note ? `, ${note}` : ""})`, about: statistics(stats), grey: view.values[value].kind === "images" && what === "value" });
+  const note = batched ? `, ${say("one.of", { count: shape[0] })}` : "";
+  const size = batched ? 250 : 180;
+  const grey = view.values[value].kind === "images" && what === "value";
+  return new Tiles(data, { size, ...options, name: `${name} (${sizes}${note})`, about: statistics(stats), grey });
 }
 
 /** Several parts of one gradient, added up. */
@@ -124,10 +126,14 @@ function operationStep(step) {
   const text = forward ? call : say("pull.about", { into: slope(step.into), from: slope(output), name: operation.name });
   const hint = make("p", { class: "note" }, hintFor(operation));
   const panel = make("div", { class: "panel", "aria-live": "polite" });
-  const { shown, pictures } = picturesOf(step, operation, panel);
+  const { shown, pictures } = picturesOf(step, operation);
   connect(operation, shown, panel, step);
-  return [make("h2", {}, stepName(step), " ", make("small", {}, place)), make("p", { class: "formula" }, text),
-    make("div", { class: "pictures" }, pictures), operation.window ? hint : null, panel, sourceOf(operation, step)];
+  return [
+    make("h2", {}, stepName(step), " ", make("small", {}, place)),
+    make("p", { class: "formula" }, text),
+    make("div", { class: "beside" },
+      make("div", {}, pictures, operation.window ? hint : null, panel), sourceOf(operation, step)),
+  ];
 }
 
 function hintFor(operation) {
@@ -135,27 +141,29 @@ function hintFor(operation) {
   return operation.name === "max_pool2d" ? say("hint.pool") : say("hint.window");
 }
 
-/** The pictures of a step in their order: what goes in, a sign, what comes out. */
-function picturesOf(step, operation, panel) {
+/** The pictures of a step in two rows: what goes in, and what comes out. */
+function picturesOf(step, operation) {
   const { inputs, output } = operation;
   const shown = {};
   const slides = operation.window !== null && view.values[output].value.data.shape.length === 3;
+  const point = slides ? (name) => (index) => shown.point?.(name, index) : () => undefined;
   const draw = (name, value, what, part) => {
-    const gone = view.values[value][what] === null;
-    if (gone) return null;
-    const point = slides ? (index) => shown.point?.(name, index) : undefined;
-    shown[name] = picture(value, what, { point, ...(part ? { part } : {}) });
+    if (view.values[value][what] === null) return null;
+    shown[name] = picture(value, what, { point: point(name), ...(part ? { part } : {}) });
     return shown[name].figure;
   };
-  const roles = ["x", "w", "b"];
-  const sign = (text) => make("span", { class: "sign" }, text);
-  const operands = inputs.map((value, i) => draw(roles[i] ?? `input${i}`, value, "value"));
-  if (step.way === "forward")
-    return { shown, pictures: [...operands, sign("→"), draw("y", output, "value"), sign("·"), draw("g", output, "gradient")] };
+  const row = (name, figures) =>
+    make("section", { class: "row" }, make("h3", {}, say(name)), make("div", { class: "pictures" }, figures));
+  const role = (i) => ["x", "w", "b"][i] ?? `input${i}`;
+  const operands = inputs.map((value, i) => draw(role(i), value, "value"));
+  if (step.way === "forward") {
+    const results = [draw("y", output, "value"), draw("g", output, "gradient")];
+    return { shown, pictures: [row("goes.in", operands), row("comes.out", results)] };
+  }
   const which = inputs.indexOf(step.into);
-  const role = roles[which] ?? `input${which}`;
-  const others = operands.filter((_, i) => needsForPull(operation, which, i));
-  return { shown, pictures: [draw("g", output, "gradient"), sign("·"), ...others, sign("→"), draw(`d${role}`, step.into, "gradient", step.part)] };
+  const needed = operands.filter((_, i) => needsForPull(operation, which, i));
+  const result = draw(`d${role(which)}`, step.into, "gradient", step.part);
+  return { shown, pictures: [row("goes.in", [draw("g", output, "gradient"), ...needed]), row("comes.back", result)] };
 }
 
 /** Of a convolution or a product, the gradient by one factor needs the other; else show all. */

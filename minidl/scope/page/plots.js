@@ -1,7 +1,7 @@
 // Curves over the steps of a training, by uPlot, on a logarithmic axis.
 
-import { make, style } from "scope/dom";
-import { short } from "scope/numbers";
+import { make, parts, style } from "scope/dom";
+import { raised, short } from "scope/numbers";
 
 const HEIGHT = 190;
 const STEPS = 60;
@@ -9,7 +9,7 @@ const STEPS = 60;
 /** Colours from dark blue over green to yellow: from the first layer to the last, for every eye. */
 function colours(count) {
   if (count === 1) return [style("--signal")];
-  const stops = style("--sequence").split(",").map((hex) => hex.trim().match(/\w\w/g).map((h) => parseInt(h, 16)));
+  const stops = style("--sequence").split(",").map(parts);
   return Array.from({ length: count }, (_, i) => {
     const at = (i / (count - 1)) * (stops.length - 1) * 0.9999;
     const [a, b] = [stops[Math.floor(at)], stops[Math.floor(at) + 1]];
@@ -17,12 +17,28 @@ function colours(count) {
   });
 }
 
+/** At most six marks on a logarithmic axis: powers of ten, or 1, 2 and 5 of each where it is short. */
+function marks(_, __, low, high) {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const every = Math.ceil((last - first + 1) / 6);
+  const found = [];
+  for (let power = first; power <= last; power += every)
+    for (const digit of last - first < 3 ? [1, 2, 5] : [1]) found.push(digit * 10 ** power);
+  return found.filter((mark) => mark >= low && mark <= high);
+}
+
+const markWords = (mark) => {
+  const power = Math.round(Math.log10(mark));
+  return Math.abs(power) > 4 ? `10${raised(power)}` : short(mark, 1);
+};
+
 export class Plot {
   constructor(parent, title, names) {
     const shades = colours(names.length);
     const line = style("--line");
     const ink = style("--soft");
-    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 58 };
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    const sizes = { ...axis, size: 58, splits: marks, filter: (_, all) => all, values: (_, found) => found.map(markWords) };
     this.title = title;
     this.parent = parent;
     parent.append(make("h4", {}, title));
@@ -32,10 +48,11 @@ export class Plot {
       cursor: { y: false },
       legend: { show: true, live: false },
       scales: { x: { time: false, range: [1, STEPS] }, y: { distr: 3 } },
-      axes: [{ ...axis, size: 30 }, { ...axis, values: (_, ticks) => ticks.map((t) => (t && Number.isInteger(Math.log10(t)) ? short(t, 1) : "")) }],
-      series: [{}, ...names.map((label, i) => ({ label, stroke: shades[i], width: names.length > 1 ? 1.5 : 2, points: { show: false } }))],
+      axes: [{ ...axis, size: 30 }, sizes],
+      series: [{}, ...names.map((label, i) => ({ label, stroke: shades[i], width: 1.6, points: { show: false } }))],
     }, [[], ...names.map(() => [])], parent);
-    this.watcher = new ResizeObserver(() => this.plot.setSize({ width: Math.max(240, parent.clientWidth), height: HEIGHT }));
+    const fit = () => this.plot.setSize({ width: Math.max(240, parent.clientWidth), height: HEIGHT });
+    this.watcher = new ResizeObserver(fit);
     this.watcher.observe(parent);
   }
 

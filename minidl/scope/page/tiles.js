@@ -1,6 +1,6 @@
 // An array as an image: channels as tiles, blue below 0 and orange above, in both themes.
 
-import { make, style } from "scope/dom";
+import { make, parts, style } from "scope/dom";
 import { number, short, unpack } from "scope/numbers";
 import { say } from "scope/words";
 
@@ -23,7 +23,7 @@ function layout(shape) {
 /** Colours from the most negative to the most positive value. */
 function palette(grey) {
   const names = grey ? ["--grey-low", "--grey-high"] : ["--negative", "--zero", "--positive"];
-  const stops = names.map((name) => style(name).match(/\w\w/g).map((hex) => parseInt(hex, 16)));
+  const stops = names.map((name) => parts(style(name)));
   return (t) => {
     const at = Math.min(0.9999, Math.max(0, t)) * (stops.length - 1);
     const [a, b] = [stops[Math.floor(at)], stops[Math.floor(at) + 1]];
