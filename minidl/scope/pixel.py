@@ -35,18 +35,20 @@ def true_change(network: Network, image: int, pixel: Pixel, delta: float) -> flo
     return float(after - before)
 
 
+def images_are_apart(model: Module) -> bool:
+    """Whether no image of a batch has an influence on what the network makes of another."""
+    return not any(isinstance(m, BatchNorm2d | Dropout) for _, m in model.named_modules())
+
+
 def true_changes(network: Network, image: int, delta: float) -> Array:
-    """`true_change` for each pixel of an image; shape (C, H, W)."""
+    """`true_change` for each pixel of an image; shape (C, H, W).
+
+    The changed versions of one image are looked at together: the network must keep images apart.
+    """
     images, labels = network.first
-    shape = images.shape[1:]
-    pixels = [(c, i, j) for c, i, j in np.ndindex(*shape)]
-    if any(isinstance(m, BatchNorm2d | Dropout) for _, m in network.model.named_modules()):
-        found = [true_change(network, image, pixel, delta) for pixel in pixels]
-        return np.array(found).reshape(shape)
-    # No image sees another: the changed versions of one image can be a batch.
     model, x = _precise(network.model), images[image].astype(np.float64)
-    label = labels[image : image + 1]
-    found = []
+    pixels, label = list(np.ndindex(*x.shape)), labels[image : image + 1]
+    losses: list[float] = []
     with np.errstate(all="ignore"), no_grad():
         before = network.loss(model(x[None]), label).item()
         for start in range(0, len(pixels), TOGETHER):
@@ -55,10 +57,8 @@ def true_changes(network: Network, image: int, delta: float) -> Array:
             for n, pixel in enumerate(part):
                 changed[n, *pixel] += delta
             logits = model(changed)
-            found += [
-                network.loss(logits[n : n + 1], label).item() - before for n in range(len(part))
-            ]
-    return np.array(found).reshape(shape) / len(images)
+            losses += [network.loss(logits[n : n + 1], label).item() for n in range(len(part))]
+    return (np.array(losses) - before).reshape(x.shape) / len(images)
 
 
 def _precise(model: Module) -> Module:

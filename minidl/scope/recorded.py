@@ -20,7 +20,7 @@ from .desk import Desk, labels_of
 from .film import film
 from .pack import SHORT, pack
 from .page import whole_page
-from .pixel import true_changes
+from .pixel import images_are_apart, true_changes
 from .scenes import SCENES
 from .settings import CONTROLS, Control, Settings, checked
 from .subject import LabNetwork
@@ -151,7 +151,9 @@ def _recording(subject: LabNetwork, plan: Plan, say: Callable[[str], Any]) -> di
         operations[name] = {
             "labels": labels_of(network)[:1],
             "operations": operations_view(look(network), 0, SHORT),
-            "pixels": {str(d): pack(true_changes(network, 0, d), SHORT) for d in DELTAS},
+            "pixels": {str(d): pack(true_changes(network, 0, d), SHORT) for d in DELTAS}
+            if images_are_apart(network.model)
+            else None,
         }
     return {"views": views, "films": films, "operations": operations}
 

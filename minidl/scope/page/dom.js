@@ -16,6 +16,13 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A table: what it is about, the heads of its columns, and its rows. */
+export function table(about, heads, rows) {
+  const head = heads.map((name) => make("th", { scope: "col" }, name));
+  const parts = [make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows)];
+  return make("div", { class: "scroll" }, make("table", {}, make("caption", {}, about), parts));
+}
+
 /** Put children in the place of what an element holds. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child != null && child !== false));

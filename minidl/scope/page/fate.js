@@ -23,8 +23,10 @@ export function drawVerdict(page) {
   const { verdict, regime } = doctor;
   const sign = { healthy: "✓", watch: "!" }[verdict] ?? "✕";
   const cause = regime === "none" ? null : make("span", {}, ` · ${say(`regime.${regime}`)}`);
-  fill(find("#verdict"), make("span", { class: "small" }, say("before")), make("b", { class: verdict.replaceAll(" ", "-"), "data-verdict": verdict }, `${sign} ${say(`verdict.${verdict}`)}`),
-    cause, make("span", { class: "small" }, say("loss.now", { loss: short(page.network.loss, 4) })));
+  const attributes = { class: verdict.replaceAll(" ", "-"), "data-verdict": verdict };
+  fill(find("#verdict"), make("span", { class: "small" }, say("before")),
+    make("b", attributes, `${sign} ${say(`verdict.${verdict}`)}`), cause,
+    make("span", { class: "small" }, say("loss.now", { loss: short(page.network.loss, 4) })));
   return null;
 }
 
@@ -32,22 +34,30 @@ export function drawVerdict(page) {
 function finding(found) {
   const numbers = { measured: short(found.measured), bound: short(found.threshold), layer: found.layer };
   const why = maybe(`evidence.${found.code}`, found.evidence);
-  return make("li", {}, make("b", {}, maybe(`finding.${found.code}`, found.code)), " ", say("measured", numbers), make("br"),
-    make("span", {}, why), make("br"), make("em", {}, `→ ${cure(found)}`));
+  const name = maybe(`finding.${found.code}`, found.code);
+  return make("li", {}, make("b", {}, name), " ", say("measured", numbers),
+    make("div", {}, why), make("em", {}, `→ ${cure(found)}`));
 }
 
 /** What to do, as settings in words. */
 function cure(found) {
   const parts = Object.entries(found.cure ?? {}).filter(([name]) => name in { input: 0, init: 0, lr: 0 });
   if (!parts.length) return maybe(`cure.${found.code}`, found.prescription);
-  return parts.map(([name, value]) => say(`cure.${name}`, { value: name === "lr" ? short(value, 2) : value })).join(", ");
+  const words = ([name, value]) => say(`cure.${name}`, { value: name === "lr" ? short(value, 2) : value });
+  return parts.map(words).join(", ");
 }
 
 /** The doctor's findings, and how often such a verdict is right. */
 function report(doctor) {
   const { group, findings } = doctor;
   const rates = facts.rates[group];
-  const wrong = { kind: say(`group.${group}`), count: rates.networks.toLocaleString("en"), recall: percent(rates.recall), precision: percent(rates.precision), false: percent(rates.false, 1) };
+  const wrong = {
+    kind: say(`group.${group}`),
+    count: rates.networks.toLocaleString("en"),
+    recall: percent(rates.recall),
+    precision: percent(rates.precision),
+    false: percent(rates.false, 1),
+  };
   const list = findings.length
     ? make("ul", { class: "findings" }, findings.slice(0, 3).map(finding))
     : make("p", {}, say("no.findings"));
@@ -58,10 +68,18 @@ function report(doctor) {
 export function drawFate(page) {
   compare.value ??= facts.controls.find((c) => c.name === compare.control)?.default;
   const button = (name, action) => make("button", { type: "button", id: name, onclick: action }, say(`film.${name}`));
-  const bar = make("div", { class: "bar" }, button("go", run), button("pause", pause), button("rewind", rewind), button("again", again),
-    make("input", { type: "range", id: "cursor", min: 0, max: 59, value: 0, "aria-label": say("film.cursor"), oninput: (event) => seek(Number(event.target.value)) }),
-    make("span", { id: "step-now" }));
-  const box = make("input", { type: "checkbox", id: "compare", checked: compare.on, onchange: () => { compare.on = box.checked; stopFilms(); drawFate(page); } });
+  const slider = make("input", {
+    type: "range", id: "cursor", min: 0, max: 59, value: 0, "aria-label": say("film.cursor"),
+    oninput: (event) => seek(Number(event.target.value)),
+  });
+  const bar = make("div", { class: "bar" }, button("go", run), button("pause", pause), button("rewind", rewind),
+    button("again", again), slider, make("span", { id: "step-now" }));
+  const ticked = () => {
+    compare.on = box.checked;
+    stopFilms();
+    drawFate(page);
+  };
+  const box = make("input", { type: "checkbox", id: "compare", checked: compare.on, onchange: ticked });
   fill(find("#fate"), report(page.network.doctor), make("h2", {}, say("film")), make("p", {}, say("film.about")), bar,
     make("div", { class: "bar compare" }, make("label", {}, box, say("compare")), compare.on ? oneChange(page) : null),
     make("p", { id: "repeated", role: "status" }), make("div", { class: "films", id: "films" }));
@@ -199,7 +217,7 @@ export function ending(shown) {
   if (!shown.end) return say("training");
   const { end, step, accuracy, dead } = shown.end;
   const name = dead ? "dead" : end === "diverged" && accuracy !== undefined ? "ran.away" : end;
-  return say(`end.${name}`, { step: step + 1, accuracy: accuracy === undefined ? "" : percent(accuracy), loss: short(shown.frames.at(-1).loss) });
+  return say(`end.${name}`, { step: step + 1, accuracy: accuracy === undefined ? "" : percent(accuracy) });
 }
 
 /** The columns of the films, empty. */
@@ -229,7 +247,8 @@ function drawProgress(name, shown) {
   const loss = frames.map((frame) => number(frame.loss));
   const norms = shown.layers.map((_, i) => frames.map((frame) => number(frame.norms[i])));
   plots[`${name} loss`] ??= new Plot(find(".loss", column), say("loss"), [say("loss")]);
-  plots[`${name} norms`] ??= new Plot(find(".norms", column), say("norms"), shown.layers.map((_, i) => layerName(shown.layers, i)));
+  const layers = shown.layers.map((_, i) => layerName(shown.layers, i));
+  plots[`${name} norms`] ??= new Plot(find(".norms", column), say("norms"), layers);
   plots[`${name} loss`].show(steps, [loss]);
   plots[`${name} norms`].show(steps, norms);
 }

@@ -14,22 +14,28 @@ const solved = new Set();
 const ENDS = ["learned", "neither", "diverged"];
 
 /** A question about how a training ends: that of the film that `choose` takes from the two. */
-const outcome = (choose) => ({ answers: ENDS.map((n) => say(`fast.${n}`)), film: (...films) => ENDS.indexOf(choose(...films).end.end) });
+const outcome = (choose) => ({
+  answers: ENDS.map((end) => say(`fast.${end}`)),
+  film: (...films) => ENDS.indexOf(choose(...films).end.end),
+});
 
 /** The answers of a question, and which of them holds for the network that is shown. */
 const QUESTIONS = {
   healthy: (layers) => {
     const ratio = growth(layers, "signal") ** (layers.length - 2);
-    return { answers: ["more", "same", "less"].map((n) => say(`healthy.${n}`)), right: ratio > 20 ? 0 : ratio < 0.05 ? 2 : 1 };
+    const answers = ["more", "same", "less"].map((n) => say(`healthy.${n}`));
+    return { answers, right: ratio > 20 ? 0 : ratio < 0.05 ? 2 : 1 };
   },
   explodes: (layers) => {
     const factor = growth(layers, "signal");
-    return { answers: [2 * factor, factor, factor * factor].map((f) => say("times.plain", { factor: short(f) })), right: 2 };
+    const answers = [2 * factor, factor, factor * factor].map((f) => say("times.plain", { factor: short(f) }));
+    return { answers, right: 2 };
   },
   vanishes: (layers) => {
     const sizes = layers.map((layer) => number(layer.gradient));
     const third = (sizes.indexOf(Math.min(...sizes)) / (sizes.length - 1)) * 3;
-    return { answers: ["last", "middle", "first"].map((n) => say(`vanishes.${n}`)), right: third < 1 ? 2 : third < 2 ? 1 : 0 };
+    const answers = ["last", "middle", "first"].map((n) => say(`vanishes.${n}`));
+    return { answers, right: third < 1 ? 2 : third < 2 ? 1 : 0 };
   },
   fast: () => outcome((film) => film),
   dead: () => ({ answers: ["never", "soon", "late"].map((n) => say(`dead.${n}`)), film: (f) => {
@@ -111,7 +117,8 @@ async function answer(chosen, scene, host) {
   said.className = good ? "good" : "wrong";
   said.dataset.right = String(good);
   said.textContent = (good ? say(`right.${name}`) : say("wrong", { answer: question.answers[right] })) + seen;
-  find("#lesson").querySelectorAll("[data-answer]").forEach((button, i) => button.classList.toggle("chosen", i === chosen));
+  for (const button of find("#lesson").querySelectorAll("[data-answer]"))
+    button.classList.toggle("chosen", Number(button.dataset.answer) === chosen);
   const mark = find(`[data-scene="${name}"]`);
   mark.textContent = say(`scene.${name}`) + (solved.has(name) ? " ✓" : "");
 }

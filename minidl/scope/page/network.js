@@ -1,6 +1,6 @@
 // The network at a glance: layer by layer the signal forward and the gradient backward.
 
-import { fill, find, make } from "scope/dom";
+import { fill, find, make, table } from "scope/dom";
 import { number, percent, raised, short } from "scope/numbers";
 import { say } from "scope/words";
 
@@ -53,16 +53,22 @@ function panel(layers, what, point) {
   const dots = layers.map((layer, i) => {
     const broken = !Number.isFinite(measured[i]);
     const name = `${layerName(layers, i)}: ${short(measured[i])} (${say("theory")} ${short(expected[i])})`;
-    return make("circle", { cx: x(i), cy: y(measured[i]), r: layers.length > 20 ? 3 : 4.5, class: broken ? "broken" : `dot ${what}` },
-      make("title", {}, name));
+    const kind = broken ? "broken" : `dot ${what}`;
+    const r = layers.length > 20 ? 3 : 4.5;
+    return make("circle", { cx: x(i), cy: y(measured[i]), r, class: kind }, make("title", {}, name));
   });
-  const bars = layers.map((_, i) =>
-    make("rect", { x: x(i) - step / 2, y: 0, width: step, height: HEIGHT, class: "column", "data-layer": i, onpointerenter: () => point(i) }));
-  const every2 = Math.ceil(layers.length / 17);
-  const names = layers.map((layer, i) =>
-    i % every2 ? null : make("text", { x: x(i), y: HEIGHT - 2, class: "tick middle" }, layer.kind.includes("Dense") ? say("dense") : i + 1));
+  const bars = layers.map((_, i) => make("rect", {
+    x: x(i) - step / 2, y: 0, width: step, height: HEIGHT, class: "column", "data-layer": i,
+    onpointerenter: () => point(i),
+  }));
+  const named = Math.ceil(layers.length / 17); // every so many layers have room for their name
+  const names = layers.map((layer, i) => {
+    const name = layer.kind.includes("Dense") ? say("dense") : i + 1;
+    return i % named ? null : make("text", { x: x(i), y: HEIGHT - 2, class: "tick middle" }, name);
+  });
   const factor = growth(layers, what);
-  const label = say(`chart.${what}`, { first: short(measured[0]), last: short(measured.at(-1)), growth: short(factor) });
+  const ends = { first: short(measured[0]), last: short(measured.at(-1)) };
+  const label = say(`chart.${what}`, { ...ends, growth: short(factor) });
   return make("figure", { class: `chart ${what}` },
     make("figcaption", {}, make("b", {}, say(what)), make("span", { class: "way" }, say(`way.${what}`)),
       make("span", { class: "key" }, make("i", { class: "dash" }), say("theory"))),
@@ -90,7 +96,7 @@ function reason(view) {
     make("span", {}, say("per.layer")),
     make("b", { class: "signal" }, say("times", { growth: short(forward) })),
     make("b", { class: "gradient" }, say("times.back", { growth: short(backward) })))];
-  if (middle && Number.isFinite(forward) && Number.isFinite(backward)) lines.push(make("p", {}, say("product", numbers)));
+  if (middle && Number.isFinite(forward * backward)) lines.push(make("p", {}, say("product", numbers)));
   if (middle && view.activation === "ReLU" && middle.kind === "Conv2d") {
     const [n, sigma] = [number(middle.fan_in), number(middle.sigma)];
     const factor = Math.sqrt((n * sigma * sigma) / 2);
@@ -100,8 +106,8 @@ function reason(view) {
 }
 
 /** Dead units and update ÷ weight of each layer, as a table that is also the chart's text. */
-function table(layers) {
-  const head = ["layer", "signal", "theory", "gradient", "theory", "update", "dead"].map((name) => make("th", { scope: "col" }, say(name)));
+function layerTable(layers) {
+  const heads = ["layer", "signal", "theory", "gradient", "theory", "update", "dead"].map((name) => say(name));
   const rows = layers.map((layer, i) => {
     const update = number(layer.update);
     const fast = update > 0.1;
@@ -114,8 +120,7 @@ function table(layers) {
       make("td", { class: fast ? "warn" : "" }, layer.update == null ? "–" : short(update, 2)),
       make("td", { class: layer.dead > 0.5 ? "warn" : "" }, layer.dead == null ? "–" : percent(layer.dead)));
   });
-  return make("div", { class: "scroll" },
-    make("table", {}, make("caption", {}, say("table.about")), make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows)));
+  return table(say("table.about"), heads, rows);
 }
 
 /** Draw the tab. */
@@ -126,5 +131,5 @@ export function drawNetwork(view) {
       element.classList.toggle("pointed", Number(element.dataset.layer) === index);
   };
   fill(find("#network"), make("div", { class: "reason" }, reason(view)),
-    panel(layers, "signal", point), panel(layers, "gradient", point), table(layers));
+    panel(layers, "signal", point), panel(layers, "gradient", point), layerTable(layers));
 }

@@ -1,7 +1,7 @@
 // Op by op: forward through every operation, then back through every pullback.
 
 import { fill, find, make } from "scope/dom";
-import { short } from "scope/numbers";
+import { short, unpack } from "scope/numbers";
 import { Tiles, statistics } from "scope/tiles";
 import { backwardSum, forwardSum, pooled, wonBy, written } from "scope/window";
 import { say } from "scope/words";
@@ -39,14 +39,16 @@ export function drawOperations(page, show) {
   const button = (text, label, by) =>
     make("button", { type: "button", "aria-label": say(label), title: say(label), onclick: () => stepBy(by) }, text);
   const bar = make("div", { class: "bar" },
-    button("|◀", "first", -Infinity), button("◀", "previous", -1), button("▶", "next", 1), button("▶|", "last", Infinity),
+    button("|◀", "first", -Infinity), button("◀", "previous", -1),
+    button("▶", "next", 1), button("▶|", "last", Infinity),
     make("input", {
       type: "range", id: "position", min: 0, max: steps().length - 1, value: at, "aria-label": say("position"),
       oninput: (event) => stepBy(Number(event.target.value) - at),
     }),
     make("span", { id: "where" }), imageChoice(page, show));
   const list = make("ol", { id: "steps", "aria-label": say("steps") });
-  fill(find("#operations"), bar, make("div", { class: "split" }, list, make("div", { id: "step", "aria-live": "polite" })));
+  const detail = make("div", { id: "step", "aria-live": "polite" });
+  fill(find("#operations"), bar, make("div", { class: "split" }, list, detail));
   drawList();
   drawStep();
 }
@@ -87,7 +89,8 @@ function drawStep() {
     if (here) {
       const list = find("#steps");
       const top = button.offsetTop - list.offsetTop;
-      if (top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40) list.scrollTop = top - list.clientHeight / 3;
+      const outside = top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40;
+      if (outside) list.scrollTop = top - list.clientHeight / 3;
     }
   }
   document.body.dataset.step = at;
@@ -109,11 +112,12 @@ function picture(value, what, options = {}) {
 /** Several parts of one gradient, added up. */
 function sumStep(step) {
   const parts = view.pulls.filter((pull) => pull.into === step.into && pull.part);
-  const pictures = parts.map((pull) => picture(step.into, "gradient", { part: pull.part }));
+  const pictures = parts.map((pull) => picture(step.into, "gradient", { part: pull.part }).figure);
+  const equals = make("span", { class: "sign" }, "=");
   return [
     make("h2", {}, stepName(step)),
     make("p", {}, say("sum.about", { name: nameOf(step.into), count: parts.length })),
-    make("div", { class: "pictures" }, pictures.map((p) => p.figure), make("span", { class: "sign" }, "="), picture(step.into, "gradient").figure),
+    make("div", { class: "pictures" }, pictures, equals, picture(step.into, "gradient").figure),
   ];
 }
 
@@ -123,7 +127,8 @@ function operationStep(step) {
   const forward = step.way === "forward";
   const place = operation.layer ? say("in.layer", { layer: operation.layer, kind: operation.kind }) : "";
   const call = `${nameOf(output)} = ${operation.name}(${inputs.map(nameOf).join(", ")})`;
-  const text = forward ? call : say("pull.about", { into: slope(step.into), from: slope(output), name: operation.name });
+  const { name } = operation;
+  const text = forward ? call : say("pull.about", { into: slope(step.into), from: slope(output), name });
   const hint = make("p", { class: "note" }, hintFor(operation));
   const panel = make("div", { class: "panel", "aria-live": "polite" });
   const { shown, pictures } = picturesOf(step, operation);
@@ -195,7 +200,7 @@ function connect(operation, shown, panel, step) {
       const sum = backwardSum(window, g, weights, spot);
       g.mark(cells(sum.pixels));
       const gradient = view.values[operation.inputs[0]].gradient;
-      const total = gradient && (dx ?? new Tiles(step.part?.data ?? gradient.data, { name: "", size: 1 })).values[index];
+      const total = gradient && (dx ? dx.values : unpack(gradient.data))[index];
       if (gradient) fill(panel, written(`∂L/∂x[${spot}]`, sum, total));
     } else if (convolution && x && y && name === "y") {
       const sum = forwardSum(window, x, weights, b, spot);
@@ -210,17 +215,19 @@ function pointAtPool(operation, shown, { name, spot, index, winners, cells }, pa
   const { window } = operation;
   const { x, y, g, dx } = shown;
   const source = x ?? dx;
+  const tell = (words, values) => fill(panel, make("p", {}, say(words, values)));
   if (name === "y" || name === "g") {
     const { pixels, winner } = pooled(window, source, winners, spot);
     for (const tiles of [x, dx]) tiles?.mark([...cells(pixels), ...(winner >= 0 ? cells([winner], "--here") : [])]);
     const values = pixels.map((i) => short(source.values[i], 4)).join(", ");
-    if (name === "y") fill(panel, make("p", {}, say(winners ? "pool.max" : "pool.mean", { place: spot, values, value: short(y.values[index], 4) })));
-    else if (winner >= 0) fill(panel, make("p", {}, say("pool.to", { place: spot, winner: source.place(winner), value: short(g.values[index], 4) })));
+    const value = short(shown[name].values[index], 4);
+    if (name === "y") tell(winners ? "pool.max" : "pool.mean", { place: spot, values, value });
+    else if (winner >= 0) tell("pool.to", { place: spot, winner: source.place(winner), value });
   } else {
     const { over, won } = wonBy(window, g ?? y, winners, spot);
     for (const tiles of [y, g]) tiles?.mark([...cells(over), ...cells(won, "--here")]);
     const gathered = (winners ? won : over).map((i) => short(g.values[i], 4)).join(" + ");
-    fill(panel, make("p", {}, say(won.length || !winners ? "pool.won" : "pool.lost", { place: spot, values: gathered })));
+    tell(won.length || !winners ? "pool.won" : "pool.lost", { place: spot, values: gathered });
   }
 }
 
@@ -241,9 +248,12 @@ function sourceOf(operation, step) {
     operation.fast ? make("mark", { class: "fast" }, say("key.fast")) : null);
   const loops = operation.loops.map((name) => {
     const loop = view.sources[name];
-    return make("details", { class: "loops" }, make("summary", {}, say("loops", { place: `${loop.file}:${loop.line}` })), make("pre", {}, loop.text));
+    const place = `${loop.file}:${loop.line}`;
+    const title = make("summary", {}, say("loops", { place }));
+    return make("details", { class: "loops" }, title, make("pre", {}, loop.text));
   });
-  return make("div", { class: "source" }, make("h3", {}, say("source"), " ", make("code", {}, `${file}:${line}`)), key, make("pre", {}, marked(text, ranges)), loops);
+  const title = make("h3", {}, say("source"), " ", make("code", {}, `${file}:${line}`));
+  return make("div", { class: "source" }, title, key, make("pre", {}, marked(text, ranges)), loops);
 }
 
 /** A text with some ranges marked: [start, end, class]. */
@@ -252,7 +262,8 @@ function marked(text, ranges) {
   let done = 0;
   for (const [start, end, name] of ranges.sort((a, b) => a[0] - b[0])) {
     if (start < done) continue; // within the one before
-    found.push(text.slice(done, start), make(name === "doc" ? "span" : "mark", { class: name }, text.slice(start, end)));
+    const tag = name === "doc" ? "span" : "mark";
+    found.push(text.slice(done, start), make(tag, { class: name }, text.slice(start, end)));
     done = end;
   }
   return [...found, text.slice(done)];

@@ -1,6 +1,6 @@
 // The pixels: how the loss depends on each of them, as the gradient says and as it really does.
 
-import { fill, find, make } from "scope/dom";
+import { fill, find, make, table } from "scope/dom";
 import { imageChoice } from "scope/operations";
 import { settings } from "scope/controls";
 import { short, unpack } from "scope/numbers";
@@ -26,31 +26,41 @@ export function drawPixels(page, show) {
   const read = make("p", { class: "note", id: "pixel-read", "aria-live": "polite" }, say("pixels.hint"));
   const point = (index) => {
     for (const tiles of [picture, map]) tiles.mark(index < 0 ? [] : [{ index, colour: "--here" }]);
-    if (index >= 0) read.textContent = say("pixel.at", { place: picture.place(index).join(", "), value: short(pixels[index]), slope: short(slopes[index]) });
+    if (index < 0) return;
+    const place = picture.place(index).join(", ");
+    read.textContent = say("pixel.at", { place, value: short(pixels[index]), slope: short(slopes[index]) });
   };
   const pick = async (index) => {
     const [channel, row, column] = picture.place(index);
     const change = delta;
     const found = await pixelChange({ ...settings }, image, { channel, row, column }, change);
     const truth = found === null || typeof found === "number" ? found : unpack(found)[index];
-    tried = [{ place: `${channel}, ${row}, ${column}`, change, predicted: slopes[index] * change, truth }, ...tried].slice(0, KEPT);
+    const place = `${channel}, ${row}, ${column}`;
+    tried = [{ place, change, predicted: slopes[index] * change, truth }, ...tried].slice(0, KEPT);
     drawTried();
   };
   const picture = new Tiles(value.data, { name: say("the.image"), grey: true, size: 330, point, pick });
-  const map = new Tiles(gradient.data, { name: "∂L/∂pixel", about: statistics(gradient.stats), size: 330, point, pick });
-  const choice = make("fieldset", { class: "choice" }, make("legend", {}, say("delta")),
-    DELTAS.map((d) => make("label", {}, make("input", { type: "radio", name: "delta", value: d, checked: d === delta, onchange: () => { delta = d; } }), (d > 0 ? "+" : "") + short(d))));
+  const stats = statistics(gradient.stats);
+  const map = new Tiles(gradient.data, { name: "∂L/∂pixel", about: stats, size: 330, point, pick });
+  const choices = DELTAS.map((d) => {
+    const choose = () => (delta = d);
+    const radio = make("input", { type: "radio", name: "delta", value: d, checked: d === delta, onchange: choose });
+    return make("label", {}, radio, (d > 0 ? "+" : "") + short(d));
+  });
+  const choice = make("fieldset", { class: "choice" }, make("legend", {}, say("delta")), choices);
   fill(find("#pixels"), make("p", {}, say("pixels.about", { loss: short(loss, 4) })),
-    make("div", { class: "bar" }, imageChoice(page, show), choice),
-    make("div", { class: "pictures" }, picture.figure, map.figure), read, make("div", { class: "scroll", id: "tried", "aria-live": "polite" }));
+    make("div", { class: "bar" }, choice, imageChoice(page, show)),
+    make("div", { class: "pictures" }, picture.figure, map.figure), read,
+    make("div", { id: "tried", "aria-live": "polite" }));
   drawTried();
 }
 
 function drawTried() {
   if (!tried.length) return;
-  const head = ["pixel", "change", "predicted", "truth", "ratio"].map((name) => make("th", { scope: "col" }, say(name)));
+  const heads = ["pixel", "change", "predicted", "truth", "ratio"].map((name) => say(name));
   const rows = tried.map(({ place, change, predicted, truth }) => make("tr", {},
     make("td", {}, place), make("td", {}, short(change)), make("td", {}, short(predicted, 4)),
-    make("td", {}, truth === null ? say("not.recorded.short") : short(truth, 4)), make("td", {}, truth ? short(predicted / truth) : "–")));
-  fill(find("#tried"), make("table", {}, make("caption", {}, say("tried.about")), make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows)));
+    make("td", {}, truth === null ? say("not.recorded.short") : short(truth, 4)),
+    make("td", {}, truth ? short(predicted / truth) : "–")));
+  fill(find("#tried"), table(say("tried.about"), heads, rows));
 }

@@ -38,7 +38,8 @@ export class Plot {
     const line = style("--line");
     const ink = style("--soft");
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
-    const sizes = { ...axis, size: 58, splits: marks, filter: (_, all) => all, values: (_, found) => found.map(markWords) };
+    const words = { filter: (_, found) => found, values: (_, found) => found.map(markWords) };
+    const sizes = { ...axis, size: 58, splits: marks, ...words };
     this.title = title;
     this.parent = parent;
     parent.append(make("h4", {}, title));

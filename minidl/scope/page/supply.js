@@ -44,7 +44,7 @@ export async function step(settings, parts, image) {
 /** The true change of the loss when a pixel changes by delta; null where it was not recorded. */
 export async function pixelChange(settings, image, place, delta) {
   if (live) return (await (await post("/pixel", { settings, image, ...place, delta })).json()).change;
-  return (await recorded()).operations[key(settings, DESCENT)]?.pixels[delta] ?? null;
+  return (await recorded()).operations[key(settings, DESCENT)]?.pixels?.[delta] ?? null;
 }
 
 /** Hand each frame of a training to `show`; false where none was recorded. */

@@ -20,7 +20,8 @@ function* placesOver(window, p, q, height, width) {
   for (let i = 0; i < size[0]; i++)
     for (let j = 0; j < size[1]; j++) {
       const [r, c] = [(p + pads[0] - i * dilation[0]) / stride[0], (q + pads[1] - j * dilation[1]) / stride[1]];
-      if (Number.isInteger(r) && Number.isInteger(c) && r >= 0 && c >= 0 && r < height && c < width) yield { i, j, r, c };
+      const whole = Number.isInteger(r) && Number.isInteger(c);
+      if (whole && r >= 0 && c >= 0 && r < height && c < width) yield { i, j, r, c };
     }
 }
 
@@ -36,7 +37,8 @@ export function forwardSum(window, x, w, b, [o, r, c]) {
       const at = x.index(first + k, row, column);
       if (at < 0) continue; // padding: 0
       pixels.push(at);
-      terms.push({ name: `w[${o},${k},${i},${j}]·x[${first + k},${row},${column}]`, a: w.values[w.index(o, k, i, j)], b: x.values[at] });
+      const name = `w[${o},${k},${i},${j}]·x[${first + k},${row},${column}]`;
+      terms.push({ name, a: w.values[w.index(o, k, i, j)], b: x.values[at] });
     }
     groups.push({ name: say("channel", { n: first + k }), terms });
   }
@@ -49,6 +51,7 @@ export function backwardSum(window, g, w, [k, p, q]) {
   const [outputs, perGroup] = w.shape;
   const each = outputs / window.groups;
   const group = Math.floor(k / perGroup);
+  const within = k % perGroup;
   const groups = [];
   const pixels = [];
   for (let o = group * each; o < (group + 1) * each; o++) {
@@ -56,7 +59,8 @@ export function backwardSum(window, g, w, [k, p, q]) {
     for (const { i, j, r, c } of placesOver(window, p, q, g.shape[1], g.shape[2])) {
       const at = g.index(o, r, c);
       pixels.push(at);
-      terms.push({ name: `w[${o},${k % perGroup},${i},${j}]·g[${o},${r},${c}]`, a: w.values[w.index(o, k % perGroup, i, j)], b: g.values[at] });
+      const name = `w[${o},${within},${i},${j}]·g[${o},${r},${c}]`;
+      terms.push({ name, a: w.values[w.index(o, within, i, j)], b: g.values[at] });
     }
     groups.push({ name: say("output.channel", { n: o }), terms });
   }
@@ -115,10 +119,12 @@ export function written(name, { groups }, total) {
   const size = ({ terms }) => terms.reduce((sum, { a, b }) => sum + Math.abs(a * b), 0);
   const most = groups.reduce((best, g, i) => (g.terms.length > 1 && size(g) > size(groups[best]) ? i : best), 0);
   const { terms } = groups[most];
-  const products = finite ? addUp(terms.map(({ a, b }) => a * b), parts[most], count).parts : terms.map(({ a, b }) => a * b);
+  const exact = terms.map(({ a, b }) => a * b);
+  const products = finite ? addUp(exact, parts[most], count).parts : exact;
   const amount = (value) => make("td", { class: "number" }, fixed(value, count));
   const detail = terms.map(({ name: term, a, b }, i) =>
-    make("tr", {}, make("td", {}, term), make("td", { class: "number" }, `${short(a, 4)} · ${short(b, 4)}`), amount(products[i])));
+    make("tr", {}, make("td", {}, term),
+      make("td", { class: "number" }, `${short(a, 4)} · ${short(b, 4)}`), amount(products[i])));
   const all = groups.map((group, i) =>
     make("tr", { class: i === most ? "most" : "" }, make("td", {}, group.name), make("td", {}, ""), amount(parts[i])));
   return make("div", { class: "sum" },
