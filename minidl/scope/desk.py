@@ -21,12 +21,13 @@ DELTA = 1e6  # how far a pixel may be changed
 
 
 class Desk:
-    """Answers for one subject. The last record is kept: most requests ask about it again."""
+    """Answers for one subject. The last network is kept: many requests ask about it again."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self._lock = threading.Lock()
-        self._last: tuple[Settings, Network, Record] | None = None
+        self._last: tuple[Settings, Network] | None = None
+        self._record: Record | None = None
 
     def facts(self) -> dict[str, Any]:
         """What the page has to know before it asks for anything."""
@@ -49,12 +50,13 @@ class Desk:
             raise ConfigError(f"parts: expected a list of {', '.join(PARTS)}")
         image = _whole(request, "image")
         with self._lock:
-            network, record = self._looked(request)
+            network = self._network(request)
             found: dict[str, Any] = {"labels": labels_of(network)}
             if "network" in wanted:
-                found["network"] = network_view(network, record)
+                found["network"] = network_view(network)
             if "operations" in wanted:
-                found["operations"] = operations_view(record, image)
+                self._record = self._record or look(network)
+                found["operations"] = operations_view(self._record, image)
         return found
 
     def pixel(self, request: Any) -> dict[str, Any]:
@@ -69,8 +71,9 @@ class Desk:
             raise ConfigError(f"delta: expected a number from -{DELTA:g} to {DELTA:g}")
         image = _whole(request, "image")
         with self._lock:
-            network, _ = self._looked(request)
-            change = true_change(network, image, (channel, row, column), float(delta))
+            change = true_change(
+                self._network(request), image, (channel, row, column), float(delta)
+            )
         return {"change": change}
 
     def film(self, request: Any) -> Iterator[dict[str, Any]]:
@@ -83,13 +86,13 @@ class Desk:
 
         return frames()
 
-    def _looked(self, request: Any) -> tuple[Network, Record]:
+    def _network(self, request: Any) -> Network:
+        """The network of a request, its record forgotten if it is another than the last one."""
         settings = checked(_field(request, "settings", {}), self.subject.controls)
         if self._last is None or self._last[0] != settings:
-            self._last = None  # the memory of the old one goes before the new one comes
-            network = self.subject.network(settings)
-            self._last = settings, network, look(network)
-        return self._last[1:]
+            self._last = self._record = None  # their memory goes before the new one's comes
+            self._last = settings, self.subject.network(settings)
+        return self._last[1]
 
 
 def doctor_rates() -> dict[str, Any]:

@@ -139,8 +139,7 @@ def _recording(subject: LabNetwork, plan: Plan, say: Callable[[str], Any]) -> di
     for number, (name, settings) in enumerate(viewed.items()):
         if number % 50 == 0:
             say(f"networks: {number} of {len(viewed)}")
-        network = subject.network(settings)
-        views[name] = _view(network_view(network, look(network)))
+        views[name] = _view(network_view(subject.network(settings)))
     for number, (name, settings) in enumerate(filmed.items()):
         if number % 20 == 0:
             say(f"trainings: {number} of {len(filmed)}")

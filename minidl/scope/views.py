@@ -7,9 +7,9 @@ import numpy as np
 
 from ..device import Array, to_host
 from ..errors import ConfigError
-from ..health import doctor
+from ..health.doctor import examine
 from ..health.probe import ACTIVATIONS, LayerCall
-from ..health.report import plain
+from ..health.report import plain, report_on
 from ..health.theory import fan_in
 from ..kernels.window import Window
 from ..nn import Conv2d, Dense, Flatten, ReLU
@@ -24,21 +24,19 @@ from .subject import Network
 SHALLOW = 3  # weighted layers: as the networks that the doctor's study calls shallow
 
 
-def network_view(network: Network, record: Record) -> dict[str, Any]:
+def network_view(network: Network) -> dict[str, Any]:
     """Every weighted layer: signal and gradient beside theory, dead units, update by weight.
 
-    And the doctor's report, with the kind of networks whose error rates hold for this one.
+    And the doctor's report, with the kind of networks whose error rates hold for this one. All is
+    from the doctor's one pass; `operations_view` shows another pass, of the same numbers.
     """
-    report = doctor(
-        network.model,
-        network.first,
-        network.optimizer,
-        loss=network.loss,
-        clip=network.clip,
+    found = examine(
+        network.model, network.first, network.optimizer, loss=network.loss, clip=network.clip
     )
+    report, calls = report_on(found), found.calls
     updates = {row["layer"]: row["update_ratio"] for row in report.layers}
-    signals = expected_signals(record.calls)
-    gradients = expected_gradients(record.calls, signals)
+    signals = expected_signals(calls)
+    gradients = expected_gradients(calls, signals)
     rows = [
         {
             "name": call.name,
@@ -48,23 +46,23 @@ def network_view(network: Network, record: Record) -> dict[str, Any]:
             "gradient": call.gradient_rms,
             "expected_gradient": gradient,
             "update": updates.get(call.name),
-            "dead": _dead_behind(call, record.calls),
+            "dead": _dead_behind(call, calls),
             "fan_in": fan_in(call.layer),
             "sigma": rms(call.layer.weight.data),  # type: ignore[attr-defined]
         }
-        for call, signal, gradient in zip(record.calls, signals, gradients, strict=True)
+        for call, signal, gradient in zip(calls, signals, gradients, strict=True)
         if call.weighted
     ]
     view = {
-        "loss": record.loss,
+        "loss": found.loss,
         "layers": rows,
-        "activation": _activation(record.calls),
+        "activation": _activation(calls),
         "doctor": {
             "verdict": report.verdict,
             "regime": report.regime,
             "findings": [asdict(finding) for finding in report.findings],
             "numbers": report.numbers,
-            "group": _studied_as(network, record.calls),
+            "group": _studied_as(network, calls),
         },
     }
     plained: dict[str, Any] = plain(view)

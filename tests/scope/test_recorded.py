@@ -15,7 +15,7 @@ from minidl.scope.film import film
 from minidl.scope.recorded import FULL, SCENES, Plan, export, key
 from minidl.scope.settings import checked
 from minidl.scope.subject import LabNetwork
-from minidl.scope.views import look, network_view
+from minidl.scope.views import network_view
 from tests.scope.test_pack import unpacked
 
 LITTLE = Plan(grid=({"scale": (0.4, 1.0), "depth": (4, 8)},), filmed=({"rate": (0.03, 0.1)},))
@@ -60,7 +60,7 @@ def test_what_was_recorded_is_what_the_engine_says(written):
     _, data = written
     settings = checked({"scale": 0.4, "depth": 4})
     network = LabNetwork().network(settings)
-    view = network_view(network, look(network))
+    view = network_view(network)
     stored = data["views"]["scale=0.4 depth=4"]
     assert stored["doctor"]["verdict"] == view["doctor"]["verdict"]
     for row, mine in zip(stored["layers"], view["layers"], strict=True):

@@ -47,7 +47,7 @@ def test_each_layer_multiplies_by_the_scale_of_the_weights():
 
     def factors(scale):
         network = lab(scale=scale)
-        rows = network_view(network, look(network))["layers"][:-1]
+        rows = network_view(network)["layers"][:-1]
         signal = (rows[-1]["signal"] / rows[0]["signal"]) ** (1 / 7)
         return signal, (rows[0]["gradient"] / rows[-1]["gradient"]) ** (1 / 7)
 
@@ -58,7 +58,7 @@ def test_each_layer_multiplies_by_the_scale_of_the_weights():
 
 def test_the_network_view_has_the_doctors_own_words():
     network = lab(scale=2.46)
-    view = network_view(network, look(network))
+    view = network_view(network)
     report = md.health.doctor(network.model, network.first, network.optimizer)
     assert view["doctor"]["verdict"] == report.verdict == "will diverge"
     assert [f["code"] for f in view["doctor"]["findings"]] == [f.code for f in report.findings]
@@ -79,13 +79,13 @@ def test_the_network_view_has_the_doctors_own_words():
 )
 def test_error_rates_are_those_of_networks_like_this_one(settings, group):
     network = lab(**settings)
-    assert network_view(network, look(network))["doctor"]["group"] == group
+    assert network_view(network)["doctor"]["group"] == group
 
 
 def test_views_are_json_whatever_the_numbers():
     network = lab(scale=10.0, depth=32, inputs=255.0)
     record = look(network)
-    for view in (network_view(network, record), operations_view(record, 3)):
+    for view in (network_view(network), operations_view(record, 3)):
         json.dumps(view, allow_nan=False)
 
 
@@ -137,7 +137,7 @@ def test_a_given_model_stays_as_it_is():
     x = np.random.default_rng(0).normal(size=(4, 1, 28, 28)).astype(np.float32)
     subject = GivenModel(model, same_batch(x, np.arange(4)), ("a", "b", "c", "d"), "mine")
     network = subject.network(checked({"scale": 2.0}, subject.controls))
-    network_view(network, look(network))
+    network_view(network)
     assert np.allclose(network.model.layers[0].weight.numpy(), 2 * before["0.weight"])
     for name, values in model.state_dict().items():
         assert np.array_equal(values, before[name])

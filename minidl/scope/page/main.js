@@ -133,6 +133,7 @@ find("#theme").addEventListener("click", () => {
 find("#language").addEventListener("click", switchLanguage);
 onLanguage(drawAll);
 DARK.addEventListener("change", redraw);
+addEventListener("resize", () => page.tab === "network" && page.network && draw());
 document.addEventListener("keydown", (event) => {
   const by = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
   const typing = event.target.closest("input, select, textarea, [role=tab], summary");

@@ -4,9 +4,7 @@ import { fill, find, make, table } from "scope/dom";
 import { number, percent, raised, short } from "scope/numbers";
 import { say } from "scope/words";
 
-const WIDTH = 720;
-const LEFT = 58;
-const HEIGHT = 168;
+const [LEFT, RIGHT, HEIGHT] = [52, 30, 168];
 
 /** The factor from one convolution to the next, on average: of the signal, or of the gradient. */
 export function growth(layers, what) {
@@ -36,8 +34,9 @@ function panel(layers, what, point) {
   const measured = layers.map((layer) => number(layer[what]));
   const expected = layers.map((layer) => number(layer[`expected_${what}`]));
   const [low, high] = decades([...measured, ...expected]);
-  const step = (WIDTH - LEFT - 24) / Math.max(1, layers.length - 1);
-  const x = (i) => LEFT + 12 + i * step;
+  const width = Math.max(300, Math.min(1000, find("#network").clientWidth));
+  const step = (width - LEFT - RIGHT) / Math.max(1, layers.length - 1);
+  const x = (i) => LEFT + 8 + i * step;
   const y = (v) => {
     const log = Number.isNaN(v) || v === Infinity ? high : v > 0 ? Math.log10(v) : low;
     return 14 + ((high - log) / (high - low)) * (HEIGHT - 34);
@@ -46,7 +45,7 @@ function panel(layers, what, point) {
   const grid = [];
   for (let power = high; power >= low; power -= every)
     grid.push(
-      make("line", { x1: LEFT, x2: WIDTH - 8, y1: y(10 ** power), y2: y(10 ** power), class: "grid" }),
+      make("line", { x1: LEFT, x2: width, y1: y(10 ** power), y2: y(10 ** power), class: "grid" }),
       make("text", { x: LEFT - 8, y: y(10 ** power) + 4, class: "tick" }, power === 0 ? "1" : `10${raised(power)}`));
   const line = (sizes, name) =>
     make("path", { class: name, d: sizes.map((v, i) => `${i ? "L" : "M"}${x(i)} ${y(v)}`).join("") });
@@ -61,7 +60,7 @@ function panel(layers, what, point) {
     x: x(i) - step / 2, y: 0, width: step, height: HEIGHT, class: "column", "data-layer": i,
     onpointerenter: () => point(i),
   }));
-  const named = Math.ceil(layers.length / 17); // every so many layers have room for their name
+  const named = Math.ceil((30 * layers.length) / width); // every so many layers have room for their name
   const names = layers.map((layer, i) => {
     const name = layer.kind.includes("Dense") ? say("dense") : i + 1;
     return i % named ? null : make("text", { x: x(i), y: HEIGHT - 2, class: "tick middle" }, name);
@@ -72,7 +71,7 @@ function panel(layers, what, point) {
   return make("figure", { class: `chart ${what}` },
     make("figcaption", {}, make("b", {}, say(what)), make("span", { class: "way" }, say(`way.${what}`)),
       make("span", { class: "key" }, make("i", { class: "dash" }), say("theory"))),
-    make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+    make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label },
       bars, grid, line(expected, "theory"), line(measured, `measured ${what}`), dots, names));
 }
 

@@ -2,7 +2,8 @@
 
 import { fill, find, make } from "scope/dom";
 import { short, unpack } from "scope/numbers";
-import { Tiles, statistics } from "scope/tiles";
+import { facts } from "scope/supply";
+import { Tiles, legend, statistics } from "scope/tiles";
 import { backwardSum, forwardSum, pooled, wonBy, written } from "scope/window";
 import { say } from "scope/words";
 
@@ -48,7 +49,7 @@ export function drawOperations(page, show) {
     make("span", { id: "where" }), imageChoice(page, show));
   const list = make("ol", { id: "steps", "aria-label": say("steps") });
   const detail = make("div", { id: "step", "aria-live": "polite" });
-  fill(find("#operations"), bar, make("div", { class: "split" }, list, detail));
+  fill(find("#operations"), bar, legend(), make("div", { class: "split" }, list, detail));
   drawList();
   drawStep();
 }
@@ -56,13 +57,14 @@ export function drawOperations(page, show) {
 /** The number of the image that is shown, and its label. */
 export function imageChoice(page, show) {
   const last = Math.max(0, page.labels.length - 1);
+  const label = page.labels[page.image];
   return make("label", { class: "image" }, say("image"), make("input", {
     type: "number", min: 0, max: last, value: page.image, id: "image",
     onchange: (event) => {
       page.image = Math.min(last, Math.max(0, Math.round(Number(event.target.value)) || 0));
       show();
     },
-  }), page.labels.length ? say("label", { label: page.labels[page.image] }) : "");
+  }), page.labels.length ? say("label", { label: facts.classes[label] ?? label }) : "");
 }
 
 function drawList() {
@@ -88,9 +90,8 @@ function drawStep() {
     button.setAttribute("aria-current", here ? "step" : "false");
     if (here) {
       const list = find("#steps");
-      const top = button.offsetTop - list.offsetTop;
-      const outside = top < list.scrollTop || top > list.scrollTop + list.clientHeight - 40;
-      if (outside) list.scrollTop = top - list.clientHeight / 3;
+      const top = button.getBoundingClientRect().top - list.getBoundingClientRect().top;
+      if (top < 30 || top > list.clientHeight - 40) list.scrollTop += top - list.clientHeight / 3;
     }
   }
   document.body.dataset.step = at;
@@ -135,7 +136,7 @@ function operationStep(step) {
   connect(operation, shown, panel, step);
   return [
     make("h2", {}, stepName(step), " ", make("small", {}, place)),
-    make("p", { class: "formula" }, text),
+    make("p", { class: "call" }, text),
     make("div", { class: "beside" },
       make("div", {}, pictures, operation.window ? hint : null, panel), sourceOf(operation, step)),
   ];
@@ -246,12 +247,9 @@ function sourceOf(operation, step) {
   const key = which < 0 ? null : make("p", { class: "key" },
     make("mark", { class: "formula" }, say(operation.fast ? "key.formula" : "key.ran")),
     operation.fast ? make("mark", { class: "fast" }, say("key.fast")) : null);
-  const loops = operation.loops.map((name) => {
-    const loop = view.sources[name];
-    const place = `${loop.file}:${loop.line}`;
-    const title = make("summary", {}, say("loops", { place }));
-    return make("details", { class: "loops" }, title, make("pre", {}, loop.text));
-  });
+  const loop = view.sources[operation.loops[which + 1]]; // the value's, then one for each gradient
+  const loops = loop && make("details", { class: "loops", open: true },
+    make("summary", {}, say("loops", { place: `${loop.file}:${loop.line}` })), make("pre", {}, loop.text));
   const title = make("h3", {}, say("source"), " ", make("code", {}, `${file}:${line}`));
   return make("div", { class: "source" }, title, key, make("pre", {}, marked(text, ranges)), loops);
 }

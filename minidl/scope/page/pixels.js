@@ -5,7 +5,7 @@ import { imageChoice } from "scope/operations";
 import { settings } from "scope/controls";
 import { short, unpack } from "scope/numbers";
 import { pixelChange } from "scope/supply";
-import { Tiles, statistics } from "scope/tiles";
+import { Tiles, legend, statistics } from "scope/tiles";
 import { say } from "scope/words";
 
 const DELTAS = [0.01, 0.1, 1, -1];
@@ -49,7 +49,7 @@ export function drawPixels(page, show) {
   });
   const choice = make("fieldset", { class: "choice" }, make("legend", {}, say("delta")), choices);
   fill(find("#pixels"), make("p", {}, say("pixels.about", { loss: short(loss, 4) })),
-    make("div", { class: "bar" }, choice, imageChoice(page, show)),
+    make("div", { class: "bar" }, choice, imageChoice(page, show)), legend(),
     make("div", { class: "pictures" }, picture.figure, map.figure), read,
     make("div", { id: "tried", "aria-live": "polite" }));
   drawTried();

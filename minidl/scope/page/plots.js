@@ -29,7 +29,7 @@ function marks(_, __, low, high) {
 
 const markWords = (mark) => {
   const power = Math.round(Math.log10(mark));
-  return Math.abs(power) > 4 ? `10${raised(power)}` : short(mark, 1);
+  return Math.abs(power) > 3 ? `10${raised(power)}` : short(mark, 1);
 };
 
 export class Plot {

@@ -177,6 +177,10 @@ export class Tiles {
   }
 }
 
+/** What the colours mean. */
+export const legend = () => make("p", { class: "legend" }, say("below"), make("i", { class: "ramp" }), say("above"),
+  make("small", {}, say("root")), make("i", { class: "lost" }), make("small", {}, say("lost")));
+
 /** A line about an array: its size, its range, what is 0 and what is not finite. */
 export function statistics(stats) {
   const parts = [`${say("rms")} ${short(stats.rms)}`];
