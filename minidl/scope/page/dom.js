@@ -20,7 +20,7 @@ export function make(tag, attributes = {}, ...children) {
 export function table(about, heads, rows) {
   const head = heads.map((name) => make("th", { scope: "col" }, name));
   const parts = [make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows)];
-  return make("div", { class: "scroll" }, make("table", {}, make("caption", {}, about), parts));
+  return [make("p", { class: "note" }, about), make("div", { class: "scroll" }, make("table", {}, parts))];
 }
 
 /** Put children in the place of what an element holds. */

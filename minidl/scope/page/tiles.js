@@ -81,7 +81,10 @@ export class Tiles {
     const at = positions(this.values, this.options.grey);
     const broken = style("--broken");
     paint.fillStyle = style("--line");
-    paint.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    for (let tile = 0; tile < this.count; tile++) {
+      const [x, y] = this.corner(tile * this.each);
+      paint.fillRect(x - 1, y - 1, this.width * this.cell + 2, this.height * this.cell + 2);
+    }
     for (let i = 0; i < this.values.length; i++) {
       const [x, y] = this.corner(i);
       const value = this.values[i];
