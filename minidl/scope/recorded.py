@@ -12,8 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from ..files import write_bytes
 from ..health.report import plain
 from .desk import Desk, labels_of
@@ -76,9 +78,13 @@ def export(
 ) -> int:
     """Write the page with everything recorded to a file; return its size in bytes.
 
-    say: is told how far the recording is. Raises: DataError where the digits are missing; OSError
-    where the file cannot be written.
+    say: is told how far the recording is.
+    Raises: ConfigError where there is no such folder; DataError where the digits are missing;
+    OSError where the file cannot be written.
     """
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():  # said now, not after minutes of recording
+        raise ConfigError(f"scope: there is no folder {str(folder)!r} to write the page to")
     subject = LabNetwork()
     facts = Desk(subject).facts()
     facts["facts"]["controls"] = [c for c in map(_recorded, CONTROLS, [plan] * len(CONTROLS)) if c]

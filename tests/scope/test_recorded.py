@@ -130,6 +130,7 @@ def test_the_command_says_what_is_wrong_in_a_sentence():
     for arguments, words in (
         (["--label", "3"], "--label"),
         (["--export", "x.html", "--run", "nothing"], "--export"),
+        (["--export", "/nowhere/scope.html"], "no folder"),
         (["--run", "/nowhere", "--no-browser"], "no run folder"),
         (["--image", "/nowhere.png", "--no-browser"], "/nowhere.png"),
         (["--port", "70000"], "70000"),
