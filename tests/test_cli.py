@@ -133,7 +133,7 @@ def test_mistakes_are_shown_as_the_images_are(trained, images):
     """The gallery shows pixels, not what normalising made of them."""
     run = Run.open(trained[0])
     test = run.test_part(progress=False)
-    seen = run.as_seen(test)
+    seen = run.as_seen(test).images
     for image, path in zip(seen, test.paths, strict=True):
         np.testing.assert_allclose(image, minidl.data.load_image(path), atol=1e-6)
 

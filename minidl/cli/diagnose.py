@@ -28,7 +28,7 @@ def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
     config = Config(**options)
     config.check()
     data = load_data(config, None, True).train
-    model = config.build_model(data.images.shape[1:], len(data.classes))
+    model = config.build_model(data.shape[1:], len(data.classes))
     optimizer = config.build_optimizer(model)
     steps = config.epochs * -(-len(data) // config.batch_size)
     schedule = config.build_schedule(steps)

@@ -12,7 +12,18 @@ _DEFAULT = Config()
 
 
 _SECTIONS = {
-    "Data": ("data", "root", "validation", "size", "gray", "skip_bad", "standardize", "augment"),
+    "Data": (
+        "data",
+        "root",
+        "validation",
+        "size",
+        "gray",
+        "skip_bad",
+        "standardize",
+        "augment",
+        "lazy",
+        "cache",
+    ),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
         *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
@@ -59,6 +70,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--size", "Stretch a folder's images to this square size.", type=int),
         _option("--gray", "Read a folder's images in grey.", is_flag=True),
         _option("--skip-bad", "Leave out files that cannot be read.", is_flag=True),
+        _option("--lazy/--no-lazy", "Leave a folder's images in their files, and decode each batch "
+                "when it is needed [if they would take more than half of the free memory]."),
+        _option("--cache", "Decode a folder's images once, into a file that later runs use too.",
+                is_flag=True),
         _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
                 "folder: yes]."),
         _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),

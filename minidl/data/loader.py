@@ -1,12 +1,16 @@
 """A dataset in batches."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
 from .dataset import Dataset, seeded
+from .pictures import look_ahead
+
+_AHEAD = 2**24  # pixels that may lie decoded and unused
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -79,15 +83,25 @@ class DataLoader:
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = seeded(self.seed, epoch).permutation(order)
-        for batch in range(start_batch, len(self)):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = self.dataset.images[chosen]
+        numbers = range(start_batch, len(self))
+        chosen_in = [order[b * self.batch_size : (b + 1) * self.batch_size] for b in numbers]
+        rows = self._rows(chosen_in)
+        for batch, chosen in zip(numbers, chosen_in, strict=True):
+            images = next(rows)
             if self.transform is not None:
                 random = getattr(self.transform, "random", False)
                 extra = (seeded(self.seed, epoch, batch),) if random else ()
                 images = self.transform(images, *extra)
             yield images, self.dataset.labels[chosen]
         self.epoch = epoch + 1
+
+    def _rows(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """The images of each batch. Files are decoded while the batch before is in use."""
+        source = self.dataset.source
+        if isinstance(source, np.ndarray) or not source.slow:
+            return map(self.dataset.rows, batches)
+        ahead = max(1, _AHEAD // (self.batch_size * math.prod(source.shape[1:])))
+        return map(source.floats, look_ahead(source.pixels, batches, min(ahead, 2)))
 
 
 def _check_count(name: str, value: Any, least: int, most: int | None = None) -> None:

@@ -49,7 +49,7 @@ _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
 _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
-FREE = ("epochs", "device")
+FREE = ("epochs", "device", "lazy", "cache")
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
@@ -95,6 +95,8 @@ _RULES: dict[str, _Rule] = {
     "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
+    "lazy": _FLAG,
+    "cache": _FLAG,
     "standardize": _FLAG,
 }
 
@@ -189,6 +191,7 @@ class RunClip:
 class Config:
     """The options of `minidl train`, by the same names.
 
+    lazy and cache are those of ImageFolder: nothing that is learned depends on them.
     If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
     optimizer's own, as are `momentum` and `weight_decay`, and `standardize` is true for a folder.
 
@@ -201,6 +204,8 @@ class Config:
     size: int | None = None
     gray: bool = False
     skip_bad: bool = False
+    lazy: bool | None = None
+    cache: bool = False
     standardize: bool | None = None
     augment: str = "none"
     model: str = "article"

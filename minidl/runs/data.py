@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import data
 from ..data import Dataset, Normalize
+from ..data.pictures import image_digests
 from ..errors import ConfigError, DataError
 from ..files import kind_of
-from ..train.recipe import image_digests
 from .config import Config
 
 _HELD_OUT = 0.2
@@ -107,8 +107,10 @@ def _load(
     config: Config, normalize: Normalize | None, progress: bool, say: Callable[[str], Any]
 ) -> Splits:
     if config.data in NAMED:
-        if config.size is not None or config.gray or config.skip_bad:
-            raise ConfigError("size, gray, skip-bad: expected only with a folder of images")
+        if config.size is not None or config.gray or config.skip_bad or config.cache or config.lazy:
+            raise ConfigError(
+                "size, gray, skip-bad, lazy, cache: expected only with a folder of images"
+            )
         if config.root is not None and config.data == "digits":
             raise ConfigError("root: digits come with scikit-learn and need no folder")
         load = NAMED[config.data].load
@@ -128,9 +130,9 @@ def _load(
     test = validation if test is None else test
     assert validation is not None and test is not None
     parts = {"train": train, "validation": validation, "test": test}
-    hashes = {part: image_digests(dataset.images) for part, dataset in parts.items()}
+    hashes = {part: image_digests(dataset.source) for part, dataset in parts.items()}
     if normalize is None and config.standardizes:
-        normalize = data.standardize(train.images)
+        normalize = data.standardize(train)
     if normalize is not None:
         same = validation is test
         train, test = train.map(normalize), test.map(normalize)
@@ -160,6 +162,8 @@ def _folder(
         gray=config.gray,
         size=config.size,
         skip_bad=config.skip_bad,
+        lazy=config.lazy,
+        cache=config.cache,
         progress=progress,
     )
     train, validation, test, notes = parts

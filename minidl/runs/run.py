@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..data import DataLoader, Dataset, Normalize, load_image, normalize
+from ..data import DataLoader, Dataset, Normalize, Transform, load_image, normalize
 from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..files import check_ordinary, remove_parts, write_bytes
 from ..health import doctor
@@ -107,9 +107,11 @@ class Run:
         probabilities = self.trainer().predict(test)
         return Results(test.labels, probabilities, self.classes, test.paths)
 
-    def as_seen(self, test: Dataset) -> np.ndarray:
-        """The images of a test part before they were normalised."""
-        return self.normalize.undo(test.images) if self.normalize else test.images
+    def as_seen(self, test: Dataset) -> Dataset:
+        """A test part with its images as they were before they were normalised."""
+        if self.normalize is None:
+            return test
+        return test.map(Transform(self.normalize.undo, "as seen"))
 
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
@@ -160,7 +162,7 @@ def _train(
     splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
-    shape, classes = splits.train.images.shape[1:], splits.train.classes
+    shape, classes = splits.train.shape[1:], splits.train.classes
     model = config.build_model(shape, len(classes))
     say(
         f"{len(splits.train):,} images to train on, {len(splits.validation):,} to validate with, "
@@ -264,7 +266,7 @@ def _findings(report: Report) -> str:
 
 def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
     """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
-    shape = splits.train.images.shape[1:]
+    shape = splits.train.shape[1:]
     model = config.build_model(shape, len(splits.train.classes))
     if folder is not None:
         load(folder / "model.safetensors", model)
@@ -398,7 +400,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     norm, data = splits.normalize, splits.train
     fixed = config.data in NAMED and NAMED[config.data].where is not None
     seen = b"" if fixed else np.sort(splits.hashes["train"]).tobytes()
-    transform = config.build_transform(data.images.shape[-1])
+    transform = config.build_transform(data.shape[-1])
     loader = DataLoader(
         data, config.batch_size, shuffle=True, seed=config.seed, transform=transform
     )
@@ -407,7 +409,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
         "recipe": describe(trainer, loader) | {"split": split_of(config)},
         "data": {
             "classes": list(data.classes),
-            "image_shape": list(data.images.shape[1:]),
+            "image_shape": list(data.shape[1:]),
             "images": {
                 "train": len(data),
                 "validation": len(splits.validation),

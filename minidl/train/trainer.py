@@ -93,7 +93,7 @@ class Trainer(Settings):
             transform=transform,
         )
         self.score = Score(self.loss, loader.dataset.labels)
-        self._axes = loader.dataset.images.ndim
+        self._axes = len(loader.dataset.shape)
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None:
             _same_labels(loader.dataset, held_out)
@@ -134,7 +134,7 @@ class Trainer(Settings):
                     f"{images.shape}; write image[None] for a single image"
                 )
             x = Dataset(images, np.zeros(len(images), dtype=np.int64))
-        parts = outputs(self, x.images, batch_size)
+        parts = outputs(self, x, batch_size)
         with no_grad():
             return np.concatenate([self.score.probabilities(part) for part in parts])
 
