@@ -26,8 +26,8 @@ _SECTIONS = {
     ),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
-        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
-        "device",
+        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
+        *("batch_size", "seed", "device"),
     ),
     "Remedies for exploding and vanishing gradients, and for learning by heart": (
         *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
@@ -104,6 +104,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
         _option("--epochs", "Passes over the training images.", type=int),
+        _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
+                type=int, metavar="EPOCHS"),
         _option("--batch-size", "Images in a step.", type=int),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),

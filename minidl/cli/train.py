@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
 from ..runs.run import read_config
+from ..train.session import BEST
 from .group import cli, table, tell
 from .options import InSections, run_options
 
@@ -67,7 +68,10 @@ def train_command(
         ("time", f"{result.seconds:.1f} s"),
         ("steps", f"{result.steps:,} ({speed:,.0f} a second)"),
     ]
-    files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
+    if (folder / BEST).exists():
+        rows.insert(0, ("best epoch", f"{result.history.best_epoch}, by the validation loss"))
+    files = ["config.json", "model.safetensors", BEST, "checkpoint", "history.csv"]
+    files = [name for name in files if (folder / name).exists()] + result.figures
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     tell("\n" + table(rows))
     guess = 1 / len(read_config(folder)[1]["classes"])

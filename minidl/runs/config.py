@@ -84,6 +84,7 @@ _RULES: dict[str, _Rule] = {
     "label_smoothing": ((int, float), lambda value: 0 <= value < 1, "a number from 0, below 1"),
     "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
     "epochs": _at_least(1),
+    "patience": _at_least(1),
     "batch_size": _at_least(1),
     "size": _at_least(1),
     "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
@@ -226,6 +227,7 @@ class Config:
     residual: bool = False
     weight_norm: float | None = None
     epochs: int = 5
+    patience: int | None = None
     batch_size: int = 64
     device: str = "cpu"
     seed: int = 0

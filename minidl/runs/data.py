@@ -87,7 +87,8 @@ def load_data(
     Where a folder has no test part, the validation part is both. Where there is no validation
     part, the test part is both, unless `validation` asks for a share of the training images.
     Digits and a folder of class folders have neither: a share (`validation`, else 0.2) is held
-    out for both, the same one for every seed.
+    out for both, the same one for every seed. With `patience` the three parts are always three:
+    who stops by the validation part, and keeps the weights that are best on it, cannot judge by it.
     normalize: what a trained model expects; by default fitted to the training images where the
     options ask for it.
     say: told of files left out, folders not read, and images in two parts; by default these
@@ -124,7 +125,9 @@ def _load(
             "validation: expected no share to hold out, because the folder has a validation part "
             "of its own; leave the option out"
         )
-    if validation is None and (config.validation is not None or test is None):
+    if validation is None and test is None and config.patience is not None:
+        train, test = train.split(_HELD_OUT, _SPLIT_SEED)
+    if validation is None and (config.validation or config.patience or test is None):
         train, validation = train.split(config.validation or _HELD_OUT, _SPLIT_SEED)
     validation = test if validation is None else validation
     test = validation if test is None else test

@@ -28,6 +28,7 @@ from ..train.lock import locked
 from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
 from ..train.recipe import describe, differences
+from ..train.session import BEST
 from .config import FREE, Config
 from .data import NAMED, Splits, load_data, split_of
 
@@ -60,12 +61,16 @@ class Run:
     facts: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: PathLike, device: str = "cpu") -> "Run":
-        """Read config.json and model.safetensors. Raises: CheckpointError, ConfigError."""
+    def open(cls, folder: PathLike, device: str = "cpu", *, last: bool = False) -> "Run":
+        """Read config.json and the weights: of the best epoch where they were kept, else the last.
+
+        last: take those of the last epoch. Raises: CheckpointError, ConfigError.
+        """
         config, facts = read_config(folder)
         shape = tuple(facts["image_shape"])
         model = config.build_model(shape, len(facts["classes"]))
-        load(Path(folder) / "model.safetensors", model)
+        best = (Path(folder) / BEST).exists() and not last
+        load(Path(folder) / (BEST if best else "model.safetensors"), model)
         return cls(config, model.to(device), facts["classes"], shape, facts["normalize"], facts)
 
     def trainer(self) -> Trainer:
@@ -202,6 +207,7 @@ def _train(
             resume=resume,
             progress=progress,
             transform=config.build_transform(shape[-1]),
+            patience=None if splits.validation is splits.test else config.patience or config.epochs,
         )
     except NotFiniteError as error:
         diagnosis = _diagnosis(config, splits, trainer, folder)
@@ -380,8 +386,8 @@ def _check_data(before: dict[str, Any], splits: Splits, folder: Path | None) -> 
 def _check_space(folder: Path, model: Module) -> None:
     weights = sum(array.nbytes for array in model.state_dict().values())
     # Weights and two slots of the optimizer in four checkpoints (three and the one being
-    # written), the model's own file twice, and a megabyte for the rest.
-    need = weights * (4 * 3 + 2) + 2**20
+    # written), the model's own file and the best weights twice, and a megabyte for the rest.
+    need = weights * (4 * 3 + 4) + 2**20
     free = shutil.disk_usage(folder).free
     if free < need:
         raise CheckpointError(

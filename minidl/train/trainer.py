@@ -59,6 +59,7 @@ class Trainer(Settings):
         progress: bool = True,
         transform: Callable[..., np.ndarray] | None = None,
         checkpoint_every: int | None = None,
+        patience: int | None = None,
         drop_last: bool = False,
     ) -> History:
         """Train for `epochs` passes over the data, in an order that the seed decides.
@@ -69,6 +70,9 @@ class Trainer(Settings):
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
+        patience: stop when the validation loss has not fallen for so many epochs. The model then
+        has the weights of the best epoch, also where all epochs were trained; with `out` they are
+        in best.safetensors, beside those of the last epoch.
         drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
         for BatchNorm2d after a Dense layer.
         Raises: DataError where validation has labels that train lacks; GradientError as soon as
@@ -76,11 +80,14 @@ class Trainer(Settings):
         CheckpointError where `out` cannot be written or resumed, or another training fills it;
         KeyboardInterrupt after Ctrl-C or SIGTERM, when a checkpoint is written.
         """
-        for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
+        counts = {"epochs": epochs, "checkpoint_every": checkpoint_every, "patience": patience}
+        for name, count in counts.items():
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
                 raise ConfigError(f"fit: expected {name} as an int of at least 1, got {count!r}")
         if resume and out is None:
             raise ConfigError("fit: resume=True needs out, the folder of the run")
+        if patience is not None and validation is None:
+            raise ConfigError("fit: patience needs validation, the data whose loss is watched")
         seed = self.seed
         if seed is None:
             seed = int(rng.generator().integers(2**31))
@@ -106,7 +113,7 @@ class Trainer(Settings):
             rng.using(np.random.default_rng(seed)),
         ):
             session.begin(resume=resume)
-            Loop(self, session, held_out, epochs, checkpoint_every, progress).run()
+            Loop(self, session, held_out, epochs, checkpoint_every, progress, patience).run()
         return self.history
 
     def evaluate(self, data: Data, *, batch_size: int = BATCH) -> dict[str, float]:
