@@ -131,7 +131,7 @@ def test_import_loads_numpy_alone():
     [
         ("cv2", "data/decode.py"),
         ("simplejpeg", "data/decode.py"),
-        ("matplotlib", "plot.py"),
+        ("matplotlib", "plot/"),
         ("cupy", "device.py"),
         ("hypothesis", "testing/"),
         ("onnx", "export.py"),

@@ -1,0 +1,6 @@
+"""Every figure, drawn from plain numbers. matplotlib is imported here and nowhere else."""
+
+from .figures import COLORS, new_figure, write_figure
+from .health import monitor, report
+from .images import confusion, gallery
+from .training import compared, curves, gradients
