@@ -240,7 +240,7 @@ def test_a_diverging_run_says_what_to_do(images, tmp_path):
     ("options", "message"),
     [
         (["--optimizer", "adm"], "'adm' is not one of"),
-        (["--lr", "-0.1"], "lr: expected a number above 0, got -0.1"),
+        (["--lr", "-0.1"], 'lr: expected a number above 0, or "auto", got -0.1'),
         (["--lr", "nan"], "lr: expected a number above 0"),
         (["--lr", "x"], "not a valid float"),
         (["--init", "he_norm"], "he_normal"),

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..runs import NAMED, Config
-from ..runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+from ..runs.config import AUGMENTATIONS, AUTO, MODELS, OPTIMIZERS, SCHEDULES
 
 _DEFAULT = Config()
 
@@ -34,6 +34,15 @@ _SECTIONS = {
         *("weight_decay", "label_smoothing"),
     ),
 }
+
+
+class Rate(click.ParamType):
+    """A number, or "auto"."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == AUTO else click.FLOAT.convert(value, param, ctx)
 
 
 class InSections(click.Command):
@@ -84,7 +93,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--optimizer", "What changes the weights [sgd for grey data sets and "
                 "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
         _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
-                "networks without normalisation].", type=float),
+                "networks without normalisation]; auto: the largest that the doctor finds safe.",
+                type=Rate()),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
+from ..runs.config import AUTO
 from ..runs.run import read_config
 from ..train.session import BEST
 from .group import cli, table, tell
@@ -55,6 +56,8 @@ def train_command(
         options["root"] = os.path.abspath(options["root"])
     if resume and (Path(str(out)) / "config.json").exists():
         before = read_config(str(out))[0].to_dict()
+        if options["lr"] == AUTO:
+            given -= {"lr"}  # the rate that was found then
         options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
     config = Config(**options)
     config.check()

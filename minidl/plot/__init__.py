@@ -3,4 +3,4 @@
 from .figures import COLORS, new_figure, write_figure
 from .health import monitor, report
 from .images import confusion, gallery
-from .training import compared, curves, gradients
+from .training import compared, curves, gradients, rates

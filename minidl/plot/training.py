@@ -131,6 +131,34 @@ def gradients(history: Columns, path: PathLike | None = None) -> Any:
     return write_figure(figure, path)
 
 
+def rates(
+    rates: np.ndarray,
+    losses: np.ndarray,
+    smooth: np.ndarray,
+    suggestion: float | None,
+    path: PathLike | None = None,
+) -> Any:
+    """The loss of each step of a test with a rising rate, and the suggested rate.
+
+    Raises: ConfigError as in `curves`.
+    """
+    figure, axis = new_figure(8, 4.5)
+    axis.plot(rates, finite(losses), color=COLORS[5], linewidth=0.8, alpha=0.7, label="each step")
+    axis.plot(rates, finite(smooth), color=COLORS[0], linewidth=2, label="mean with its neighbours")
+    if suggestion is not None:
+        label = f"suggested: {suggestion:.2g}"
+        axis.axvline(suggestion, color=COLORS[1], linestyle="--", linewidth=1.5, label=label)
+    shown = smooth[np.isfinite(smooth)]
+    if len(shown):
+        axis.set_ylim(max(0.0, 0.8 * float(shown.min())), 1.5 * float(np.median(shown[:10])))
+    axis.set_xscale("log")
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("loss (nats)")
+    axis.set_title("Loss while the learning rate rises", loc="left", fontweight="bold")
+    axis.legend(frameon=False, fontsize=9)
+    return write_figure(figure, path)
+
+
 def _check_recorded(call: str, steps: Mapping[str, np.ndarray]) -> None:
     if not len(steps["step"]):
         raise ConfigError(f"plot.{call}: the history holds no steps; train first")

@@ -43,6 +43,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float, float]] = {
 }
 _GREY = ("digits", "mnist", "fashion-mnist")
 _NORMALISED = ("vgg_small", "resnet_small")
+AUTO = "auto"  # the learning rate that the doctor finds safe
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
@@ -64,6 +65,12 @@ def _at_least(least: int) -> _Rule:
 
 
 _POSITIVE: _Rule = ((int, float), lambda value: 0 < value < math.inf, "a number above 0")
+
+
+def _is_rate(value: Any) -> bool:
+    return value == AUTO if isinstance(value, str) else 0 < value < math.inf
+
+
 _FLAG: _Rule = (bool, lambda value: True, "true or false")
 _TEXT: _Rule = (str, lambda value: "\0" not in value, "a text")
 _RULES: dict[str, _Rule] = {
@@ -75,7 +82,7 @@ _RULES: dict[str, _Rule] = {
     "schedule": _one_of(*SCHEDULES),
     "augment": _one_of(*AUGMENTATIONS),
     "device": _one_of("cpu", "cuda"),
-    "lr": _POSITIVE,
+    "lr": ((int, float, str), _is_rate, 'a number above 0, or "auto"'),
     "clip_norm": _POSITIVE,
     "clip_value": _POSITIVE,
     "clip_adaptive": _POSITIVE,
@@ -214,7 +221,7 @@ class Config:
     width: int = 16
     init: str = "he_normal"
     optimizer: str | None = None
-    lr: float | None = None
+    lr: float | str | None = None
     schedule: str = "cosine"
     warmup: int = 0
     clip_norm: float | None = None
@@ -278,10 +285,15 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate: `lr`, or the optimizer's own for these gradients."""
+        """The learning rate: `lr`, or the optimizer's own for these gradients.
+
+        For "auto" it is the larger one, from which the search for a safe rate comes down.
+        """
         _, calm, other = OPTIMIZERS[self.method]
         suits = calm if self.data in _GREY or self._is_normalised else other
-        return suits if self.lr is None else self.lr
+        if self.lr == AUTO:
+            return calm
+        return suits if self.lr is None else float(self.lr)
 
     @property
     def method(self) -> str:

@@ -29,7 +29,8 @@ from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
 from ..train.recipe import describe, differences
 from ..train.session import BEST
-from .config import FREE, Config
+from .advice import with_safe_rate
+from .config import AUTO, FREE, Config
 from .data import NAMED, Splits, load_data, split_of
 
 PathLike = str | os.PathLike[str]
@@ -168,6 +169,9 @@ def _train(
     if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.shape[1:], splits.train.classes
+    if config.lr == AUTO:
+        config = with_safe_rate(config, splits.train)
+        say(f"learning rate: {config.rate:.3g}, which the gradient doctor finds safe\n")
     model = config.build_model(shape, len(classes))
     say(
         f"{len(splits.train):,} images to train on, {len(splits.validation):,} to validate with, "
