@@ -120,7 +120,7 @@ def test_import_loads_numpy_alone():
     third_party = {
         *("cv2", "cupy", "matplotlib", "hypothesis", "rich", "click", "sklearn", "safetensors"),
         *("scipy", "pytest", "torch", "pooch", "onnx", "PIL", "pandas"),
-        "simplejpeg",
+        *("simplejpeg", "tensorboard"),
     }
     assert "numpy" in loaded
     assert not third_party & set(loaded)
@@ -136,6 +136,7 @@ def test_import_loads_numpy_alone():
         ("hypothesis", "testing/"),
         ("onnx", "export.py"),
         ("click", "cli/"),
+        ("tensorboard", "runs/keepsakes.py"),
     ],
 )
 def test_a_library_is_imported_in_one_place(library, home):

@@ -116,6 +116,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--epochs", "Passes over the training images.", type=int),
         _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
                 type=int, metavar="EPOCHS"),
+        _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",
+                is_flag=True),
         _option("--batch-size", "Images in a step.", type=int),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),

@@ -50,7 +50,7 @@ _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
 _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
-FREE = ("epochs", "device", "lazy", "cache")
+FREE = ("epochs", "device", "lazy", "cache", "keep_pictures")
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
@@ -105,6 +105,7 @@ _RULES: dict[str, _Rule] = {
     "skip_bad": _FLAG,
     "lazy": _FLAG,
     "cache": _FLAG,
+    "keep_pictures": _FLAG,
     "standardize": _FLAG,
 }
 
@@ -236,6 +237,7 @@ class Config:
     epochs: int = 5
     patience: int | None = None
     batch_size: int = 64
+    keep_pictures: bool = False
     device: str = "cpu"
     seed: int = 0
 
@@ -261,6 +263,8 @@ class Config:
                     f"{remedy}: expected only with the model {' or '.join(models_for_it)}, got "
                     f"{self.model}{' (it has it already)' if self.model in _NORMALISED else ''}"
                 )
+        if self.keep_pictures and self.model == "mlp":
+            raise ConfigError("keep-pictures: expected a model with convolutions, got mlp")
         if self.momentum is not None and self.method not in _WITH_MOMENTUM:
             raise ConfigError(
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "

@@ -1,6 +1,7 @@
 """A run and its folder: trained, opened again, measured, asked about images."""
 
 import base64
+import functools
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ from ..train.session import BEST
 from .advice import with_safe_rate
 from .config import AUTO, FREE, Config
 from .data import NAMED, Splits, load_data, split_of
+from .keepsakes import PictureKeeper, tensorboard_writer
 
 PathLike = str | os.PathLike[str]
 
@@ -201,6 +203,14 @@ def _train(
         write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
     first, start = _Steps(), time.perf_counter()
     trainer.monitors += (first,)
+    keeper = None
+    if folder is not None:
+        writer = tensorboard_writer(folder, say)
+        trainer.monitors += () if writer is None else (writer,)
+    if folder is not None and config.keep_pictures:
+        image, label = splits.test[0]
+        keeper = PictureKeeper(folder, image, label, steps // config.epochs)
+        trainer.monitors += (keeper,)
     try:
         trainer.fit(
             splits.train,
@@ -220,7 +230,7 @@ def _train(
         seconds = time.perf_counter() - start
         figures = []
         if folder is not None and len(trainer.history):
-            figures = _draw(trainer.history, folder, say)
+            figures = _draw(trainer.history, folder, say, keeper)
     test = trainer.evaluate(splits.test)
     history = trainer.history
     return Outcome(config, history, trainer, test, seconds, first.made, folder, figures)
@@ -443,11 +453,19 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     }
 
 
-def _draw(history: History, folder: Path, say: Callable[[str], Any]) -> list[str]:
+def _draw(
+    history: History, folder: Path, say: Callable[[str], Any], keeper: PictureKeeper | None
+) -> list[str]:
+    draw: dict[str, Callable[[Path], Any]] = {
+        "curves.png": functools.partial(plot.curves, history),
+        "gradients.png": functools.partial(plot.gradients, history),
+    }
+    if keeper is not None:
+        draw["pictures.png"] = keeper.draw
     try:
-        plot.curves(history, folder / "curves.png")
-        plot.gradients(history, folder / "gradients.png")
+        for name, figure in draw.items():
+            figure(folder / name)
     except Exception as error:  # the run itself is whole, whatever ails the figures
         say(f"no figures: {error}")
         return []
-    return ["curves.png", "gradients.png"]
+    return [*draw]
