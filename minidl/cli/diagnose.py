@@ -14,7 +14,7 @@ from ..runs.advice import examine, find_rate, try_remedies, with_safe_rate
 from ..runs.config import AUTO
 from ..runs.data import load_data
 from .group import cli, table
-from .options import InSections, run_options
+from .options import InSections, config_from, run_options
 
 
 @cli.command("doctor", cls=InSections)
@@ -29,8 +29,7 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
     --all-remedies each remedy for exploding gradients is tried on a fresh copy, with five trial
     steps unless --trial-steps says another number.
     """
-    config = Config(**options)
-    config.check()
+    config = config_from(options)
     if all_remedies:
         click.echo(table(_remedies(config, trial_steps or 5)))
         return
@@ -79,8 +78,7 @@ def lr_find_command(steps: int, lowest: float, highest: float, out: str, **optio
 
     Takes the options of `minidl train`; nothing of what the steps learn is kept.
     """
-    config = Config(**options)
-    config.check()
+    config = config_from(options)
     data = load_data(config, None, True).train
     found = find_rate(config, data, steps=steps, lowest=lowest, highest=highest)
     found.plot(out)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..runs import NAMED, Config
-from ..runs.config import AUGMENTATIONS, AUTO, MODELS, OPTIMIZERS, SCHEDULES
+from ..runs.config import AUGMENTATIONS, AUTO, GREY, MODELS, OPTIMIZERS, SCHEDULES
 
 _DEFAULT = Config()
 
@@ -59,6 +59,16 @@ class InSections(click.Command):
             formatter.write_dl([record for record in records.values() if record])
 
 
+def config_from(options: dict[str, Any]) -> Config:
+    """The Config of these options, checked. Without a model it is the one that suits the data."""
+    if options["model"] is None:
+        grey = options["data"] in GREY or options["gray"]
+        options = options | {"model": "article" if grey else "vgg_small"}
+    config = Config(**options)
+    config.check()
+    return config
+
+
 def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
     default = getattr(_DEFAULT, flag.partition("/")[0].strip("-").replace("-", "_"))
     shown = default is not None and not isinstance(default, bool)
@@ -86,7 +96,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
                 "folder: yes]."),
         _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),
-        _option("--model", "The network.", type=click.Choice(MODELS)),
+        click.option("--model", type=click.Choice(MODELS),
+                     help="The network [article for the grey data sets, else vgg_small]."),
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),

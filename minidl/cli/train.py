@@ -11,10 +11,11 @@ from click.core import ParameterSource
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
 from ..runs.config import AUTO
+from ..runs.next_steps import next_steps
 from ..runs.run import read_config
 from ..train.session import BEST
 from .group import cli, table, tell
-from .options import InSections, run_options
+from .options import InSections, config_from, run_options
 
 
 @cli.command("train", cls=InSections)
@@ -59,8 +60,7 @@ def train_command(
         if options["lr"] == AUTO:
             given -= {"lr"}  # the rate that was found then
         options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
-    config = Config(**options)
-    config.check()
+    config = config_from(options)
     folder = _claimed_folder(config) if out is None else Path(out)
     result = train(config, folder, resume=resume, progress=not quiet, say=tell)
     last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
@@ -77,12 +77,9 @@ def train_command(
     files = [name for name in files if (folder / name).exists()] + result.figures
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     tell("\n" + table(rows))
-    guess = 1 / len(read_config(folder)[1]["classes"])
-    if result.test["accuracy"] < 1.5 * guess:
-        tell(
-            f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
-            "says why."
-        )
+    classes = len(read_config(folder)[1]["classes"])
+    if advice := next_steps(config, result.history, result.test, classes):
+        tell("\nWhat to try next:\n" + "\n".join(f"- {line}" for line in advice))
 
 
 def _claimed_folder(config: Config) -> Path:

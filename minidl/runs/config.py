@@ -41,7 +41,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "adam": (optim.Adam, 0.001, 0.0003),
     "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001, 0.0003),
 }
-_GREY = ("digits", "mnist", "fashion-mnist")
+GREY = ("digits", "mnist", "fashion-mnist")
 _NORMALISED = ("vgg_small", "resnet_small")
 AUTO = "auto"  # the learning rate that the doctor finds safe
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
@@ -294,7 +294,7 @@ class Config:
         For "auto" it is the larger one, from which the search for a safe rate comes down.
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in _GREY or self._is_normalised else other
+        suits = calm if self.data in GREY or self._is_normalised else other
         if self.lr == AUTO:
             return calm
         return suits if self.lr is None else float(self.lr)
@@ -302,7 +302,7 @@ class Config:
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in _GREY and not self._is_normalised
+        plain = self.data in GREY and not self._is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property
