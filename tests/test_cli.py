@@ -1,4 +1,5 @@
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from minidl.cli import cli  # noqa: E402
 
 FILES = ["checkpoint", "config.json", "curves.png", "gradients.png", "history.csv"]
 FILES += ["model.safetensors"]
+if importlib.util.find_spec("tensorboard") is not None:
+    FILES += ["tensorboard"]
 
 
 def call(*arguments, code=0):

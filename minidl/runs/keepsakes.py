@@ -1,7 +1,7 @@
 """What a run keeps besides weights and history: pictures of each epoch, events for TensorBoard."""
 
+import contextlib
 import io
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..errors import CheckpointError
 from ..files import remove_parts, write_bytes
 
 PICTURES, EVENTS = "pictures", "tensorboard"
@@ -62,12 +61,13 @@ class PictureKeeper:
 class TensorBoardWriter:
     """A monitor that writes the history as events that TensorBoard shows, by its own library.
 
-    folder: of the run; the events are in tensorboard/. A run that is resumed writes them anew.
+    folder: of the run; the events are in tensorboard/. A run that is resumed writes them anew. No
+    event may end a run: where they cannot be written, `say` is told, and the run goes on without.
     """
 
-    def __init__(self, folder: Path, library: Any) -> None:
-        self._library, self._folder = library, folder / EVENTS
-        self._writer: Any = None
+    def __init__(self, folder: Path, library: Any, say: Callable[[str], Any]) -> None:
+        self._library, self._folder, self._say = library, folder / EVENTS, say
+        self._file: Any = None
         self._steps = self._epochs = 0  # that are written
 
     def start(self, trainer: Any) -> None:
@@ -77,11 +77,12 @@ class TensorBoardWriter:
             self._folder.mkdir(exist_ok=True)
             for old in self._folder.glob("events.out.tfevents.*"):
                 old.unlink()
-            self._writer = self._library.Writer(str(self._folder))
+            now = time.time()
+            self._file = io.FileIO(self._folder / f"events.out.tfevents.{now:.0f}.minidl", "wb")
+            self._records = self._library.Records(self._file)
+            self._add(self._library.Event(file_version="brain.Event:2", wall_time=now))
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write {str(self._folder)!r}: {error.strerror or error}; free some space"
-            ) from None
+            self._give_up(error)
         self._write(trainer.history)
 
     def after_update(self, trainer: Any, step: int) -> None:
@@ -91,32 +92,43 @@ class TensorBoardWriter:
 
     def finish(self, trainer: Any) -> None:
         """Write what is left, and close the file."""
-        if self._writer is not None:
-            self._write(trainer.history)
-            self._writer.close()
-            self._writer = None
+        self._write(trainer.history)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _write(self, history: Any) -> None:
         """The steps and epochs that are not written yet."""
-        new = len(history) - self._steps
-        columns = {n: history.column(n, new) for n in history.step_names if new}
-        for row in range(new):
-            self._add({n: float(columns[n][row]) for n in columns if n not in _PLACE}, self._steps)
-            self._steps += 1
-        if history.last.get("epoch", 0) == self._epochs:
+        if self._file is None:
             return
-        epochs, ends = history.epochs, np.cumsum(np.bincount(history.steps["epoch"]))
-        for row in range(self._epochs, len(epochs["epoch"])):
-            numbers = {f"epoch/{n}": float(v[row]) for n, v in epochs.items() if n != "epoch"}
-            self._add(numbers, int(ends[row + 1]) - 1)
-            self._epochs += 1
+        try:
+            new = len(history) - self._steps
+            columns = {n: history.column(n, new) for n in history.step_names if n not in _PLACE}
+            for row in range(new):
+                self._add_numbers({n: columns[n][row] for n in columns}, self._steps)
+                self._steps += 1
+            epochs, ends = history.epochs, np.cumsum(np.bincount(history.steps["epoch"]))
+            for row in range(self._epochs, len(epochs["epoch"])):
+                numbers = {f"epoch/{n}": v[row] for n, v in epochs.items() if n != "epoch"}
+                self._add_numbers(numbers, int(ends[row + 1]) - 1)
+                self._epochs += 1
+        except OSError as error:
+            self._give_up(error)
 
-    def _add(self, numbers: Mapping[str, float], step: int) -> None:
-        known = {name: x for name, x in numbers.items() if not math.isnan(x)}
-        values = [self._library.Value(tag=name, simple_value=x) for name, x in known.items()]
+    def _add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
+        values = [self._library.Value(tag=name, simple_value=x) for name, x in numbers.items()]
         summary = self._library.Summary(value=values)
-        event = self._library.Event(step=step, summary=summary, wall_time=time.time())
-        self._writer.add_event(event)
+        self._add(self._library.Event(step=step, summary=summary, wall_time=time.time()))
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+    def _give_up(self, error: OSError) -> None:
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._file = None
+        self._say(f"no events for TensorBoard: {error.strerror or error}")
 
 
 def tensorboard_writer(folder: Path, say: Callable[[str], Any]) -> TensorBoardWriter | None:
@@ -124,13 +136,13 @@ def tensorboard_writer(folder: Path, say: Callable[[str], Any]) -> TensorBoardWr
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         return None
     except Exception as error:  # a version that does not fit the others installed
         say(f"no events for TensorBoard: its library cannot be used ({error})")
         return None
     library = SimpleNamespace(
-        Event=Event, Summary=Summary, Value=Summary.Value, Writer=EventFileWriter
+        Event=Event, Summary=Summary, Value=Summary.Value, Records=RecordWriter
     )
-    return TensorBoardWriter(folder, library)
+    return TensorBoardWriter(folder, library, say)

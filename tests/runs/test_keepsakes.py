@@ -70,3 +70,17 @@ def test_without_tensorboard_a_run_has_no_events(tmp_path, monkeypatch):
     monkeypatch.setattr("minidl.runs.run.tensorboard_writer", lambda folder, say: None)
     train(Config(model="mlp", epochs=1, batch_size=512), tmp_path / "run", progress=False)
     assert not (tmp_path / "run/tensorboard").exists()
+
+
+def test_a_full_disk_costs_the_events_and_not_the_run(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    said = []
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    config = Config(model="mlp", epochs=1, batch_size=512)
+    result = train(config, tmp_path / "run", progress=False, say=said.append)
+    assert result.steps == 3
+    assert [line for line in said if "TensorBoard: No space left on device" in line] != []
