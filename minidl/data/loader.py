@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..rng import Rows
 from .dataset import Dataset, seeded
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -22,6 +23,9 @@ class DataLoader:
     counts the epochs completed: it grows by one when an iteration has run to its end.
     `transform` is called as transform(images), or as transform(images, generator) if its
     attribute `random` is true (as in random_crop, random_flip and compose).
+    `.rows` is for several processes that share each batch: rows(B) says which of its B images this
+    one gets. Labels are always those of the whole batch. A transform whose attribute `by_image` is
+    true (all of minidl's Transforms) is then called with these images alone.
     Raises: ConfigError for a batch size, seed or start that cannot be.
     """
 
@@ -56,6 +60,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.transform = transform
         self.epoch = 0
+        self.rows: Callable[[int], slice] | None = None
 
     def __repr__(self) -> str:
         more = ", shuffled" if self.shuffle else ""
@@ -81,13 +86,22 @@ class DataLoader:
             order = seeded(self.seed, epoch).permutation(order)
         for batch in range(start_batch, len(self)):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = self.dataset.images[chosen]
-            if self.transform is not None:
-                random = getattr(self.transform, "random", False)
-                extra = (seeded(self.seed, epoch, batch),) if random else ()
-                images = self.transform(images, *extra)
-            yield images, self.dataset.labels[chosen]
+            yield self._images(chosen, epoch, batch), self.dataset.labels[chosen]
         self.epoch = epoch + 1
+
+    def _images(self, chosen: np.ndarray, epoch: int, batch: int) -> np.ndarray:
+        """The images of a batch, transformed; those of this process where `rows` says which."""
+        images, transform = self.dataset.images, self.transform
+        random = (seeded(self.seed, epoch, batch),) if getattr(transform, "random", False) else ()
+        if self.rows is None:
+            return images[chosen] if transform is None else transform(images[chosen], *random)
+        rows = self.rows(len(chosen))
+        if transform is None:
+            return images[chosen[rows]]
+        if getattr(transform, "by_image", False):
+            parts = (Rows(generator.bit_generator, rows, len(chosen)) for generator in random)
+            return transform(images[chosen[rows]], *parts)
+        return transform(images[chosen], *random)[rows]  # it may look at the batch as a whole
 
 
 def _check_count(name: str, value: Any, least: int, most: int | None = None) -> None:

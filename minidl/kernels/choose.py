@@ -191,7 +191,7 @@ def values_per_channel(x: Any) -> int:
 
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and the variance (C,) of images x (N, C, H, W), or of the batch they are part of."""
-    own = version("batch normalisation", x).batch_norm_moments(x)
+    own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
 
 

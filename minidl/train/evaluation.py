@@ -49,9 +49,16 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
         job.model.train(training)
 
 
+def everywhere(job: Settings, images: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """The outputs of all batches, each computed by one of the team's processes."""
+    with job.team.together():
+        own = images[job.team.batches(len(images), batch_size)]
+        return job.team.all(list(outputs(job, own, batch_size)))
+
+
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:
     """{"loss", "accuracy", and the metrics} over all the data; accuracy is NaN without classes."""
-    found = np.concatenate(list(outputs(job, dataset.images, batch_size)))
+    found = np.concatenate(everywhere(job, dataset.images, batch_size))
     targets = dataset.labels
     if targets.dtype.kind == "f":
         targets = targets.astype(found.dtype, copy=False)

@@ -1,0 +1,77 @@
+"""Whether this process is one of several that a launcher has started, and how all of them end.
+
+`mpiexec -n 4 python script.py` and `srun -n 4 ...` start the same program four times and tell each
+process its number in the environment. Only that is read here, so a single process loads nothing
+more. `train/distributed.py` is what joins them.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from .errors import ConfigError
+
+# The process's number and the count, by launcher: MPICH and what is made from it, Open MPI, Slurm.
+_NAMES = (
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+_TURN, _MOST_TURNS = 0.2, 5  # seconds, before the next process says what went wrong
+
+
+def place() -> tuple[int, int]:
+    """(this process's number from 0, how many there are); (0, 1) for a process on its own.
+
+    MINIDL_PROCESSES=alone makes each one a process on its own, such as four runs with four seeds.
+    Raises: ConfigError for another value of it.
+    """
+    told = os.environ.get("MINIDL_PROCESSES", "")
+    if told not in ("", "alone"):
+        raise ConfigError(f"MINIDL_PROCESSES: expected 'alone' or nothing, got {told!r}")
+    for rank, size in _NAMES:
+        if not told and os.environ.get(rank, "").isdecimal() and os.environ.get(size, "1") != "1":
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1
+
+
+def _kill(code: int) -> None:
+    """Die by a signal: a launcher answers that by ending all, but not every one an exit code."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+abort: Callable[[int], None] = _kill  # MPI's own, once the processes have joined
+
+
+def end_all(text: str, code: int) -> NoReturn:
+    """Print the text and end every process, which would else wait for this one.
+
+    Where all fail alike, process 0 speaks first and ends the others before they can say the same.
+    """
+    time.sleep(_TURN * min(place()[0], _MOST_TURNS))
+    if sys.__stderr__ is not None:
+        print(text, file=sys.__stderr__, flush=True)
+    abort(code)
+    os._exit(code)
+
+
+def _trace(error: BaseException) -> tuple[str, int]:
+    rank, size = place()
+    text = "".join(traceback.format_exception(error))
+    number = getattr(error, "number", signal.SIGINT)
+    code = 128 + number if isinstance(error, KeyboardInterrupt) else 1
+    return f"{text}This was process {rank} of {size}, counted from 0.", code
+
+
+# What to say of an error, and the exit code; the command line says it in its own way.
+last_words: Callable[[BaseException], tuple[str, int]] = _trace
+
+
+def watch() -> None:
+    """From now on an error that nobody catches ends every process, not this one alone."""
+    if place()[1] > 1:
+        sys.excepthook = lambda kind, error, trace: end_all(*last_words(error))
