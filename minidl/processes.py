@@ -10,10 +10,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
-
-from .errors import ConfigError
 
 # The process's number and the count, by launcher: MPICH and what is made from it, Open MPI, Slurm.
 _NAMES = (
@@ -28,13 +27,10 @@ def place() -> tuple[int, int]:
     """(this process's number from 0, how many there are); (0, 1) for a process on its own.
 
     MINIDL_PROCESSES=alone makes each one a process on its own, such as four runs with four seeds.
-    Raises: ConfigError for another value of it.
     """
-    told = os.environ.get("MINIDL_PROCESSES", "")
-    if told not in ("", "alone"):
-        raise ConfigError(f"MINIDL_PROCESSES: expected 'alone' or nothing, got {told!r}")
+    alone = os.environ.get("MINIDL_PROCESSES") == "alone"
     for rank, size in _NAMES:
-        if not told and os.environ.get(rank, "").isdecimal() and os.environ.get(size, "1") != "1":
+        if not alone and os.environ.get(rank, "").isdecimal() and os.environ.get(size, "1") != "1":
             return int(os.environ[rank]), int(os.environ[size])
     return 0, 1
 
@@ -45,6 +41,27 @@ def _kill(code: int) -> None:
 
 
 abort: Callable[[int], None] = _kill  # MPI's own, once the processes have joined
+
+
+def _nobody_answers() -> bool:
+    return False
+
+
+all_failed: Callable[[], bool] = _nobody_answers  # once they have joined: whether all come here
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Context of work that all processes do: an error that one alone meets ends all of them.
+
+    An error that all of them meet is raised in each, as in a process on its own.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if place()[1] > 1 and not all_failed():
+            end_all(*last_words(error))
+        raise
 
 
 def end_all(text: str, code: int) -> NoReturn:
@@ -59,7 +76,8 @@ def end_all(text: str, code: int) -> NoReturn:
     os._exit(code)
 
 
-def _trace(error: BaseException) -> tuple[str, int]:
+def traced(error: BaseException) -> tuple[str, int]:
+    """The traceback, with the process it comes from, and an exit code."""
     rank, size = place()
     text = "".join(traceback.format_exception(error))
     number = getattr(error, "number", signal.SIGINT)
@@ -68,7 +86,7 @@ def _trace(error: BaseException) -> tuple[str, int]:
 
 
 # What to say of an error, and the exit code; the command line says it in its own way.
-last_words: Callable[[BaseException], tuple[str, int]] = _trace
+last_words: Callable[[BaseException], tuple[str, int]] = traced
 
 
 def watch() -> None:

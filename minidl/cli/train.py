@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
 from ..runs.run import read_config
+from ..train.team import team
 from .group import cli, table, tell
 from .options import InSections, run_options
 
@@ -52,12 +53,11 @@ def train_command(
         options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:
         options["root"] = os.path.abspath(options["root"])
-    if resume and (Path(str(out)) / "config.json").exists():
-        before = read_config(str(out))[0].to_dict()
-        options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
+    if resume and (of_run := team().first(lambda: _options_of(str(out)))):
+        options = {n: v if n in given | {"device"} else of_run[n] for n, v in options.items()}
     config = Config(**options)
     config.check()
-    folder = _claimed_folder(config) if out is None else Path(out)
+    folder = team().first(lambda: _claimed_folder(config)) if out is None else Path(out)
     result = train(config, folder, resume=resume, progress=not quiet, say=tell)
     last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
     rows = [
@@ -70,12 +70,19 @@ def train_command(
     files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     tell("\n" + table(rows))
-    guess = 1 / len(read_config(folder)[1]["classes"])
+    guess = 1 / len(team().first(lambda: read_config(folder))[1]["classes"])
     if result.test["accuracy"] < 1.5 * guess:
         tell(
             f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
             "says why."
         )
+
+
+def _options_of(folder: str) -> dict[str, Any] | None:
+    """The options of the run in a folder; None where there is none yet."""
+    if not (Path(folder) / "config.json").exists():
+        return None
+    return read_config(folder)[0].to_dict()
 
 
 def _claimed_folder(config: Config) -> Path:

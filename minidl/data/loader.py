@@ -1,5 +1,6 @@
 """A dataset in batches."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -79,6 +80,12 @@ class DataLoader:
         _check_count("epoch", self.epoch, 0)
         _check_count("start_batch", start_batch, 0, len(self))
         return self._batches(self.epoch, start_batch)
+
+    def whole(self, batch: int) -> Batch:
+        """One batch of the current epoch, also where this process gets only some rows of it."""
+        all_rows = copy.copy(self)
+        all_rows.rows = None
+        return next(all_rows.iterate(batch))
 
     def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
         order = np.arange(len(self.dataset))

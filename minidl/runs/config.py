@@ -92,6 +92,8 @@ _RULES: dict[str, _Rule] = {
     "seed": _at_least(0),
     "batch_norm": _FLAG,
     "residual": _FLAG,
+    "deterministic": _FLAG,
+    "sync_batch_norm": _FLAG,
     "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
@@ -224,6 +226,8 @@ class Config:
     batch_size: int = 64
     device: str = "cpu"
     seed: int = 0
+    deterministic: bool = False
+    sync_batch_norm: bool = True
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""

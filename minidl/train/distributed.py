@@ -13,8 +13,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -64,8 +64,8 @@ class World:
                 f"({library}) sees {self.size}: they belong to different MPIs; start with the "
                 f"mpiexec beside {sys.executable}"
             )
-        processes.abort = self.comm.Abort
         self.failures = self.comm.Dup()  # apart from the messages that a failure cuts off
+        processes.abort, processes.all_failed = self.comm.Abort, self.all_failed
         self.machine = MPI.Get_processor_name()
         self.machines = len(set(self.comm.allgather(self.machine)))
         beside = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -118,15 +118,9 @@ class Processes(Shards):
             count, own = SHARDS, in_four(self.rank, self.size)
         super().__init__(own, OverMpi(world, deterministic), count, joined)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[Any]:
         """Context of work that all do: an error that one process alone meets ends all of them."""
-        try:
-            yield
-        except BaseException as error:
-            if not self.world.all_failed():
-                processes.end_all(*processes.last_words(error))
-            raise
+        return processes.together()
 
     def first(self, action: Callable[[], Result]) -> Result:
         """What action() gives in process 0, or the error that it raises there, in each process."""
@@ -167,6 +161,16 @@ class Processes(Shards):
         share = f"{least} or {least + 1}" if more else f"{least}"
         machines = f"{world.machines} machine{'s' * (world.machines > 1)}"
         say(f"{self.size} processes on {machines}, {share} images each")
+
+    def owners(self, rows: Sequence[int], count: int) -> str:
+        """Whose images these rows of a batch of `count` are, as words."""
+        if count < self.count:
+            return ""
+        each, bounds = self.count // self.size, self.bounds(count)
+        shards = np.searchsorted(bounds, rows, side="right") - 1
+        found = sorted(set((shards // each).tolist()))
+        named = ", ".join(map(str, found))
+        return f" (in the images of process{'es' * (len(found) > 1)} {named})"
 
     def batches(self, count: int, size: int) -> slice:
         """Which of `count` rows are this process's where batches of `size` are given out whole."""

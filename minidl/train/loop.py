@@ -70,7 +70,8 @@ class Loop:
                     self._one_epoch()
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", 2)
-            raise Stopped(session.stop(self.epochs), number) from None
+            said = self.team.first(lambda: session.stop(self.epochs))
+            raise Stopped(said, number) from None
         finally:
             self._call("finish")
             self.progress.close()
@@ -155,7 +156,10 @@ class Loop:
         if math.isfinite(loss):
             what = f"loss {loss:.4g}, but the gradients of layer {', '.join(bad)} are not finite"
         place = f"step {session.step} (epoch {session.epoch + 1}, batch {session.batch + 1})"
-        kept = session.keeps()
+        kept = self.team.first(session.keeps)
+        if self.team.size > 1:  # each process searches the whole batch, and finds the same
+            images, labels = self.loader.whole(session.batch)
+            self.job.batch = images, self.job.place_targets(labels)
         what = f"fit: {what} at {place}, so training stopped before that update{kept}"
         rate = float(self.history.column("learning_rate", 2)[0])  # of the update before
         return search(self.job, what, rate)

@@ -30,6 +30,8 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "schedule": plain(job.schedule),
         "clip": plain(job.clip_option),
         "augmentation": plain(loader.transform),
+        "deterministic": job.deterministic,
+        "batch normalisation over all processes": job.sync_batch_norm,
     }
 
 

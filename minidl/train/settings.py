@@ -45,6 +45,7 @@ class Settings:
         sync_batch_norm: bool = True,
     ) -> None:
         self.team = team(deterministic, sync_batch_norm)
+        self.deterministic, self.sync_batch_norm = deterministic, sync_batch_norm
         self.model = model.to(device) if device is not None else model
         self.loss = loss
         self.optimizer = optimizer

@@ -4,7 +4,7 @@ A Trainer asks its team at the few places where that makes a difference. `Team` 
 does nothing but what its name says. `distributed.Processes` is several.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +50,10 @@ class Team:
         """Which rows of a batch of `count` are this process's."""
         return slice(0, count)
 
+    def owners(self, rows: Sequence[int], count: int) -> str:
+        """Whose images these rows of a batch of `count` are, as words; "" where all are one's."""
+        return ""
+
     def batches(self, count: int, size: int) -> slice:
         """Which of `count` rows are this process's where batches of `size` are given out whole."""
         return slice(0, count)
@@ -63,7 +67,7 @@ class Team:
         return self.request.number
 
 
-def team(deterministic: bool, sync_batch_norm: bool) -> Team:
+def team(deterministic: bool = False, sync_batch_norm: bool = True) -> Team:
     """The team of this process, as the launcher has set it up. Options as in the Trainer.
 
     Raises: ConfigError where there are several processes that cannot be joined.
