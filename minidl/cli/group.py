@@ -52,12 +52,7 @@ def _in_words(error: BaseException) -> tuple[str, int]:
 
 
 def tell(text: str, err: bool = False) -> None:
-    """Print; where the terminal is gone or its disk full, the command goes on in silence.
-
-    Of several processes, process 0 prints.
-    """
-    if processes.place()[0]:
-        return
+    """Print; where the terminal is gone or its disk full, the command goes on in silence."""
     try:
         click.echo(text, err=err)
     except (OSError, ValueError):  # ValueError: the stream is closed
@@ -113,7 +108,7 @@ def _one_of_several() -> bool:
         return first
     processes.last_words = _last_words
     if not first:
-        _silence(sys.stdout)
+        sys.stdout = sys.stderr = None
     return True
 
 

@@ -139,6 +139,7 @@ def train(
     """
     config.check()
     several = team(config.deterministic, config.sync_batch_norm)
+    several.check(config.batch_size)
     if several.rank:  # process 0 alone speaks, and writes into the folder
         progress, say = False, lambda text: None
     with several.together(), ExitStack() as stack:

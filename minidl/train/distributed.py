@@ -152,11 +152,6 @@ class Processes(Shards):
                 + "\ngive all machines the same program, options, versions and data"
             )
         session.take(*world.comm.bcast(session.state()))
-        if loader.batch_size < self.count:
-            raise ConfigError(
-                f"fit: expected at least one image for each of {self.count} shards, got batches of "
-                f"{loader.batch_size}; start fewer processes, or give a larger batch_size"
-            )
         least, more = divmod(loader.batch_size, self.size)
         share = f"{least} or {least + 1}" if more else f"{least}"
         machines = f"{world.machines} machine{'s' * (world.machines > 1)}"

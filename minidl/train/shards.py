@@ -77,6 +77,14 @@ class Shards(Team):
         bounds = self.bounds(count)
         return slice(bounds[self.own.start], bounds[self.own.stop])
 
+    def check(self, batch_size: int) -> None:
+        """Raises: ConfigError for batches that are too small to be shared."""
+        if batch_size < self.count:
+            raise ConfigError(
+                f"fit: expected batches of at least one image for each of {self.count} shards, got "
+                f"batches of {batch_size}; start fewer processes, or give a larger batch_size"
+            )
+
     def stopped_by(self) -> int | None:
         """The signal that any process had got when the last gradients were added."""
         return self._stop

@@ -40,6 +40,9 @@ class Team:
         """What action() gives in process 0, or the error that it raises there, in each process."""
         return action()
 
+    def check(self, batch_size: int) -> None:
+        """Raises: ConfigError for batches that are too small to be shared."""
+
     def begin(self, session: "Session", about: dict[str, Any], say: Callable[[str], Any]) -> None:
         """Before the first step: compare the processes, give each the state of process 0.
 

@@ -101,6 +101,7 @@ class Trainer(Settings):
         measured = ["loss", "accuracy", *map(metric_name, self.metrics)]
         self.history = History(list(dict.fromkeys(names)), [] if held_out is None else measured)
         team = self.team
+        team.check(batch_size)
         loader.rows = team.rows if team.size > 1 else None
         session = Session(self, loader, self.history, None if team.rank else out)
         about = {"epochs": epochs, "checkpoint_every": checkpoint_every}
