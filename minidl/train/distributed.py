@@ -3,7 +3,8 @@
 Each process has the whole model and computes its share of each batch (`shards`). Three things
 travel: the outputs of the model, a few sums of each batch normalisation, and the gradients. After
 that every process has the same numbers and makes the same update, so weights are sent only once, at
-the start. Process 0 alone writes files and shows progress.
+the start. Process 0 alone writes files and shows progress. NCCL has not been run on two GPUs yet:
+`OverNccl` is tested on a stand-in for cupyx.distributed.
 
 Who loads this file: `team.team`, where the environment says that a launcher has started several
 processes. mpi4py is imported here and nowhere else.
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .. import processes
-from ..device import Array
-from ..errors import ConfigError, MinidlError
+from ..device import Array, array_module, cupy
+from ..errors import ConfigError, DeviceError, MinidlError
 from ..kernels.cpu import threads
 from . import recipe
 from .shards import SHARDS, Link, Shards, in_four
@@ -68,9 +69,8 @@ class World:
         processes.abort, processes.all_failed = self.comm.Abort, self.all_failed
         self.machine = MPI.Get_processor_name()
         self.machines = len(set(self.comm.allgather(self.machine)))
-        beside = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.local_rank = beside.rank
-        _share_cores(beside)
+        self.beside = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        _share_cores(self.beside)
 
     def all_failed(self) -> bool:
         """Whether every other process calls this too, soon."""
@@ -116,7 +116,7 @@ class Processes(Shards):
         count, own = self.size, range(self.rank, self.rank + 1)
         if deterministic:
             count, own = SHARDS, in_four(self.rank, self.size)
-        super().__init__(own, OverMpi(world, deterministic), count, joined)
+        super().__init__(own, count, OverMpi(world), deterministic=deterministic, joined=joined)
 
     def together(self) -> AbstractContextManager[Any]:
         """Context of work that all do: an error that one process alone meets ends all of them."""
@@ -151,6 +151,8 @@ class Processes(Shards):
                 + "\n".join(lines)
                 + "\ngive all machines the same program, options, versions and data"
             )
+        if session.job.device == "cuda":
+            self.link = OverNccl(world)
         session.take(*world.comm.bcast(session.state()))
         least, more = divmod(loader.batch_size, self.size)
         share = f"{least} or {least + 1}" if more else f"{least}"
@@ -179,10 +181,10 @@ class Processes(Shards):
 
 
 class OverMpi(Link):
-    """Arrays between processes by MPI; those of a GPU are copied to the host first."""
+    """Arrays of the host between processes, by MPI."""
 
-    def __init__(self, world: World, deterministic: bool) -> None:
-        self.comm, self.mpi, self.deterministic = world.comm, world.mpi, deterministic
+    def __init__(self, world: World) -> None:
+        self.comm, self.mpi = world.comm, world.mpi
 
     def gather(self, own: Array, lengths: Sequence[int]) -> Array:
         """All processes' rows. lengths: how many each of them has."""
@@ -193,18 +195,41 @@ class OverMpi(Link):
         self.comm.Allgatherv([own, self.mpi.BYTE], [whole, sizes, None, self.mpi.BYTE])
         return whole
 
-    def add(self, flat: Array) -> None:
-        """flat becomes the sum of all processes' arrays.
+    def begin(self, part: Array) -> Callable[[], Any]:
+        """Begin to turn the array into the sum of all processes' arrays; returns what waits."""
+        return self.comm.Iallreduce(self.mpi.IN_PLACE, part).Wait
 
-        Deterministic: in the order of `tree_sum`. Each process adds its neighbour's array, then
-        that of the process two further, four further: a + b has the same bytes as b + a.
-        """
-        if not self.deterministic:
-            self.comm.Allreduce(self.mpi.IN_PLACE, flat)
-            return
-        theirs, step = np.empty_like(flat), 1
-        while step < self.comm.size:
-            partner = self.comm.rank ^ step
-            self.comm.Sendrecv(flat, partner, recvbuf=theirs, source=partner)
-            flat += theirs
-            step *= 2
+
+class OverNccl(Link):
+    """Arrays of GPUs, one for each process, by NCCL through CuPy."""
+
+    def __init__(self, world: World) -> None:
+        gpus = cupy().cuda.runtime.getDeviceCount()
+        if world.beside.size > gpus:
+            raise DeviceError(
+                f"fit: expected a GPU for each of the {world.beside.size} processes on "
+                f"{world.machine}, found {gpus}; start one process for each GPU"
+            )
+        try:
+            from cupyx.distributed import init_process_group
+
+            self.nccl = init_process_group(world.size, world.rank, use_mpi=True)
+        except (ImportError, RuntimeError, AttributeError) as error:
+            raise DeviceError(
+                "fit: several GPUs need CuPy with NCCL: run `pip install nvidia-nccl-cu12` (or "
+                f"-cu13), as CuPy's version wants it ({error})"
+            ) from None
+
+    def gather(self, own: Array, lengths: Sequence[int]) -> Array:
+        """All processes' rows: NCCL gathers as many from each, so the shorter ones are padded."""
+        xp, most = array_module(own), max(lengths)
+        padded = xp.zeros((most, *own.shape[1:]), own.dtype)
+        padded[: len(own)] = own
+        found = xp.empty((len(lengths), *padded.shape), own.dtype)
+        self.nccl.all_gather(padded, found, padded.size)
+        return xp.concatenate([rows[:n] for rows, n in zip(found, lengths, strict=True)])
+
+    def begin(self, part: Array) -> Callable[[], Any]:
+        """Put the sum into the stream: what is launched after it waits for it by itself."""
+        self.nccl.all_reduce(part, part)
+        return lambda: None

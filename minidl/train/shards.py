@@ -27,11 +27,12 @@ import numpy as np
 
 from .. import rng
 from ..backward import sweep
-from ..device import Array, array_module, to_device, to_host
+from ..device import Array, array_module, to_host
 from ..errors import ConfigError, ShapeError
 from ..modes import switched
 from ..nn import Module
 from ..tensor import Tensor
+from .buckets import Buckets
 from .interrupt import SIGNALS
 from .metrics import measure
 from .settings import Settings
@@ -41,6 +42,9 @@ from .team import Team
 SHARDS = 4  # of a deterministic batch
 
 
+BUCKET = 1 << 20  # bytes of gradients that are sent together; docs/distributed.md measures it
+
+
 class Link:
     """How arrays travel between the processes. Here there is one process, and nothing travels."""
 
@@ -48,21 +52,26 @@ class Link:
         """All processes' rows. lengths: how many each of them has."""
         return own
 
-    def add(self, flat: Array) -> None:
-        """flat becomes the sum of all processes' arrays."""
+    def begin(self, part: Array) -> Callable[[], Any]:
+        """Begin to turn the array into the sum of all processes' arrays; returns what waits."""
+        return lambda: None
 
 
 class Shards(Team):
     """Shares each batch out. count: how many shards; own: the numbers of this process's.
 
-    joined: whether batch normalisation takes the moments of the whole batch.
-    With four shards, one process, two or four compute the same bytes. A batch with fewer images
-    than shards is computed whole, by every process in the same way.
+    deterministic: add in one order, `tree_sum`'s, so that one process with four shards computes the
+    same bytes as two with two or four with one. joined: whether batch normalisation takes the
+    moments of the whole batch.
+    A batch with fewer images than shards is computed whole, by every process in the same way.
     """
 
-    def __init__(self, own: range, link: Link, count: int = SHARDS, joined: bool = True) -> None:
+    def __init__(
+        self, own: range, count: int, link: Link, *, deterministic: bool, joined: bool
+    ) -> None:
         super().__init__()
-        self.count, self.own, self.link, self.joined = count, own, link, joined
+        self.count, self.own, self.link = count, own, link
+        self.deterministic, self.joined = deterministic, joined
         self._models: list[Module] = []
         self._stop: int | None = None
 
@@ -108,10 +117,12 @@ class Shards(Team):
             own = x.data[shard.rows.start - first : shard.rows.stop - first]
             return self._compute(job, models[i], shard, Tensor(own), targets)
 
-        loss, whole, _, direct = (found := meeting.run(work))[0]
-        total = tree_sum([flat for _, _, flat, _ in found])
-        self.link.add(total)
-        self._take(job, total, direct)
+        found = meeting.run(work)
+        loss, whole, buckets, direct = found[0]
+        if self.deterministic:
+            total = tree_sum([each.flat for _, _, each, _ in found])
+            buckets.flat = tree_sum(list(self.link.gather(total[None], [1] * self.size)))
+        self._take(job, buckets, direct)
         return measure(job, loss, whole, targets)
 
     def _copies(self, model: Module) -> list[Module]:
@@ -129,12 +140,16 @@ class Shards(Team):
 
     def _compute(
         self, job: Settings, model: Module, shard: "_Shard", x: Tensor, targets: Array
-    ) -> tuple[Tensor, Tensor, Array, dict[int, Tensor]]:
+    ) -> tuple[Tensor, Tensor, Buckets, dict[int, Tensor]]:
         """Loss and outputs of the batch, and the gradients by the weights of one shard.
 
-        The last two are the flat array of those that are to be added, and those by parameter that
-        are the same for each shard.
+        The last two are those that are to be added, and those by parameter that are the same for
+        each shard.
         """
+        trained = [p for p in job.parameters if p.requires_grad]
+        extra = len(SIGNALS) + sum(b.size for b in self._averaged(job))
+        begin = None if self.deterministic else self.link.begin
+        buckets = Buckets(trained, extra, BUCKET, begin)
         with switched("joint", shard if self.joined else None), rng.using(shard.randomness()):
             y = model(x)
             if not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1]:
@@ -150,22 +165,11 @@ class Shards(Team):
             by_output = direct.pop(id(whole), None)
             pairs: list[Any] = []
             if by_output is not None and y.requires_grad:
+                buckets.watch(y)
                 pairs = _swept(y, by_output.data[shard.rows])
-        return loss, whole, self._flat(job, {id(t): g for t, g in pairs}), direct
-
-    def _flat(self, job: Settings, found: dict[int, Tensor]) -> Array:
-        """All gradients one after the other, then which signals came, then buffers to average."""
-        xp = array_module(job.parameters[0].data)
-        dtype = np.result_type(np.float32, *(p.dtype for p in job.parameters))
-        parts = [
-            found[id(p)].data.astype(dtype, copy=False).ravel() if id(p) in found
-            else xp.zeros(p.size, dtype)
-            for p in job.parameters
-        ]  # fmt: skip
-        signals = np.array([s == self.request.number for s in SIGNALS], dtype)
-        parts += [to_device(signals, job.device)]
-        parts += [b.data.astype(dtype).ravel() for b in self._averaged(job)]
-        return xp.concatenate(parts)
+        signals = np.array([s == self.request.number for s in SIGNALS])
+        buckets.finish(pairs, [signals, *(b.data for b in self._averaged(job))])
+        return loss, whole, buckets, direct
 
     def _averaged(self, job: Settings) -> list[Tensor]:
         """The running moments, where each process normalises its own share."""
@@ -175,26 +179,26 @@ class Shards(Team):
         state = job.model._state().values()
         return [t for t in state if id(t) not in known and t.dtype.kind == "f"]
 
-    def _take(self, job: Settings, total: Array, direct: dict[int, Tensor]) -> None:
-        """Give each parameter its gradient, and take note of the signals."""
-        at = 0
+    def _take(self, job: Settings, buckets: Buckets, direct: dict[int, Tensor]) -> None:
+        """Take note of the signals, and give each parameter its gradient."""
+        flat, at = buckets.flat, len(SIGNALS)
+        signals = to_host(flat[:at])
+        self._stop = next((s for s, n in zip(SIGNALS, signals, strict=True) if n), None)
 
         def part(like: Tensor) -> Array:
             nonlocal at
             array = like._module.empty_like(like.data)  # in the memory order of the values
-            array[...] = total[at : at + like.size].reshape(like.shape)
+            array[...] = flat[at : at + like.size].reshape(like.shape)
             at += like.size
             return array
 
-        for p in job.parameters:
-            gradient = Tensor(part(p))
-            if p.requires_grad:
-                p.grad = gradient if id(p) not in direct else gradient + direct[id(p)]
-        signals = to_host(total[at : at + len(SIGNALS)])
-        at += len(SIGNALS)
-        self._stop = next((s for s, n in zip(SIGNALS, signals, strict=True) if n), None)
         for buffer in self._averaged(job):
             buffer.data = part(buffer) / self.count
+        for p in buckets.parameters:
+            found = [Tensor(part(p))] if buckets.given(p) else []
+            at += 0 if found else p.size
+            found += [direct[id(p)]] if id(p) in direct else []
+            p.grad = sum(found[1:], start=found[0]) if found else None
 
 
 def in_four(rank: int, size: int) -> range:

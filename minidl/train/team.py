@@ -88,7 +88,7 @@ def team(deterministic: bool = False, sync_batch_norm: bool = True) -> Team:
 
         return join(deterministic, sync_batch_norm)
     if deterministic:
-        from .shards import Link, Shards, in_four
+        from .shards import SHARDS, Link, Shards, in_four
 
-        return Shards(in_four(0, 1), Link())
+        return Shards(in_four(0, 1), SHARDS, Link(), deterministic=True, joined=True)
     return Team()
