@@ -20,6 +20,7 @@ _NAMES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
+_LOCAL_NAMES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 _TURN, _MOST_TURNS = 0.2, 5  # seconds, before the next process says what went wrong
 
 
@@ -33,6 +34,12 @@ def place() -> tuple[int, int]:
         if not alone and os.environ.get(rank, "").isdecimal() and os.environ.get(size, "1") != "1":
             return int(os.environ[rank]), int(os.environ[size])
     return 0, 1
+
+
+def local_rank() -> int:
+    """This process's number among those of its machine, from 0."""
+    told = (os.environ.get(name, "") for name in _LOCAL_NAMES)
+    return next((int(number) for number in told if number.isdecimal()), 0)
 
 
 def _kill(code: int) -> None:

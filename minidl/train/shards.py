@@ -27,7 +27,7 @@ import numpy as np
 
 from .. import rng
 from ..backward import sweep
-from ..device import Array, array_module, to_host
+from ..device import Array, array_module, choose_gpu, to_host
 from ..errors import ConfigError, ShapeError
 from ..modes import switched
 from ..nn import Module
@@ -117,7 +117,7 @@ class Shards(Team):
             own = x.data[shard.rows.start - first : shard.rows.stop - first]
             return self._compute(job, models[i], shard, Tensor(own), targets)
 
-        found = meeting.run(work)
+        found = meeting.run(work, job.device == "cuda")
         loss, whole, buckets, direct = found[0]
         if self.deterministic:
             total = tree_sum([each.flat for _, _, each, _ in found])
@@ -315,7 +315,7 @@ class _Meeting:
     def _hand_over(self, turn: int) -> None:
         self._turns[(turn + 1) % len(self._turns)].release()
 
-    def run(self, work: Callable[[int], Any]) -> list[Any]:
+    def run(self, work: Callable[[int], Any], on_gpu: bool) -> list[Any]:
         """[work(0), work(1), ...], in turns."""
         if len(self._turns) == 1:
             return [work(0)]
@@ -324,6 +324,8 @@ class _Meeting:
         def take(turn: int) -> None:
             self._turns[turn].acquire()
             try:
+                if on_gpu:
+                    choose_gpu()  # CUDA asks each thread anew
                 if self._error is None:
                     results[turn] = work(turn)
             except BaseException as error:

@@ -120,8 +120,10 @@ def train(case, out=None):
         metrics=[share_of_largest],
         **options,
     )
+    monitor = md.health.GradientMonitor(model)
+    trainer.monitors = (monitor,)
     if case.hook:
-        trainer.monitors = (Hook(case.hook, trainer.team.rank),)
+        trainer.monitors += (Hook(case.hook, trainer.team.rank),)
     transform = data.compose(data.random_crop(6, padding=1), data.random_flip())
     part, held_out = images(dtype=case.dtype), images(300, 4, case.dtype)
     if case.huge is not None:
@@ -135,6 +137,7 @@ def train(case, out=None):
     found = {f"step {n}": c for n, c in history.steps.items()}
     found |= {f"epoch {n}": c for n, c in history.epochs.items() if n != "seconds"}
     found |= {f"weight {n}": np.asarray(a) for n, a in model.state_dict().items()}
+    found |= {f"monitor {n}": monitor.column(n) for n in md.health.monitor.FIELDS[2:]}
     found["evaluated"] = np.array(list(trainer.evaluate(held_out, batch_size=32).values()))
     found["predicted"] = trainer.predict(held_out, batch_size=32)
     found["read"] = np.array(trainer.team.all([Counting.read]))
