@@ -13,17 +13,10 @@ _DEFAULT = Config()
 
 _SECTIONS = {
     "Data": (
-        "data",
-        "root",
-        "validation",
-        "size",
-        "gray",
-        "skip_bad",
-        "standardize",
-        "augment",
-        "lazy",
-        "cache",
+        *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache"),
+        *("standardize", "augment"),
     ),
+    "Several processes (mpiexec -n 4 minidl train ...)": ("deterministic", "sync_batch_norm"),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
         *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
@@ -132,6 +125,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--batch-size", "Images in a step.", type=int),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),
+        _option("--deterministic", "Cut each batch into four shards, so that one process, two and "
+                "four compute the same bytes.", is_flag=True),
+        _option("--sync-batch-norm/--no-sync-batch-norm", "Normalise over the images of all "
+                "processes [yes], or over each one's own."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

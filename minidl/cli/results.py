@@ -11,6 +11,7 @@ from ..data.parts import walk
 from ..errors import ConfigError, DataError
 from ..export import export_onnx
 from ..files import kind_of
+from ..processes import place
 from ..runs import Run, compare
 from .group import cli, table, tell
 
@@ -32,6 +33,8 @@ def evaluate_command(run: str, out: str | None, last: bool) -> None:
     opened = Run.open(run, last=last)
     test = opened.test_part(say=lambda text: tell(f"warning: {text}", err=True))
     numbers, results = opened.trainer().evaluate(test), opened.results(test)
+    if place()[0]:  # process 0 tells and writes
+        return
     rows = [(f"test {name}", f"{value:z.4f}") for name, value in numbers.items()]
     click.echo(table([("run", run), ("data", opened.config.data), *rows]))
     click.echo("\n" + results.table() + "\n")

@@ -14,6 +14,7 @@ from ..runs.config import AUTO
 from ..runs.next_steps import next_steps
 from ..runs.run import read_config
 from ..train.session import BEST
+from ..train.team import team
 from .group import cli, table, tell
 from .options import InSections, config_from, run_options
 
@@ -55,13 +56,12 @@ def train_command(
         options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:
         options["root"] = os.path.abspath(options["root"])
-    if resume and (Path(str(out)) / "config.json").exists():
-        before = read_config(str(out))[0].to_dict()
+    if resume and (of_run := team().first(lambda: _options_of(str(out)))):
         if options["lr"] == AUTO:
             given -= {"lr"}  # the rate that was found then
-        options = {n: v if n in given | {"device"} else before[n] for n, v in options.items()}
+        options = {n: v if n in given | {"device"} else of_run[n] for n, v in options.items()}
     config = config_from(options)
-    folder = _claimed_folder(config) if out is None else Path(out)
+    folder = team().first(lambda: _claimed_folder(config)) if out is None else Path(out)
     result = train(config, folder, resume=resume, progress=not quiet, say=tell)
     last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
     rows = [
@@ -77,9 +77,16 @@ def train_command(
     files = [name for name in files if (folder / name).exists()] + result.figures
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     tell("\n" + table(rows))
-    classes = len(read_config(folder)[1]["classes"])
+    classes = len(team().first(lambda: read_config(folder))[1]["classes"])
     if advice := next_steps(config, result.history, result.test, classes):
         tell("\nWhat to try next:\n" + "\n".join(f"- {line}" for line in advice))
+
+
+def _options_of(folder: str) -> dict[str, Any] | None:
+    """The options of the run in a folder; None where there is none yet."""
+    if not (Path(folder) / "config.json").exists():
+        return None
+    return read_config(folder)[0].to_dict()
 
 
 def _claimed_folder(config: Config) -> Path:

@@ -152,7 +152,8 @@ class Dataset:
         Where the transform treats each image by itself, as minidl's own do, the images of a folder
         are transformed batch by batch, each time that they are used.
         """
-        if isinstance(self.source, np.ndarray) or not getattr(transform, "per_image", False):
+        by_image = getattr(transform, "by_image", False) and not getattr(transform, "random", False)
+        if isinstance(self.source, np.ndarray) or not by_image:
             return self._with(transform(self.images), self.labels, self.paths)
         return self._with(changed(self.source, transform), self.labels, self.paths)
 

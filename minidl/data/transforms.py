@@ -21,9 +21,7 @@ class Transform:
     """A named function of images, or of images and a generator if it is random.
 
     `apply` is a function of a module, with its options bound by functools.partial, so that a
-    transform can be pickled and copied.
-
-    per_image: what becomes of an image does not depend on the others.
+    transform can be pickled and copied. by_image: it treats each image by itself.
     """
 
     def __init__(
@@ -32,12 +30,12 @@ class Transform:
         name: str,
         *,
         random: bool = False,
-        per_image: bool = True,
+        by_image: bool = True,
     ) -> None:
         self._apply = apply
         self._name = name
         self.random = random
-        self.per_image = per_image and not random
+        self.by_image = by_image
 
     def __call__(
         self, images: np.ndarray, generator: np.random.Generator | None = None
@@ -234,9 +232,9 @@ def compose(*transforms: Callable[..., np.ndarray]) -> Transform:
     """One transform after another, from left to right; random if one of them is."""
     names = ", ".join(getattr(t, "__name__", repr(t)) for t in transforms)
     random = any(getattr(t, "random", False) for t in transforms)
-    each = all(getattr(t, "per_image", False) for t in transforms)
-    name = f"compose({names})"
-    return Transform(partial(_compose, transforms), name, random=random, per_image=each)
+    apart = all(getattr(t, "by_image", t in (scale, to_gray)) for t in transforms)
+    apply = partial(_compose, transforms)
+    return Transform(apply, f"compose({names})", random=random, by_image=apart)
 
 
 def _compose(

@@ -100,6 +100,8 @@ _RULES: dict[str, _Rule] = {
     "seed": _at_least(0),
     "batch_norm": _FLAG,
     "residual": _FLAG,
+    "deterministic": _FLAG,
+    "sync_batch_norm": _FLAG,
     "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
@@ -240,6 +242,8 @@ class Config:
     keep_pictures: bool = False
     device: str = "cpu"
     seed: int = 0
+    deterministic: bool = False
+    sync_batch_norm: bool = True
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
 from ..train.recipe import describe, differences
 from ..train.session import BEST
+from ..train.team import team
 from .advice import with_safe_rate
 from .config import AUTO, FREE, Config
 from .data import NAMED, Splits, load_data, split_of
@@ -146,10 +148,15 @@ def train(
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
-    if out is None:
-        return _train(config, None, resume, progress, say, monitors)
-    with locked(out):
-        return _train(config, Path(out), resume, progress, say, monitors)
+    several = team(config.deterministic, config.sync_batch_norm)
+    several.check(config.batch_size)
+    if several.rank:  # process 0 alone speaks, and writes into the folder
+        progress, say = False, lambda text: None
+    with several.together(), ExitStack() as stack:
+        if out is not None:
+            several.first(lambda: stack.enter_context(locked(out)) and None)
+        folder = None if out is None else Path(out)
+        return _train(config, folder, resume, progress, say, monitors, several.first)
 
 
 def _train(
@@ -159,20 +166,22 @@ def _train(
     progress: bool,
     say: Callable[[str], Any],
     monitors: Sequence[Any],
+    first: Callable[[Callable[[], Any]], Any],
 ) -> Outcome:
+    """As `train`. first: does in process 0 alone what all want to know."""
     if folder is not None:
-        _check_folder(folder, config, resume)
+        first(lambda: _check_folder(folder, config, resume))
     say(f"data: {config.data}")
-    again = resume and folder is not None and (folder / "config.json").exists()
+    again = first(lambda: resume and folder and (folder / "config.json").exists())
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
-    before = read_config(folder)[1] if again and folder else None
+    before = first(lambda: read_config(folder)[1]) if again and folder else None
     splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.shape[1:], splits.train.classes
     if config.lr == AUTO:
-        config = with_safe_rate(config, splits.train)
+        config = first(lambda: with_safe_rate(config, splits.train))
         say(f"learning rate: {config.rate:.3g}, which the gradient doctor finds safe\n")
     model = config.build_model(shape, len(classes))
     say(
@@ -191,26 +200,23 @@ def _train(
         clip=config.build_clip(),
         monitors=[*monitors, LossJump(say, _IN_OPTIONS["rate"])],
         seed=config.seed,
+        deterministic=config.deterministic,
+        sync_batch_norm=config.sync_batch_norm,
     )
     if not again:
-        _warn(config, splits, trainer, say)
+        first(lambda: _warn(config, splits, trainer, say))
     if folder is not None:
-        _check_space(folder, model)
-        content = _describe(config, splits, trainer)
-        if again:  # only the options that may change do
-            content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            content["options"] = _options(config)
-        write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
-    first, start = _Steps(), time.perf_counter()
-    trainer.monitors += (first,)
+        first(lambda: _write_config(folder, config, splits, trainer, again))
+    counted, start = _Steps(), time.perf_counter()
+    trainer.monitors += (counted,)
     keeper = None
-    if folder is not None:
+    if folder is not None and team().rank == 0:
         writer = tensorboard_writer(folder, say)
         trainer.monitors += () if writer is None else (writer,)
-    if folder is not None and config.keep_pictures:
-        image, label = splits.test[0]
-        keeper = PictureKeeper(folder, image, label, steps // config.epochs)
-        trainer.monitors += (keeper,)
+        if config.keep_pictures:
+            image, label = splits.test[0]
+            keeper = PictureKeeper(folder, image, label, steps // config.epochs)
+            trainer.monitors += (keeper,)
     try:
         trainer.fit(
             splits.train,
@@ -224,16 +230,27 @@ def _train(
             patience=None if splits.validation is splits.test else config.patience or config.epochs,
         )
     except NotFiniteError as error:
-        diagnosis = _diagnosis(config, splits, trainer, folder)
+        diagnosis = first(lambda: _diagnosis(config, splits, trainer, folder))
         raise GradientError(f"{error.what}.\n{diagnosis or _in_options(error)}") from None
     finally:
         seconds = time.perf_counter() - start
         figures = []
         if folder is not None and len(trainer.history):
-            figures = _draw(trainer.history, folder, say, keeper)
+            figures = first(lambda: _draw(trainer.history, folder, say, keeper))
     test = trainer.evaluate(splits.test)
     history = trainer.history
-    return Outcome(config, history, trainer, test, seconds, first.made, folder, figures)
+    return Outcome(config, history, trainer, test, seconds, counted.made, folder, figures)
+
+
+def _write_config(
+    folder: Path, config: Config, splits: Splits, trainer: Trainer, again: bool
+) -> None:
+    _check_space(folder, trainer.model)
+    content = _describe(config, splits, trainer)
+    if again:  # only the options that may change do
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content["options"] = _options(config)
+    write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 class _Steps:

@@ -49,9 +49,18 @@ def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarra
         job.model.train(training)
 
 
+def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
+    """The outputs of all batches, each computed by one of the team's processes."""
+    with job.team.together():
+        own = job.team.batches(len(data), batch_size)
+        if own.stop - own.start == len(data):
+            return job.team.all(list(outputs(job, data, batch_size)))
+        return job.team.all([*outputs(job, data[own], batch_size)] if own.stop > own.start else [])
+
+
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:
     """{"loss", "accuracy", and the metrics} over all the data; accuracy is NaN without classes."""
-    found = np.concatenate(list(outputs(job, dataset, batch_size)))
+    found = np.concatenate(everywhere(job, dataset, batch_size))
     targets = dataset.labels
     if targets.dtype.kind == "f":
         targets = targets.astype(found.dtype, copy=False)

@@ -31,6 +31,8 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "schedule": plain(job.schedule),
         "clip": plain(job.clip_option),
         "augmentation": plain(loader.transform),
+        "deterministic": job.deterministic,
+        "batch normalisation over all processes": job.sync_batch_norm,
     }
 
 
@@ -81,17 +83,20 @@ def plain(value: Any) -> Any:
     return {"name": type(value).__name__} | options
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """A line for each entry of both that is not as it was."""
-    return [line for name in now if name in then for line in _compare(name, then[name], now[name])]
+def differences(
+    then: dict[str, Any], now: dict[str, Any], words: str = "was {}, is {}"
+) -> list[str]:
+    """A line for each entry of both that is not as it was. words: how a line says that."""
+    both = (name for name in now if name in then)
+    return [line for name in both for line in _compare(name, then[name], now[name], words)]
 
 
-def _compare(name: str, then: Any, now: Any) -> list[str]:
+def _compare(name: str, then: Any, now: Any, words: str) -> list[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         pairs = ((n, then.get(n, "none"), now.get(n, "none")) for n in {**then, **now})
-        lines = (_compare(name if n == "name" else f"{name} {n}", a, b) for n, a, b in pairs)
+        lines = (_compare(name if n == "name" else f"{name} {n}", a, b, words) for n, a, b in pairs)
         return [line for part in lines for line in part]
-    return [] if then == now else [f"  {name}: was {_short(then)}, is {_short(now)}"]
+    return [] if then == now else [f"  {name}: {words.format(_short(then), _short(now))}"]
 
 
 def digest(data: Dataset) -> str:

@@ -13,7 +13,8 @@ from ..data import DataLoader
 from ..errors import CheckpointError
 from ..files import PathLike, append_text, remove_parts
 from . import recipe
-from .checkpoint import Checkpoints, host_arrays, load, not_finite, pack, put_into, save, unpack
+from .arrays_file import read_arrays
+from .checkpoint import Checkpoints, host_arrays, not_finite, pack, put_into, save, unpack
 from .history import History
 from .nonfinite import NotFiniteError
 from .settings import Settings
@@ -77,25 +78,17 @@ class Session:
         weights = self.check_weights()
         if self.out is None or self.kept == self.step:
             return
-        job = self.job
-        arrays = {f"model.{name}": array for name, array in weights.items()}
-        arrays |= {f"history.{name}": a for name, a in self.history.to_arrays().items()}
-        state = {
-            "position": [self.step, self.epoch, self.batch],
-            "optimizer": pack(job.optimizer.state_dict(), "optimizer", arrays),
-            "random": rng.generator().bit_generator.state,
-            "elapsed": self.seconds if self.batch else 0.0,
-            "columns": [self.history.step_names, self.history.epoch_names],
-            "run": self._recipe,
-        }
+        arrays, state = self.state(weights)
+        state |= {"columns": [self.history.step_names, self.history.epoch_names]}
+        state |= {"run": self._recipe}
         Checkpoints(self.out / "checkpoint").write(self.step, arrays, state)
-        save(self.out / "model.safetensors", job.model)
+        save(self.out / "model.safetensors", self.job.model)
         self.kept = self.step
         self.close()
 
     def keep_best(self) -> None:
         """Keep the weights if the epoch that has just ended has the lowest validation loss."""
-        if self.history.best_epoch != self.history.last["epoch"]:
+        if self.history.best_epoch != self.history.last["epoch"] or self.job.team.rank:
             return
         if self.out is not None:
             save(self.out / BEST, self.job.model)
@@ -104,10 +97,39 @@ class Session:
 
     def take_best(self) -> None:
         """Give the model the weights of its best epoch."""
+        best = self.job.team.first(self._best_weights)
+        if best is not None:
+            put_into(self.job.model, best, "the best epoch")
+
+    def _best_weights(self) -> dict[str, np.ndarray] | None:
         if self.out is not None and (self.out / BEST).exists():
-            load(self.out / BEST, self.job.model)
-        elif self._best is not None:
-            put_into(self.job.model, self._best, "the best epoch")
+            return read_arrays(self.out / BEST)[0]
+        return self._best
+
+    def state(
+        self, weights: dict[str, np.ndarray] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All that training has changed, as arrays and plain values; `take` puts it back."""
+        if weights is None:
+            weights = host_arrays(self.job.model.state_dict())
+        arrays = {f"model.{name}": array for name, array in weights.items()}
+        arrays |= {f"history.{name}": a for name, a in self.history.to_arrays().items()}
+        return arrays, {
+            "position": [self.step, self.epoch, self.batch],
+            "optimizer": pack(self.job.optimizer.state_dict(), "optimizer", arrays),
+            "random": rng.generator().bit_generator.state,
+            "elapsed": self.seconds if self.batch else 0.0,
+        }
+
+    def take(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+        """Go on from a `state`: of a checkpoint, or of another process."""
+        self.history.set_arrays({n: arrays[f"history.{n}"] for n in ("steps", "epochs")})
+        model = {n[6:]: a for n, a in arrays.items() if n.startswith("model.")}
+        put_into(self.job.model, model, str(self.out))
+        self.job.optimizer.load_state_dict(unpack(state["optimizer"], arrays))
+        rng.generator().bit_generator.state = state["random"]
+        self.step, self.epoch, self.batch = state["position"]
+        self._begun = time.perf_counter() - state["elapsed"]
 
     def check_weights(self) -> dict[str, np.ndarray]:
         """The model's state. Raises: NotFiniteError for NaN or infinity; the files stay."""
@@ -168,12 +190,7 @@ class Session:
                 + "\nmake them equal again, or start a new run in another folder (md.load gives it "
                 "these weights)"
             )
-        model = {n[6:]: a for n, a in arrays.items() if n.startswith("model.")}
-        put_into(job.model, model, str(self.out))
-        job.optimizer.load_state_dict(unpack(state["optimizer"], arrays))
-        rng.generator().bit_generator.state = state["random"]
-        self.step, self.epoch, self.batch = state["position"]
-        self._begun = time.perf_counter() - state["elapsed"]
+        self.take(arrays, state)
         self.kept = self.step
         save(self.out / "model.safetensors", job.model)
 

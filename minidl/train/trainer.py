@@ -1,7 +1,7 @@
 """The Trainer: a model, its loss and its optimizer, taught with data."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..errors import ConfigError, DataError, ShapeError
 from ..files import PathLike
 from ..modes import no_grad
 from ..tensor import Tensor
-from .evaluation import BATCH, evaluate, metric_name, outputs
+from .evaluation import BATCH, evaluate, everywhere, metric_name
 from .history import History
 from .lock import locked
 from .loop import Loop
@@ -107,13 +107,19 @@ class Trainer(Settings):
         names = (layer_name(name) for name, _ in self.model.named_parameters())
         measured = ["loss", "accuracy", *map(metric_name, self.metrics)]
         self.history = History(list(dict.fromkeys(names)), [] if held_out is None else measured)
-        session = Session(self, loader, self.history, out)
-        with (
-            locked(out) if out is not None else nullcontext(),
-            rng.using(np.random.default_rng(seed)),
-        ):
-            session.begin(resume=resume)
-            Loop(self, session, held_out, epochs, checkpoint_every, progress, patience).run()
+        team = self.team
+        team.check(batch_size)
+        loader.rows = team.rows if team.size > 1 else None
+        session = Session(self, loader, self.history, None if team.rank else out)
+        about = {"epochs": epochs, "checkpoint_every": checkpoint_every, "patience": patience}
+        with team.together(), ExitStack() as stack:
+            if out is not None:
+                team.first(lambda: stack.enter_context(locked(out)))
+            stack.enter_context(rng.using(np.random.default_rng(seed)))
+            team.first(lambda: session.begin(resume=resume))
+            loop = Loop(self, session, held_out, epochs, checkpoint_every, progress, patience)
+            team.begin(session, about, loop.progress.say)
+            loop.run()
         return self.history
 
     def evaluate(self, data: Data, *, batch_size: int = BATCH) -> dict[str, float]:
@@ -141,7 +147,7 @@ class Trainer(Settings):
                     f"{images.shape}; write image[None] for a single image"
                 )
             x = Dataset(images, np.zeros(len(images), dtype=np.int64))
-        parts = outputs(self, x, batch_size)
+        parts = everywhere(self, x, batch_size)
         with no_grad():
             return np.concatenate([self.score.probabilities(part) for part in parts])
 
