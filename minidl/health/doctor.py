@@ -72,12 +72,12 @@ def examine(
         check_optimizer("doctor", optimizer, model.parameters())
         # The copy has its own state and the model's parameters.
         optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
-    with np.errstate(all="ignore"), _put_back(model, loss, optimizer):
+    with np.errstate(all="ignore"), put_back(model, loss, optimizer):
         return measure(model, as_tensor(images), labels, optimizer, loss, shorten, int(trial_steps))
 
 
 @contextmanager
-def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
+def put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     """Context in which the model may be trained: everything that training changes is put back.
 
     It is the model itself, not a copy, since a loss may look at the model's weights.
