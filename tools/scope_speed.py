@@ -8,6 +8,7 @@ moves are not counted: they read sources and fill caches.
 """
 
 import argparse
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ def main() -> None:
     names = ["scale", "rate", "inputs"] + ["depth", "width"] * options.all_sizes
     rng = np.random.default_rng(0)
     with Scope(LabNetwork()) as opened, sync_playwright() as p:
-        browser = p.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(opened.url)
         page.wait_for_selector("body[data-moves]")
