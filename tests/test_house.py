@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minidl"
 # Top to bottom: a part imports only from parts that stand after it.
 FLOORS = (
-    *("__main__", "cli", "lab", "runs", "health", "train", "plot", "export", "models", "data"),
+    *(
+        "__main__",
+        "cli",
+        "search",
+        "lab",
+        "runs",
+        "health",
+        "train",
+        "plot",
+        "export",
+        "models",
+        "data",
+    ),
     *("optim", "nn", "testing", "functional", "create", "numpy_functions", "ops", "compare"),
     *("checks", "graph", "tensor", "operators", "backward", "norms", "kernels", "arrays"),
     *("habits", "files", "notebook", "memory", "modes", "rng", "device", "errors"),
@@ -121,6 +133,7 @@ def test_import_loads_numpy_alone():
         *("cv2", "cupy", "matplotlib", "hypothesis", "rich", "click", "sklearn", "safetensors"),
         *("scipy", "pytest", "torch", "pooch", "onnx", "PIL", "pandas"),
         "simplejpeg",
+        "optuna",
     }
     assert "numpy" in loaded
     assert not third_party & set(loaded)
@@ -136,6 +149,7 @@ def test_import_loads_numpy_alone():
         ("hypothesis", "testing/"),
         ("onnx", "export.py"),
         ("click", "cli/"),
+        ("optuna", "search/"),
     ],
 )
 def test_a_library_is_imported_in_one_place(library, home):

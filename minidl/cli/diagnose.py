@@ -5,13 +5,12 @@ from typing import Any
 
 import click
 
-from ..data import DataLoader
 from ..errors import ConfigError
-from ..health import doctor
 from ..lab import find
 from ..lab.runner import run_experiments
 from ..runs import Config
 from ..runs.data import load_data
+from ..runs.examine import examine
 from .group import cli
 from .options import InSections, run_options
 
@@ -27,17 +26,7 @@ def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
     """
     config = Config(**options)
     config.check()
-    data = load_data(config, None, True).train
-    model = config.build_model(data.images.shape[1:], len(data.classes))
-    optimizer = config.build_optimizer(model)
-    steps = config.epochs * -(-len(data) // config.batch_size)
-    schedule = config.build_schedule(steps)
-    optimizer.lr = config.rate if schedule is None else schedule(0)
-    batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
-    report = doctor(
-        model, batch, optimizer,
-        loss=config.build_loss(), clip=config.build_clip(), trial_steps=trial_steps,
-    )  # fmt: skip
+    report = examine(config, load_data(config, None, True).train, trial_steps=trial_steps)
     click.echo(report.table())
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,17 +130,21 @@ def train(
     progress: bool = True,
     say: Callable[[str], Any] = lambda text: None,
     monitors: Sequence[Any] = (),
+    splits: Splits | None = None,
+    doctor: bool = True,
+    figures: bool = True,
 ) -> Outcome:
     """Train as the options say, and fill the folder `out`.
 
     say: told what is about to happen, the model's summary, and what the doctor thinks of it.
+    splits: the data that the options name, where the caller has read it already.
+    doctor, figures: False leaves out the doctor's advice, and the figures.
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
-    if out is None:
-        return _train(config, None, resume, progress, say, monitors)
-    with locked(out):
-        return _train(config, Path(out), resume, progress, say, monitors)
+    with nullcontext() if out is None else locked(out):
+        folder = None if out is None else Path(out)
+        return _train(config, folder, resume, progress, say, monitors, splits, doctor, figures)
 
 
 def _train(
@@ -149,6 +154,9 @@ def _train(
     progress: bool,
     say: Callable[[str], Any],
     monitors: Sequence[Any],
+    splits: Splits | None,
+    advise: bool,
+    draw: bool,
 ) -> Outcome:
     if folder is not None:
         _check_folder(folder, config, resume)
@@ -157,7 +165,8 @@ def _train(
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     before = read_config(folder)[1] if again and folder else None
-    splits = load_data(config, before["normalize"] if before else None, progress, say)
+    if splits is None:
+        splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.images.shape[1:], splits.train.classes
@@ -179,7 +188,7 @@ def _train(
         monitors=[*monitors, LossJump(say, _IN_OPTIONS["rate"])],
         seed=config.seed,
     )
-    if not again:
+    if advise and not again:
         _warn(config, splits, trainer, say)
     if folder is not None:
         _check_space(folder, model)
@@ -207,7 +216,7 @@ def _train(
     finally:
         seconds = time.perf_counter() - start
         figures = []
-        if folder is not None and len(trainer.history):
+        if draw and folder is not None and len(trainer.history):
             figures = _draw(trainer.history, folder, say)
     test = trainer.evaluate(splits.test)
     history = trainer.history
