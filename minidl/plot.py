@@ -69,6 +69,34 @@ def write_figure(figure: Any, path: PathLike | None) -> Any:
     return figure
 
 
+def close(figure: Any) -> None:
+    """Forget a figure that another library made with pyplot, which keeps every figure open."""
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
+
+
+def refusals(counts: Mapping[str, Sequence[int]], path: PathLike | None = None) -> Any:
+    """Bars of how many trials were refused, trained all the same, and refused wrongly.
+
+    counts: these three numbers for each reason. Raises: ConfigError as in `curves`.
+    """
+    if not counts:
+        raise ConfigError("plot.refusals: no trial was refused")
+    figure, axis = new_figure(8, 1.6 + 0.6 * len(counts))
+    at = np.arange(len(counts))
+    for i, name in enumerate(("refused", "trained all the same", "of these, wrong")):
+        widths = [numbers[i] for numbers in counts.values()]
+        bars = axis.barh(at + 0.27 * (i - 1), widths, 0.25, color=COLORS[i], label=name)
+        axis.bar_label(bars, padding=3, fontsize=8)
+    axis.set_yticks(at, list(counts))
+    axis.invert_yaxis()
+    axis.set_xlabel("trials")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9)
+    return write_figure(figure, path)
+
+
 def curves(history: Columns, path: PathLike | None = None) -> Any:
     """Loss, accuracy and learning rate over the steps; training beside validation.
 
