@@ -29,6 +29,7 @@ from minidl.runs.examine import examine
 from minidl.search import Search, go_on, open_search
 from minidl.search.door import opinion
 from minidl.search.settings import make_space
+from minidl.train.interrupt import Stopped
 
 GIVEN = {"data": "digits", "model": "deep_plain_cnn", "epochs": 10}
 LEARNED = 0.9
@@ -78,6 +79,16 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.1%} ({min(values):.1%} to {max(values):.1%})"
 
 
+class GiveUp:
+    """Ends a training that after half of its epochs is no better than a guess, to save time."""
+
+    def before_step(self, trainer: Any, step: int) -> None:
+        """Raises: Stopped."""
+        last = trainer.history.last
+        if last.get("epoch") == GIVEN["epochs"] // 2 and last["validation_accuracy"] < 0.15:
+            raise Stopped("stuck")
+
+
 def refusals(draws: int, seed: int, out: Path) -> None:
     """Draw, ask, train what would be refused, and count."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -92,16 +103,21 @@ def refusals(draws: int, seed: int, out: Path) -> None:
             report = examine(config, splits.train, largest_rate=True)
             if opinion("both", report, 0.0) is None:
                 continue
+            first = examine(config, splits.train)
             accuracy, end = None, "trained"
             try:
-                outcome = train(config, progress=False, splits=splits, doctor=False)
+                outcome = train(
+                    config, progress=False, splits=splits, doctor=False, monitors=[GiveUp()]
+                )
                 accuracy = float(outcome.history.last["validation_accuracy"])
             except GradientError:
                 end = "diverged"
             except MinidlError as error:
                 end = str(error)
+            except Stopped:
+                end = "stuck"
             row = {
-                "number": number, "verdict": report.verdict, "accuracy": accuracy, "end": end,
+                "number": number, "verdict": report.verdict, "first": first.verdict, "strain_first": first.numbers["strain"], "accuracy": accuracy, "end": end,
                 "options": options, "numbers": report.numbers,
                 "findings": [dataclasses.asdict(f) | {"evidence": ""} for f in report.findings],
             }  # fmt: skip

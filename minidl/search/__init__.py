@@ -3,7 +3,7 @@
 `md.search(space, data, out=...)` does it all; `minidl search` is the same on the command line. The
 parts, in the order in which to read them:
 
-1. space: which options may differ, and from which values a trial draws them.
+1. domains, space: which options may differ, and from which values a trial draws them.
 2. settings: what a search was asked for. sampling: Optuna's samplers and pruners, repeatable.
 3. storage, study: where a search is kept, so that several processes share it and none loses it.
 4. door: the doctor's opinion. trial: one trial, from its draw to its outcome.
@@ -28,7 +28,8 @@ except ImportError:
 
 from .api import Search, go_on, join, open_search, search
 from .settings import Settings
-from .space import Choice, Range, Space
+from .domains import Choice, Range
+from .space import Space
 from .summary import Row, Summary
 
 __all__ = ["Choice", "Range", "Row", "Search", "Settings", "Space", "Summary", "join", "search"]

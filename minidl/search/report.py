@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,16 +131,20 @@ def _figures(study: optuna.Study) -> list[tuple[str, str, str, Callable[[], Any]
             lambda: _wide(draw.plot_parallel_coordinate(study, names, target_name=TARGET)),
         ),
     ]  # fmt: skip
-    for at in range(0, len(names), ROW):
-        some = names[at : at + ROW]
-        figures.append(
-            (
-                f"slices-{at // ROW + 1}", "Slices" if at == 0 else "",
-                "Accuracy by one option at a time, later trials darker." if at == 0 else "",
-                lambda some=some: draw.plot_slice(study, some, target_name=TARGET),
-            )
-        )  # fmt: skip
+    slices = [names[at : at + ROW] for at in range(0, len(names), ROW)]
+    about = "Accuracy by one option at a time, later trials darker."
+    for i, some in enumerate(slices):
+        name, heading = f"slices-{i + 1}", "Slices" if i == 0 else ""
+        figures.append((name, heading, about * (i == 0), partial(_slices, study, some)))
     return figures
+
+
+def _slices(study: optuna.Study, names: list[str]) -> Any:
+    """Optuna's slices, with the names of choices turned, which overlap otherwise."""
+    axes: Any = draw.plot_slice(study, names, target_name=TARGET)
+    for axis in np.atleast_1d(axes).flat:
+        axis.tick_params(axis="x", rotation=30)
+    return axes
 
 
 def _important(study: optuna.Study) -> list[str]:

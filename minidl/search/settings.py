@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import ConfigError
 from ..runs import Config
 from ..runs.config import MODELS
-from .space import Space, read_space
+from .domains import read_space
+from .space import Space
 
 SAMPLERS = ("tpe", "random", "cma-es")
 PRUNERS = ("median", "hyperband", "none")
