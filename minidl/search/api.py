@@ -16,7 +16,7 @@ from ..errors import CheckpointError
 from ..files import PathLike
 from ..runs import NAMED, Config
 from ..runs.data import load_data
-from .best import Retrained, best_config, retrain, write_config
+from .best import Retrained, config_of, retrain, write_config
 from .launch import run_workers
 from .settings import Settings, make_space
 from .study import JOURNAL, find_study, open_study
@@ -53,7 +53,7 @@ class Search:
     def best(self) -> Config | None:
         """The options of the best trial, for `minidl.runs.train`; None where none has ended."""
         row = self.summary.best
-        return None if row is None else best_config(self.settings, row)
+        return None if row is None else config_of(self.settings, row)
 
     @property
     def best_run(self) -> Path | None:

@@ -39,7 +39,7 @@ class Retrained:
         return f"{min(good):.4f} to {max(good):.4f}, mean {statistics.fmean(good):.4f}{lost}"
 
 
-def best_config(settings: Settings, row: Row) -> Config:
+def config_of(settings: Settings, row: Row) -> Config:
     """The options of a run with a trial's settings."""
     space, base = settings.space, settings.base
     return space.config(base, space.draw(_Fixed(row.options), base))

@@ -1,4 +1,4 @@
-"""The domains of a space: an option's values, as a file gives them, and checked before any trial."""
+"""The domains of a space: the values of an option, as a file gives them, checked at once."""
 
 import dataclasses
 import difflib

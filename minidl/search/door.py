@@ -1,6 +1,15 @@
-"""The doctor at the door: which trials are refused before their first step, and why."""
+"""The doctor at the door: which trials are refused before their first step, and why.
 
-import time
+Two of his verdicts are not believed here, because trainings have shown them wrong:
+
+- "will not learn" where the signal vanishes, under Adam or RMSProp. They divide each gradient by
+  its size, so weights that are too small grow at the learning rate's pace, whatever gradient
+  reaches them. Under gradient descent a vanished gradient changes nothing.
+- "will diverge" at a rate that only comes after a rise (a warm-up, a cycle), unless the strain is
+  well above the critical one. The bounds are those of fresh networks. While the rate rises, the
+  network leaves the region in which it began, and then takes a somewhat higher rate.
+"""
+
 from dataclasses import dataclass
 
 from ..errors import MinidlError
@@ -13,44 +22,47 @@ REFUSED = {
     "diverge": ("will diverge",),
     "both": ("will diverge", "will not learn"),
 }
+ADAPTIVE = ("rmsprop", "adam", "adamw")
+RISEN = 2.0  # times the critical strain, for a rate that the schedule reaches by a rise
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the doctor says of a trial. reason: its first finding; seconds: of processor time."""
+    """Why a trial is refused: the verdict, the code of the first finding, and its evidence."""
 
     verdict: str
     code: str
     reason: str
-    seconds: float
-
-    @property
-    def refused(self) -> str:
-        """The verdict and its reason in one line."""
-        return f"{self.verdict}: {self.reason}"
 
 
 def ask(mode: str, config: Config, splits: Splits) -> Opinion | None:
     """The doctor's reason to refuse a trial; None for one that may be trained.
 
-    He is asked at the schedule's largest rate: under a warm-up or a cycle the first one is small.
-    What he cannot judge is trained, so that its error is that of the training.
+    mode: the verdicts that count, a name in REFUSED. The doctor is asked at the schedule's largest
+    rate, because under a warm-up or a cycle the first one is small and says nothing. What he
+    cannot judge is trained, so that the training tells what is wrong with it.
     """
     if mode == "off":
         return None
-    started = time.process_time()
     try:
         report = examine(config, splits.train, largest_rate=True)
     except MinidlError:
         return None
-    seconds = time.process_time() - started
-    return opinion(mode, report, seconds)
-
-
-def opinion(mode: str, report: Report, seconds: float) -> Opinion | None:
-    """The reason to refuse, in a doctor's report."""
-    if report.verdict not in REFUSED[mode]:
+    if report.verdict not in REFUSED[mode] or not believed(report, config):
         return None
     first = report.findings[0]
-    reason = f"{first.code} ({first.layer}): {first.evidence}"
-    return Opinion(report.verdict, first.code, reason, seconds)
+    return Opinion(report.verdict, first.code, f"{first.code} ({first.layer}): {first.evidence}")
+
+
+def believed(report: Report, config: Config) -> bool:
+    """Whether a verdict of the doctor is reason enough to refuse a trial, see above."""
+    if report.verdict == "will not learn":
+        return report.regime == "dead" or config.method not in ADAPTIVE
+    if report.regime == "rate too high" and rises(config):
+        return report.numbers["strain"] > RISEN * report.numbers["largest_strain"]
+    return True
+
+
+def rises(config: Config) -> bool:
+    """Whether the learning rate begins below its largest value."""
+    return config.warmup > 1 or config.schedule == "one-cycle"
