@@ -34,7 +34,7 @@ def run_workers(
     """
     threads = str(max(1, get_threads() // count))
     environment = os.environ | {"MINIDL_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    command = [sys.executable, "-m", "minidl.search.launch", str(out)]
+    command = [sys.executable, "-m", "minidl.search", str(out)]
     command += ["" if x is None else str(x) for x in (storage, name, seconds)]
     with tempfile.TemporaryFile("w+") as said:
         workers = [subprocess.Popen(command, env=environment, stderr=said) for _ in range(count)]
@@ -76,30 +76,3 @@ def _deaf() -> Any:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def main(out: str, storage: str, name: str, seconds: str) -> int:
-    """One worker, as a process of its own."""
-    from ..errors import MinidlError
-    from ..train.interrupt import Stopped
-    from .study import open_study
-    from .worker import Worker
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped("stopped", number)
-
-    signal.signal(signal.SIGTERM, stop)
-    end = time.monotonic() + float(seconds or "inf")
-    try:
-        study, settings = open_study(Path(out), None, storage or None, name or None)
-        Worker(settings, study, Path(out), end=end).run()
-    except KeyboardInterrupt:
-        return 130
-    except MinidlError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))

@@ -63,9 +63,12 @@ def _open(
         name = names[0]
     if name not in names and settings is None:
         raise CheckpointError(f"search: {place} holds no search; give --data to begin one")
-    study = optuna.create_study(
-        storage=kept, study_name=name, direction="maximize", load_if_exists=True
-    )
+    if name in names:
+        study = optuna.load_study(study_name=name, storage=kept)
+    else:  # another machine may make it at the same time, in a database
+        study = optuna.create_study(
+            storage=kept, study_name=name, direction="maximize", load_if_exists=True
+        )
     settings = _agreed(study, settings, place)
     study.sampler = Placed(settings.sampler, settings.base.seed)
     study.pruner = make_pruner(settings.pruner, settings.base.epochs)

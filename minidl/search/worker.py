@@ -87,18 +87,18 @@ class Worker:
             if len(trials) >= self.settings.trials:
                 return None
             trial = self.study.ask()
-            trial.set_user_attr(PLACE, self._place)
+            if self._database:
+                trial.set_user_attr(PLACE, self._place)
             self._claim(trial.number, held)
             return trial
 
     def _is_ours(self, frozen: FrozenTrial) -> bool:
         """Whether the trial's run folder, and so its lock, is on this machine.
 
-        A trial that has no place yet was left by a worker of this folder, killed between two lines
-        of `_next`; in a database it may be another machine's, between the same two lines.
+        The run folders of a journal lie beside it. A database says of each trial where its folder
+        is; one that has no place yet may be another machine's, between two lines of `_next`.
         """
-        own = frozen.user_attrs.get(PLACE, None if self._database else self._place)
-        return own == self._place
+        return not self._database or frozen.user_attrs.get(PLACE) == self._place
 
     def _is_open(self, frozen: FrozenTrial) -> bool:
         now = self.study.get_trials(deepcopy=False)[frozen.number]

@@ -155,7 +155,7 @@ BAD = [
     ({"lr": [True]}, "lr: expected a number above 0, got True"),
     ({"depth": {"low": 1.5, "high": 3}}, "depth: expected an int from 1 to 10,000, got 1.5"),
     ({"init": ["he_norml"]}, "init"),
-    ({"body": ["fat"]}, "body: expected one of plain, batch-norm, residual, weight-norm, got 'fat'"),
+    ({"body": ["fat"]}, "body: expected one of plain, batch-norm, .*, got 'fat'"),
     ({"clip": ["hard"]}, "clip: expected one of none, norm, value, adaptive"),
     ({"init-scale": [0]}, "init-scale: expected a number above 0"),
     ({"epochs": [1, 2]}, "epochs is the same for all trials"),
@@ -178,7 +178,7 @@ def test_files_that_are_no_toml(tmp_path, text):
 
 
 def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read .*: No such file"):
         make_space(BASE, (), tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot read"):
