@@ -1,4 +1,4 @@
-"""One worker of a search, as a process of its own: `python -m minidl.search OUT STORAGE NAME TIME`."""
+"""One worker of a search, as a process: `python -m minidl.search OUT STORAGE NAME SECONDS`."""
 
 import signal
 import sys

@@ -18,6 +18,7 @@ from ..files import write_bytes
 from .settings import Settings
 from .summary import LEARNED, Row, Summary
 from .table import options
+from .trial import FINISHED
 
 if TYPE_CHECKING:
     from .api import Search
@@ -36,8 +37,7 @@ vertical-align: top } code { font-size: 0.9em } .best { background: #e6f4ea }
 def write_report(search: "Search") -> Path:
     """Write report.html into the folder of the search, and the figures into figures/.
 
-    A figure that cannot be drawn (before two trials have ended, without matplotlib) is left out,
-    and the page says why.
+    A figure that cannot be drawn is left out, and the page says why.
     """
     page = search.out / "report.html"
     folder = search.out / "figures"
@@ -45,7 +45,7 @@ def write_report(search: "Search") -> Path:
     summary = search.summary
     parts = [
         _head(search, summary),
-        *(_figure(folder, *one) for one in _figures(search.study)),
+        *_drawn(folder, search.study, summary),
         _refusals(folder, summary),
         _trials(summary),
     ]
@@ -104,6 +104,12 @@ def _asked(settings: Settings) -> str:
         f"{settings.trials} trials, sampler {settings.sampler}, pruner {settings.pruner}, doctor "
         f"{settings.doctor}, {settings.base.epochs} epochs, seed {settings.base.seed}"
     )
+
+
+def _drawn(folder: Path, study: optuna.Study, summary: Summary) -> list[str]:
+    if summary.counts.get(FINISHED, 0) < 2:
+        return ["<p>Optuna's figures are drawn when two trials have been trained to their end.</p>"]
+    return [_figure(folder, *one) for one in _figures(study)]
 
 
 def _figures(study: optuna.Study) -> list[tuple[str, str, str, Callable[[], Any]]]:

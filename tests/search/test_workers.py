@@ -66,7 +66,6 @@ def test_killed_workers_lose_nothing(small, tmp_path, capsys):
     search = open_search(out, small | {"trials": trials})
     known, kills, workers = [], 0, []
     while kills < KILLS and len(known) < trials:
-        workers = [w for w in workers if w.poll() is None]
         while len(workers) < 2:
             workers.append(start(out))
         time.sleep(rng.uniform(0.5, 2.5))
@@ -74,11 +73,12 @@ def test_killed_workers_lose_nothing(small, tmp_path, capsys):
         kills += victim.poll() is None
         victim.kill()
         end(victim)
+        workers.remove(victim)
         now = finished(search)
         assert all(row in now for row in known), f"seed {seed}: a trial that had ended is lost"
         known = now
     for worker in workers:
-        worker.wait(timeout=300)
+        end(worker)
     assert end(start(out)) == (0, "")
     rows = drawn(search)
     assert all(row in rows for row in known)
