@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,11 +70,20 @@ def write_figure(figure: Any, path: PathLike | None) -> Any:
     return figure
 
 
-def close(figure: Any) -> None:
-    """Forget a figure that another library made with pyplot, which keeps every figure open."""
-    from matplotlib import pyplot
+@contextmanager
+def pyplot_kept() -> Iterator[None]:
+    """Context in which another library may draw with pyplot: its figures are closed afterwards, and
+    the style of all other figures is put back.
+    """
+    from matplotlib import pyplot, rc_context
 
-    pyplot.close(figure)
+    before = set(pyplot.get_fignums())
+    with rc_context():
+        try:
+            yield
+        finally:
+            for number in set(pyplot.get_fignums()) - before:
+                pyplot.close(number)
 
 
 def refusals(counts: Mapping[str, Sequence[int]], path: PathLike | None = None) -> Any:

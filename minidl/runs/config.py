@@ -280,17 +280,18 @@ class Config:
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients."""
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in _GREY or self._is_normalised else other
+        suits = calm if self.data in _GREY or self.is_normalised else other
         return suits if self.lr is None else self.lr
 
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in _GREY and not self._is_normalised
+        plain = self.data in _GREY and not self.is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property
-    def _is_normalised(self) -> bool:
+    def is_normalised(self) -> bool:
+        """Whether the model has batch normalisation."""
         return self.model in _NORMALISED or self.batch_norm
 
     @property

@@ -5,9 +5,11 @@ Two of his verdicts are not believed here, because trainings have shown them wro
 - "will not learn" where the signal vanishes, under Adam or RMSProp. They divide each gradient by
   its size, so weights that are too small grow at the learning rate's pace, whatever gradient
   reaches them. Under gradient descent a vanished gradient changes nothing.
-- "will diverge" at a rate that only comes after a rise (a warm-up, a cycle), unless the strain is
-  well above the critical one. The bounds are those of fresh networks. While the rate rises, the
-  network leaves the region in which it began, and then takes a somewhat higher rate.
+- "will diverge" by a rate that only comes after a rise (a warm-up, a cycle). The bounds are those
+  of fresh networks; while the rate rises, the network becomes another one. If its weights are
+  normalised, each step makes them longer, which makes the next step smaller for their size (Arora,
+  Li, Lyu 2019): it takes almost any rate. Without normalisation it takes a somewhat higher one, so
+  the strain must be well above the critical one.
 """
 
 from dataclasses import dataclass
@@ -59,7 +61,10 @@ def believed(report: Report, config: Config) -> bool:
     if report.verdict == "will not learn":
         return report.regime == "dead" or config.method not in ADAPTIVE
     if report.regime == "rate too high" and rises(config):
-        return report.numbers["strain"] > RISEN * report.numbers["largest_strain"]
+        normalised = config.is_normalised or config.weight_norm is not None
+        return (
+            not normalised and report.numbers["strain"] > RISEN * report.numbers["largest_strain"]
+        )
     return True
 
 

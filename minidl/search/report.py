@@ -184,10 +184,9 @@ def _figure(folder: Path, name: str, heading: str, about: str, make: Callable[[]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's: these plots are experimental
         try:
-            axis = np.atleast_1d(make()).flat[0]
-            figure = axis.figure
-            figure.savefig(folder / f"{name}.png", bbox_inches="tight", dpi=100)
-            plot.close(figure)
+            with plot.pyplot_kept():
+                axis = np.atleast_1d(make()).flat[0]
+                axis.figure.savefig(folder / f"{name}.png", bbox_inches="tight", dpi=100)
         except Exception as error:  # the search is whole, whatever ails a figure
             return f"{title}<p>Not drawn: {escape(str(error) or type(error).__name__)}</p>"
     return f'{title}<p>{about}</p>\n<img src="figures/{name}.png" alt="{heading or name}">'
@@ -206,7 +205,7 @@ def _refusals(folder: Path, summary: Summary) -> str:
         for kind, rows in kinds.items()
     }
     try:
-        plot.close(plot.refusals(counts, folder / "refusals.png"))
+        plot.refusals(counts, folder / "refusals.png")
         image = '<img src="figures/refusals.png" alt="What the doctor refused">'
     except (ConfigError, ImportError) as error:
         image = f"<p>Not drawn: {escape(str(error))}</p>"

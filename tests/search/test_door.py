@@ -51,6 +51,18 @@ def test_a_rate_that_rises_may_be_somewhat_higher(digits):
     assert ask("both", risen, digits) is None
 
 
+@pytest.mark.parametrize(("body", "refused"), [
+    ({}, True), ({"residual": True}, True), ({"batch_norm": True}, False),
+    ({"weight_norm": 1.4}, False),
+])  # fmt: skip
+def test_normalised_networks_take_a_rate_that_rises(digits, body, refused):
+    config = Config(**DEEP, **body, optimizer="sgd", lr=100.0, epochs=5, warmup=50)
+    assert examine(config, digits.train, largest_rate=True).regime == "rate too high"
+    assert bool(ask("both", config, digits)) == refused
+    constant = Config(**DEEP, **body, optimizer="sgd", lr=100.0, epochs=5)
+    assert ask("both", constant, digits).verdict == "will diverge"
+
+
 @pytest.mark.parametrize(("optimizer", "refused"), [
     ("sgd", True), ("momentum", True), ("rmsprop", False), ("adam", False), ("adamw", False),
 ])  # fmt: skip

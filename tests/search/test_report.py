@@ -36,6 +36,14 @@ def read(page):
     return page.read_text(), [image.split("/")[-1] for image in parser.images]
 
 
+def test_the_figures_leave_pyplot_as_it_was(done):
+    from matplotlib import pyplot
+
+    before = dict(pyplot.rcParams), pyplot.get_fignums()
+    done.report()
+    assert before == (dict(pyplot.rcParams), pyplot.get_fignums())
+
+
 def test_the_page_and_its_figures(done):
     text, images = read(done.report())
     expected = ["history.png", "epochs.png", "importance.png", "parallel.png", "slices-1.png"]
