@@ -112,8 +112,35 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
-    """The initializer, which refuses to draw more weights in all than a machine can hold."""
+def check_option(option: str, value: Any) -> None:
+    """Look at one option of a run alone. Raises: ConfigError for a value out of its bounds."""
+    kind, valid, expected = _RULES[option]
+    if value is None and getattr(Config, option) is None:
+        return
+    mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
+    if mistaken or not isinstance(value, kind) or not valid(value):
+        raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+    if option == "init":
+        init.draw("train", initializer(value), (2, 2))
+
+
+def initializer(name: str) -> Any:
+    """An initializer by its name; "normal:0.3" is normal(0.3), a function of a shape."""
+    plain, colon, number = str(name).partition(":")
+    if not colon:
+        return plain
+    try:
+        make = getattr(init, plain)
+        return make(float(number))
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            f"init: expected the name of an initializer, or with its number as in "
+            f"normal:0.3, got {name!r}"
+        ) from None
+
+
+def _bounded(draw_weights: Any) -> Callable[[tuple[int, ...]], Any]:
+    """An initializer that refuses to draw more weights in all than a machine can hold."""
     drawn = 0
 
     def draw(shape: tuple[int, ...]) -> Any:
@@ -124,7 +151,7 @@ def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
                 f"model: expected at most {_MOST_WEIGHTS:,} weights, got a layer of {shape}; give "
                 "a smaller size, width or depth"
             )
-        return init.draw("model", initializer, shape)
+        return init.draw("model", draw_weights, shape)
 
     return draw
 
@@ -247,13 +274,8 @@ class Config:
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
-        for option, (kind, valid, expected) in _RULES.items():
-            value = getattr(self, option)
-            if value is None and getattr(Config, option) is None:
-                continue
-            mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
-            if mistaken or not isinstance(value, kind) or not valid(value):
-                raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+        for option in _RULES:
+            check_option(option, getattr(self, option))
         shaped = {n for n in ("depth", "width") if getattr(self, n) != getattr(Config, n)}
         if shaped and self.model != "deep_plain_cnn":
             raise ConfigError(
@@ -274,22 +296,7 @@ class Config:
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
                 f"{self.method}"
             )
-        init.draw("train", self.initializer(), (2, 2))
         device.to_device(np.zeros(1), self.device)
-
-    def initializer(self) -> Any:
-        """`init` as a function of a shape; "normal:0.3" is normal(0.3)."""
-        name, colon, number = str(self.init).partition(":")
-        if not colon:
-            return name
-        try:
-            make = getattr(init, name)
-            return make(float(number))
-        except (AttributeError, TypeError, ValueError):
-            raise ConfigError(
-                f"init: expected the name of an initializer, or with its number as in "
-                f"normal:0.3, got {self.init!r}"
-            ) from None
 
     @property
     def rate(self) -> float:
@@ -298,7 +305,7 @@ class Config:
         For "auto" it is the larger one, from which the search for a safe rate comes down.
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in GREY or self._is_normalised else other
+        suits = calm if self.data in GREY or self.is_normalised else other
         if self.lr == AUTO:
             return calm
         return suits if self.lr is None else float(self.lr)
@@ -306,11 +313,12 @@ class Config:
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in GREY and not self._is_normalised
+        plain = self.data in GREY and not self.is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property
-    def _is_normalised(self) -> bool:
+    def is_normalised(self) -> bool:
+        """Whether the model has batch normalisation."""
         return self.model in _NORMALISED or self.batch_norm
 
     @property
@@ -333,7 +341,7 @@ class Config:
                 "stretches them (--size 32)"
             )
         rng.manual_seed(self.seed)
-        weights = _bounded(self.initializer())
+        weights = _bounded(initializer(self.init))
         makers: dict[str, Callable[..., Any]] = {
             "mlp": lambda init, in_channels, size, classes: models.mlp(
                 in_channels * size**2, classes=classes, init=init

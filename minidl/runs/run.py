@@ -141,10 +141,15 @@ def train(
     progress: bool = True,
     say: Callable[[str], Any] = lambda text: None,
     monitors: Sequence[Any] = (),
+    splits: Splits | None = None,
+    doctor: bool = True,
+    figures: bool = True,
 ) -> Outcome:
     """Train as the options say, and fill the folder `out`.
 
     say: told what is about to happen, the model's summary, and what the doctor thinks of it.
+    splits: the data that the options name, where the caller has read it already.
+    doctor, figures: False leaves out the doctor's advice, and the figures.
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
@@ -156,7 +161,9 @@ def train(
         if out is not None:
             several.first(lambda: stack.enter_context(locked(out)) and None)
         folder = None if out is None else Path(out)
-        return _train(config, folder, resume, progress, say, monitors, several.first)
+        return _train(
+            config, folder, resume, progress, say, monitors, several.first, splits, doctor, figures
+        )
 
 
 def _train(
@@ -167,6 +174,9 @@ def _train(
     say: Callable[[str], Any],
     monitors: Sequence[Any],
     first: Callable[[Callable[[], Any]], Any],
+    splits: Splits | None,
+    advise: bool,
+    draw: bool,
 ) -> Outcome:
     """As `train`. first: does in process 0 alone what all want to know."""
     if folder is not None:
@@ -176,7 +186,8 @@ def _train(
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     before = first(lambda: read_config(folder)[1]) if again and folder else None
-    splits = load_data(config, before["normalize"] if before else None, progress, say)
+    if splits is None:
+        splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
     shape, classes = splits.train.shape[1:], splits.train.classes
@@ -203,7 +214,7 @@ def _train(
         deterministic=config.deterministic,
         sync_batch_norm=config.sync_batch_norm,
     )
-    if not again:
+    if advise and not again:
         first(lambda: _warn(config, splits, trainer, say))
     if folder is not None:
         first(lambda: _write_config(folder, config, splits, trainer, again))
@@ -235,7 +246,7 @@ def _train(
     finally:
         seconds = time.perf_counter() - start
         figures = []
-        if folder is not None and len(trainer.history):
+        if draw and folder is not None and len(trainer.history):
             figures = first(lambda: _draw(trainer.history, folder, say, keeper))
     test = trainer.evaluate(splits.test)
     history = trainer.history
