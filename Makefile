@@ -36,6 +36,17 @@ test-gpu: .venv/installed
 bench-gpu: .venv/installed
 	$(BIN)/python tests/benchmarks/gpu.py docs/benchmarks-gpu.md
 
+# The microscope's page, driven in a browser. Chromium is installed where it is missing, if apt-get
+# and root are there; on another machine without it the target says so and does nothing.
+.PHONY: test-page
+test-page: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[page]"
+	command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		chromium fonts-noto-cjk; }
+	if command -v chromium >/dev/null; then $(BIN)/python -m pytest -q -n 0 tests/page; \
+		else echo "test-page: no chromium here, and no apt-get as root: the page is not tested"; fi
+
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
