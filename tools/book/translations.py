@@ -44,7 +44,7 @@ def unfinished(path: Path) -> list[str]:
 
 def is_neutral(text: str) -> bool:
     """Whether a paragraph is code and formulas alone, which are the same in every language."""
-    words = re.sub(r"\{src\}`[\w.]+`|`[^`]*`|\$[^$]*\$", "", text)
+    words = re.sub(r"\{src\}`[^`]*`|`[^`]*`|\$[^$]*\$", "", text)
     formula = "\\" in words and "\\text" not in words
     return formula or not re.search(r"[A-Za-z]", words)
 
