@@ -13,3 +13,4 @@ except ImportError:
 
 from .group import cli, main
 from . import train, results, diagnose, datasets  # each adds its commands
+from . import exercise
