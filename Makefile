@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
+.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean \
+	book notebooks translations
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -74,6 +75,27 @@ peers: .venv/installed
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python tests/benchmarks $(BENCH)
+
+# The book: every chapter is run once, then the site is built in English and in Chinese. Open it by
+# `python -m http.server -d build/book/site`: search does not work from a file.
+.venv/book: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	touch $@
+
+book: .venv/book
+	rm -rf build/book/site
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+	$(BIN)/python -m tools.book.translations --check
+	$(BIN)/sphinx-build -q -W -E --keep-going -b html docs build/book/site
+	$(BIN)/sphinx-build -q -W -E --keep-going -b html -D language=zh_CN docs build/book/site/zh
+
+# Each chapter as a notebook that runs, with its output, in build/book/notebooks.
+notebooks: .venv/book
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+
+# After a change of the English text: what is new or changed waits in docs/book/locale for its Chinese.
+translations: .venv/book
+	$(BIN)/python -m tools.book.translations
 
 clean:
 	rm -rf .venv .venv-bench build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
