@@ -90,8 +90,8 @@ def reason(patient: Patient) -> str:
     start, highest, last = found[0], max(x for x in found if x == x), found[-1]
     if patient.disease == "signal":
         return (
-            f"Its loss is {start:.3g} before the first step; that of a guess is ln 10 = 2.30. No step "
-            "has been made, so the rate is not to blame."
+            f"Its loss is {start:.3g} before the first step; that of a guess is ln 10 = 2.30. No "
+            "step has been made, so the rate is not to blame."
         )
     if patient.disease == "rate":
         return (
