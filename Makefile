@@ -83,7 +83,7 @@ bench: .venv-bench/installed
 	touch $@
 
 book: .venv/book
-	rm -rf build/book/site
+	rm -rf build/book/site build/book/microscope
 	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
 	$(BIN)/python -m tools.book.translations --check
 	$(BIN)/sphinx-build -q -W -E --keep-going -b html docs build/book/site

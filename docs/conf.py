@@ -15,7 +15,7 @@ copyright = "the authors of minidl, MIT licence"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    *(f"tools.book.{name}" for name in ("values", "source", "math", "search")),
+    *(f"tools.book.{name}" for name in ("values", "source", "math", "search", "microscope", "demos", "reference")),
 ]
 exclude_patterns = ["_*", "*.zh.md"]
 source_suffix = {".md": "myst-nb"}
@@ -36,6 +36,18 @@ gettext_location = False
 html_theme = "furo"
 html_title = "minidl"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
+templates_path = ["_templates"]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/language.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_css_files = ["book.css"]
 html_math_renderer = "katex"
 html_copy_source = False
