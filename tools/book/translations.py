@@ -7,13 +7,14 @@ missing, without Chinese, or fuzzy.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from babel.messages import Catalog
-from babel.messages.pofile import read_po
+from babel.messages.pofile import read_po, write_po
 
 from .cells import ROOT
 
@@ -39,6 +40,23 @@ def catalog(path: Path) -> Catalog:
 def unfinished(path: Path) -> list[str]:
     """The paragraphs of a .po file that have no Chinese, or one of another English text."""
     return [str(m.id) for m in catalog(path) if m.id and (m.fuzzy or not m.string)]
+
+
+def is_neutral(text: str) -> bool:
+    """Whether a paragraph is code and formulas alone, which are the same in every language."""
+    words = re.sub(r"\{src\}`[^`]*`|`[^`]*`|\$[^$]*\$", "", text)
+    formula = "\\" in words and "\\text" not in words
+    return formula or not re.search(r"[A-Za-z]", words)
+
+
+def fill_in_neutral(path: Path) -> None:
+    """Take over the paragraphs that need no Chinese."""
+    known = catalog(path)
+    for message in known:
+        if message.id and not message.string and is_neutral(str(message.id)):
+            message.string = message.id
+    with path.open("wb") as file:
+        write_po(file, known, width=100)
 
 
 def extract() -> None:
@@ -75,6 +93,8 @@ def main() -> None:
     if not options.check:
         where = ["-p", str(TEMPLATES), "-d", str(LOCALE), "-l", "zh_CN", "-w", "100"]
         subprocess.run([sys.executable, "-m", "sphinx_intl", "update", *where], check=True)
+        for page in pages():
+            fill_in_neutral(CHINESE / f"{page}.po")
     found = problems()
     print("\n".join([*found, f"{len(found)} paragraphs wait for their Chinese"]))
     sys.exit(bool(found) and options.check)
