@@ -15,6 +15,8 @@ from ..errors import GradientError
 from ..tensor import Tensor
 from ..testing import Report, gradcheck
 
+MANY = 12  # numbers that a message shows one by one
+
 
 class Wrong(Exception):
     """What is wrong with an answer, in plain sentences."""
@@ -58,24 +60,39 @@ def compare(
     found, wanted = array(what, got), np.asarray(right, np.float64)
     if _same(found, wanted, tolerance):
         return
+    said = f"{what} {_difference(found, wanted, tolerance)}"
     for sentence, result in (mistakes or {}).items():
         if _same(found, np.asarray(result, np.float64), tolerance):
-            raise Wrong(f"{what} is {shown(found)}, but it must be {shown(wanted)}. {sentence}")
-    if found.shape != wanted.shape:
-        raise Wrong(f"{what} has shape {found.shape}, but it must have shape {wanted.shape}.")
-    raise Wrong(f"{what} is {shown(found)}, but it must be {shown(wanted)}.")
+            raise Wrong(f"{said} {sentence}")
+    raise Wrong(said)
 
 
 def _same(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
-    if found.shape != wanted.shape:
-        return False
+    return found.shape == wanted.shape and bool(_close(found, wanted, tolerance).all())
+
+
+def _close(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> np.ndarray:
     size = float(np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0.0)) or 1.0
-    return np.allclose(found, wanted, rtol=0.0, atol=tolerance * size, equal_nan=True)
+    return np.isclose(found, wanted, rtol=0.0, atol=tolerance * size, equal_nan=True)
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
+    """How a result differs from the right one; of a large array, the first number that does."""
+    if found.shape != wanted.shape:
+        return f"has shape {found.shape}, but it must have shape {wanted.shape}."
+    if found.size <= MANY:
+        return f"is {shown(found)}, but it must be {shown(wanted)}."
+    wrong = ~_close(found, wanted, tolerance)
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"is wrong in {wrong.sum()} of {wrong.size} numbers: the one at {list(first)} is "
+        f"{found[first]:.4g}, but it must be {wanted[first]:.4g}."
+    )
 
 
 def shown(values: np.ndarray) -> str:
     """An array as a message shows it: short, on one line, the middle of a large one left out."""
-    text = np.array2string(values, precision=4, separator=", ", threshold=12, edgeitems=3)
+    text = np.array2string(values, precision=4, separator=", ", threshold=MANY, edgeitems=3)
     return " ".join(text.split())
 
 
