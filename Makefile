@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean \
-	book notebooks translations
+	book look notebooks translations
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -85,9 +85,16 @@ bench: .venv-bench/installed
 book: .venv/book
 	rm -rf build/book/site build/book/microscope
 	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+	$(BIN)/python -m tools.book.demos
 	$(BIN)/python -m tools.book.translations --check
 	$(BIN)/sphinx-build -q -W -E --keep-going -b html docs build/book/site
 	$(BIN)/sphinx-build -q -W -E --keep-going -b html -D language=zh_CN docs build/book/site/zh
+
+# Opens every page of the built site in Chromium, which must be installed: errors in the console,
+# requests to other places, formulas that are not rendered. PICTURES=FOLDER photographs the chapters.
+look: .venv/book
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/python -m tools.book.look $(if $(PICTURES),--pictures $(PICTURES))
 
 # Each chapter as a notebook that runs, with its output, in build/book/notebooks.
 notebooks: .venv/book

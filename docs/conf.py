@@ -15,7 +15,10 @@ copyright = "the authors of minidl, MIT licence"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    *(f"tools.book.{name}" for name in ("values", "source", "math", "search", "microscope", "demos", "reference")),
+    *(
+        f"tools.book.{name}"
+        for name in ("values", "source", "math", "search", "microscope", "demos", "reference")
+    ),
 ]
 exclude_patterns = ["_*", "*.zh.md"]
 source_suffix = {".md": "myst-nb"}

@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell
@@ -46,12 +45,11 @@ def execute(path: Path) -> str:
     notebook = cells_of(text)
     notebook.cells = [c for cell in notebook.cells for c in _with_probe(cell)]
     with tempfile.TemporaryDirectory() as folder:  # a chapter may write files
-        kernel = AsyncKernelManager(kernel_name="python3")
         quiet = ["--log-level=ERROR"]  # else each kernel warns that it listens on this machine
         place = {"metadata": {"path": folder}}
         try:
             NotebookClient(
-                notebook, kernel, timeout=LIMIT, resources=place, extra_arguments=quiet
+                notebook, timeout=LIMIT, resources=place, extra_arguments=quiet
             ).execute()
         except CellExecutionError as error:
             raise RuntimeError(f"{path.name}: {COLOUR.sub('', str(error))}") from None

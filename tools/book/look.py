@@ -20,7 +20,9 @@ from .cells import ROOT
 
 SITE = ROOT / "build" / "book" / "site"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-UNRENDERED = "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('.katex')).length"
+UNRENDERED = (
+    "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('.katex')).length"
+)
 BROKEN = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src).join(' ')"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SEARCHES = {"search.html": "chain rule", "zh/search.html": "链式法则"}

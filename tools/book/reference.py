@@ -28,7 +28,9 @@ def public(module_name: str) -> list[str]:
     listed = getattr(module, "__all__", None)
     if listed is None:
         listed = [n for n in dir(module) if not n.startswith("_") and _own(module_name, module, n)]
-    return sorted((n for n in listed if _at_home(module_name, getattr(module, n), n)), key=str.lower)
+    return sorted(
+        (n for n in listed if _at_home(module_name, getattr(module, n), n)), key=str.lower
+    )
 
 
 def _at_home(module_name: str, value: Any, name: str) -> bool:
@@ -64,9 +66,7 @@ class Reference(SphinxDirective):
         return self.parse_text_to_nodes("\n".join([*lines, "```"]), allow_section_headings=False)
 
 
-def to_rest(
-    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
-) -> None:
+def to_rest(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Rewrite a docstring in place."""
     paragraphs = "\n".join(lines).strip().split("\n\n")
     out: list[str] = []

@@ -26,10 +26,9 @@ function splitQuery(query) {
 
 
 class SearchChinese(SearchEnglish):
-    """Pairs of Chinese characters beside English words."""
+    """Pairs of Chinese characters, beside English words with the English stemmer."""
 
     lang = "zh"
-    language_name = "Chinese"
     js_splitter_code = IN_THE_PAGE
 
     def split(self, text: str) -> list[str]:

@@ -20,7 +20,20 @@ GREEK = {
     for c in "αβγδεηθκλμρστφ"
 } | {"Φ": r"\Phi ", "Δ": r"\Delta ", "∇": r"\nabla "}
 FUNCTIONS = {
-    *("exp", "ln", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
+    *(
+        "exp",
+        "ln",
+        "log",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "arcsin",
+        "arccos",
+        "arctan",
+    ),
     *("max", "min"),
 }
 NAMES = {

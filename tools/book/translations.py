@@ -56,7 +56,7 @@ def fill_in_neutral(path: Path) -> None:
         if message.id and not message.string and is_neutral(str(message.id)):
             message.string = message.id
     with path.open("wb") as file:
-        write_po(file, known, width=100)
+        write_po(file, known, width=100, omit_header=True)
 
 
 def extract() -> None:
