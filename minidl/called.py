@@ -1,7 +1,7 @@
-"""Packages that are functions too: `md.scope` names the package, and `md.scope(model, batch)` calls.
+"""Packages that are functions too: `md.scope` is a package, and `md.scope(model, batch)` a call.
 
-A program may import the package (`import minidl.scope`) before or after it asks for the function, so
-one name has to serve for both.
+A program may import the package (`import minidl.scope`) before or after it asks for the function,
+so one name has to serve for both.
 """
 
 import sys

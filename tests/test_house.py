@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minidl"
 # Top to bottom: a part imports only from parts that stand after it.
 FLOORS = (
-    *("__main__", "cli", "scope", "search"),
+    *("__main__", "cli", "scope", "search", "exercises"),
     *("lab", "runs", "health", "train", "plot", "export", "models", "data"),
     *("optim", "nn", "testing", "functional", "create", "numpy_functions", "ops", "compare"),
     *("checks", "graph", "tensor", "operators", "backward", "norms", "kernels", "arrays"),
