@@ -85,6 +85,7 @@ _RULES: dict[str, _Rule] = {
     "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
     "epochs": _at_least(1),
     "batch_size": _at_least(1),
+    "base_batch": _at_least(1),
     "size": _at_least(1),
     "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
     "width": _at_least(1),
@@ -228,6 +229,7 @@ class Config:
     seed: int = 0
     deterministic: bool = False
     sync_batch_norm: bool = True
+    base_batch: int | None = None
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
@@ -275,10 +277,15 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate: `lr`, or the optimizer's own for these gradients."""
+        """The learning rate: `lr`, or the optimizer's own for these gradients.
+
+        With `base_batch` it is meant for batches of that size, and grows as the batch does
+        (Goyal et al. 2017, section 2.1).
+        """
         _, calm, other = OPTIMIZERS[self.method]
         suits = calm if self.data in _GREY or self._is_normalised else other
-        return suits if self.lr is None else self.lr
+        rate = suits if self.lr is None else self.lr
+        return rate * self.batch_size / self.base_batch if self.base_batch else rate
 
     @property
     def method(self) -> str:
@@ -298,7 +305,11 @@ class Config:
     def resolved(self) -> "Config":
         """The same options, with the values that stand for None where there are such."""
         return dataclasses.replace(
-            self, optimizer=self.method, lr=self.rate, standardize=self.standardizes
+            self,
+            optimizer=self.method,
+            lr=self.rate,
+            standardize=self.standardizes,
+            base_batch=None,  # the rate is the scaled one already
         )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:
