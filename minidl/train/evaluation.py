@@ -21,14 +21,17 @@ BATCH = 256  # where nothing is learned, the batch size changes no result
 def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
 
+    Of several processes each computes some of the batches.
+
     A batch that does not fit into memory is halved: the outputs are the same.
     Raises: DeviceError where not even a batch of one fits.
     """
-    training, start = job.model.training, 0
+    rows = job.team.batches(len(images), batch_size)
+    training, start = job.model.training, rows.start
     job.model.eval()
     try:
-        while start < len(images):
-            batch = images[start : start + batch_size]
+        while start < rows.stop:
+            batch = images[start : min(start + batch_size, rows.stop)]
             try:
                 with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                     found = job.forward(batch).numpy()
@@ -52,8 +55,7 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
 def everywhere(job: Settings, images: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """The outputs of all batches, each computed by one of the team's processes."""
     with job.team.together():
-        own = images[job.team.batches(len(images), batch_size)]
-        return job.team.all(list(outputs(job, own, batch_size)))
+        return job.team.all(list(outputs(job, images, batch_size)))
 
 
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:

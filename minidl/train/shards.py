@@ -8,8 +8,8 @@ outputs. With w the weights and y_s the outputs of shard s,
     dL/dw = Σ_s (dy_s/dw)ᵀ dL/dy_s.
 
 This holds for every loss of outputs and targets, also for one that weights its classes, and for
-shards of different sizes. What a loss does with the weights themselves (a penalty) is in each
-process's dL/dw once, and is added after the sum.
+shards of different sizes. What a loss does with the weights themselves (a penalty) every shard
+finds again, so each adds its share of that, one part in as many as there are shards.
 
 Batch normalisation needs moments of the whole batch: the shards meet in each such layer, forward
 and backward (`_Shard`). Random numbers are drawn for the whole batch, and each shard takes its
@@ -112,18 +112,18 @@ class Shards(Team):
         models = self._copies(job.model)
         first = bounds[self.own.start]
 
-        def work(i: int) -> tuple[Tensor, Tensor, Array, Any]:
+        def work(i: int) -> tuple[Tensor, Buckets]:
             shard = shards[i]
             own = x.data[shard.rows.start - first : shard.rows.stop - first]
             return self._compute(job, models[i], shard, Tensor(own), targets)
 
         found = meeting.run(work, job.device == "cuda")
-        loss, whole, buckets, direct = found[0]
+        outputs, buckets = found[0]
         if self.deterministic:
-            total = tree_sum([each.flat for _, _, each, _ in found])
+            total = tree_sum([each.flat for _, each in found])
             buckets.flat = tree_sum(list(self.link.gather(total[None], [1] * self.size)))
-        self._take(job, buckets, direct)
-        return measure(job, loss, whole, targets)
+        loss = self._take(job, buckets)
+        return measure(job, Tensor(loss), outputs, targets)
 
     def _copies(self, model: Module) -> list[Module]:
         """A model for each own shard: the first is the model, the others share its parameters.
@@ -140,14 +140,10 @@ class Shards(Team):
 
     def _compute(
         self, job: Settings, model: Module, shard: "_Shard", x: Tensor, targets: Array
-    ) -> tuple[Tensor, Tensor, Buckets, dict[int, Tensor]]:
-        """Loss and outputs of the batch, and the gradients by the weights of one shard.
-
-        The last two are those that are to be added, and those by parameter that are the same for
-        each shard.
-        """
+    ) -> tuple[Tensor, Buckets]:
+        """Outputs of the whole batch, and the gradients of one shard, which are to be added."""
         trained = [p for p in job.parameters if p.requires_grad]
-        extra = len(SIGNALS) + sum(b.size for b in self._averaged(job))
+        extra = 1 + len(SIGNALS) + sum(b.size for b in self._averaged(job))
         begin = None if self.deterministic else self.link.begin
         buckets = Buckets(trained, extra, BUCKET, begin)
         with switched("joint", shard if self.joined else None), rng.using(shard.randomness()):
@@ -161,15 +157,17 @@ class Shards(Team):
             whole = Tensor(shard.gather(y.data))
             whole.requires_grad = True
             loss = one_number(job.loss(whole, Tensor(targets)))
-            direct = {id(t): g for t, g in _swept(loss, whole._module.ones_like(loss.data))}
-            by_output = direct.pop(id(whole), None)
+            by_leaf = {id(t): g for t, g in _swept(loss, whole._module.ones_like(loss.data))}
+            by_output = by_leaf.pop(id(whole), None)
+            buckets.begin_with(by_leaf, 1 / self.count)
             pairs: list[Any] = []
             if by_output is not None and y.requires_grad:
                 buckets.watch(y)
                 pairs = _swept(y, by_output.data[shard.rows])
         signals = np.array([s == self.request.number for s in SIGNALS])
-        buckets.finish(pairs, [signals, *(b.data for b in self._averaged(job))])
-        return loss, whole, buckets, direct
+        averages = [loss.data, *(b.data for b in self._averaged(job))]
+        buckets.finish(pairs, [signals, *(part / self.count for part in averages)])
+        return whole, buckets
 
     def _averaged(self, job: Settings) -> list[Tensor]:
         """The running moments, where each process normalises its own share."""
@@ -179,8 +177,8 @@ class Shards(Team):
         state = job.model._state().values()
         return [t for t in state if id(t) not in known and t.dtype.kind == "f"]
 
-    def _take(self, job: Settings, buckets: Buckets, direct: dict[int, Tensor]) -> None:
-        """Take note of the signals, and give each parameter its gradient."""
+    def _take(self, job: Settings, buckets: Buckets) -> Array:
+        """Take note of the signals, give each parameter its gradient; returns the loss."""
         flat, at = buckets.flat, len(SIGNALS)
         signals = to_host(flat[:at])
         self._stop = next((s for s, n in zip(SIGNALS, signals, strict=True) if n), None)
@@ -192,13 +190,13 @@ class Shards(Team):
             at += like.size
             return array
 
+        loss, at = flat[at], at + 1
         for buffer in self._averaged(job):
-            buffer.data = part(buffer) / self.count
+            buffer.data = part(buffer)
         for p in buckets.parameters:
-            found = [Tensor(part(p))] if buckets.given(p) else []
-            at += 0 if found else p.size
-            found += [direct[id(p)]] if id(p) in direct else []
-            p.grad = sum(found[1:], start=found[0]) if found else None
+            gradient = Tensor(part(p))
+            p.grad = gradient if buckets.given(p) else None
+        return loss
 
 
 def in_four(rank: int, size: int) -> range:

@@ -83,7 +83,8 @@ class Trainer(Settings):
             raise ConfigError("fit: resume=True needs out, the folder of the run")
         seed = self.seed
         if seed is None:
-            seed = int(rng.generator().integers(2**31))
+            drawn = int(rng.generator().integers(2**31))
+            seed = self.team.first(lambda: drawn)
         loader = DataLoader(
             as_dataset(train),
             batch_size,
@@ -104,7 +105,7 @@ class Trainer(Settings):
         team.check(batch_size)
         loader.rows = team.rows if team.size > 1 else None
         session = Session(self, loader, self.history, None if team.rank else out)
-        about = {"epochs": epochs, "checkpoint_every": checkpoint_every}
+        about = {"epochs": epochs, "checkpoint_every": checkpoint_every, "validation": held_out}
         with team.together(), ExitStack() as stack:
             if out is not None:
                 team.first(lambda: stack.enter_context(locked(out)))
