@@ -26,7 +26,8 @@ from ..device import Array, array_module, cupy
 from ..errors import ConfigError, DeviceError, MinidlError
 from ..kernels.cpu import threads
 from . import recipe
-from .shards import SHARDS, Link, Shards, in_four
+from .meeting import Link
+from .shards import SHARDS, Shards, in_four
 
 if TYPE_CHECKING:
     from .session import Session

@@ -91,10 +91,10 @@ def large_batch(seed: int, quick: bool) -> Evidence:
     ]  # fmt: skip
     conclusion = (
         f"Of {of} networks {totals['batch 45']} train with batches of 45. With 16 times the batch "
-        f"and 16 times the rate, {totals['batch 720']} do; after a warm-up, {warmed}: it "
-        f"brings back {max(0, warmed - totals['batch 720'])} of the {lost} that were lost. Before "
-        f"the first step the doctor says 'will diverge' of {seen:.0%} of those that then do not "
-        f"train, and of {alarms:.0%} of those that do."
+        f"and 16 times the rate, {totals['batch 720']} do; after a warm-up, {warmed}. So the "
+        f"warm-up brings back {max(0, warmed - totals['batch 720'])} of the {lost} that were lost. "
+        f"Before the first step the doctor says 'will diverge' of {seen:.0%} of those that then do "
+        f"not train, and of {alarms:.0%} of those that do."
     )
     heights = {
         f"{row['body']}, {FACTOR} · {row['rate']:g}, {how}": row[name] / len(chosen)
