@@ -7,7 +7,7 @@ a fresh network, they say, are the ones that do not bear it.
 
 Whether a network bears a rate depends on its curvature, which knows nothing of the batch. A small
 rate times 16 may still be fine; a large one is too large at any time, and a warm-up only delays it.
-Between the two it helps. The doctor sees the rate before the first step.
+The doctor sees the rate before the first step.
 """
 
 from typing import Any
