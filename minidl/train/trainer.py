@@ -43,6 +43,11 @@ class Trainer(Settings):
     capture: on a GPU, record forward and backward pass once as a CUDA graph and start it with one
     launch. Model and loss must do the same launches in every step; what cannot be recorded
     (Dropout, which draws on the host, a GradientMonitor) goes on without, after a warning.
+    Started by `mpiexec -n 4`, four processes share each batch, with the results of one; each must
+    make the same calls. `trainer.team.rank` is the number of this one (docs/distributed.md).
+    deterministic: cut each batch into four shards, so that one process, two and four compute the
+    same bytes. sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, or each
+    process's own.
     """
 
     _axes: int | None = None  # of the inputs, once `fit` has seen them
