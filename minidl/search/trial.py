@@ -21,6 +21,7 @@ from .settings import Settings
 # not finite, or it could not be trained (too large for the memory, for example).
 FINISHED, PRUNED, REFUSED = "finished", "pruned", "refused"
 DIVERGED, FAILED = "diverged", "failed"
+SPENT = "spent"  # the attribute with the processor time of a trial that was stopped
 NOTE = "minidl"  # the attribute of a trial under which its outcome is kept
 
 
@@ -101,7 +102,7 @@ class TrialRun:
 
         Raises: KeyboardInterrupt where a signal or the time stops it. The trial then stays open.
         """
-        started = time.process_time()
+        started, spent = time.process_time(), self.trial.user_attrs.get(SPENT, 0.0)
         options = self.settings.space.draw(self.trial, self.settings.base)
         config = self.settings.space.config(self.settings.base, options)
         self.note["sampler_seconds"] = time.process_time() - started
@@ -111,7 +112,10 @@ class TrialRun:
         except (MinidlError, MemoryError) as error:
             state, value = TrialState.FAIL, None
             self.note |= {"outcome": FAILED, "reason": first_line(error)}
-        self.note["seconds"] = time.process_time() - started
+        except KeyboardInterrupt:
+            self.trial.set_user_attr(SPENT, spent + time.process_time() - started)
+            raise
+        self.note["seconds"] = spent + time.process_time() - started
         self.trial.set_user_attr(NOTE, self.note)
         self.trial.study.tell(self.trial, value, state=state)
 

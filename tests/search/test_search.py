@@ -101,6 +101,10 @@ def test_the_time_ends_a_search_and_a_trial_goes_on(small, done, tmp_path):
         steps += 1
     assert steps > 1
     assert drawn(search) == drawn(done)
+    stopped = [t for t in search.study.trials if "spent" in t.user_attrs]
+    assert stopped  # the time of a trial before it was stopped counts too
+    for trial in stopped:
+        assert trial.user_attrs["minidl"]["seconds"] > trial.user_attrs["spent"] > 0
 
 
 @pytest.mark.parametrize(("options", "words"), [
