@@ -1,6 +1,8 @@
 """The space: what is drawn, what a run makes of it, and errors in words."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -122,6 +124,18 @@ def test_a_file_narrows_and_widens_the_default_space(tmp_path):
     assert {o["width"] for o in found} == {64} and {o["batch_size"] for o in found} == {8, 9}
     assert {o["label_smoothing"] for o in found} == {0.0, 0.1}
     assert {o["optimizer"] for o in found} >= {"sgd", "adam"}
+
+
+def test_the_space_in_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "space.toml").write_text(block, encoding="utf-8")
+    base = Config(model="deep_plain_cnn")
+    settings = Settings(base, make_space(base, ("model",), tmp_path / "space.toml"))
+    settings.check()
+    for options in draws(settings.space, base, 50):
+        settings.space.config(base, options).check()
+        assert options["depth"] == 12 and options["body"] in ("plain", "residual")
 
 
 def test_what_is_given_as_an_option_is_not_drawn():
