@@ -134,8 +134,9 @@ def test_without_optuna(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("workers", "number"), [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)]
+)
 def test_ctrl_c_ends_cleanly_and_the_search_goes_on(options, tmp_path, workers, number):
     out = tmp_path / "s"
     command = [sys.executable, "-m", "minidl", *map(str, options), "--trials", "500"]
