@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
+.PHONY: demo test test-mpi test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -13,9 +13,13 @@ demo: .venv/installed
 	$(BIN)/python demos/train_digits.py
 
 test: .venv/installed
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not mpi"
 	HYPOTHESIS_PROFILE=device OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto \
-		--device standin -k "not crash and not pytorch" $(ON_DEVICES)
+		--device standin -k "not crash and not pytorch" -m "not mpi" $(ON_DEVICES)
+
+# Training by 1 to 4 processes on this machine, and 20 kills: two minutes on two free cores.
+test-mpi: .venv/installed
+	$(BIN)/python -m pytest -q -n 0 -m mpi tests/train
 
 # The tests whose bodies run on every device. `make test` runs them on the CPU, and few examples of
 # them on a stand-in for CuPy that needs no GPU.

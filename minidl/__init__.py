@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, memory
+from . import errors, memory, processes
 from .errors import MinidlError
 from .habits import TOP, missing
 from .rng import manual_seed
@@ -15,6 +15,7 @@ from . import nn, optim
 from .kernels.cpu.threads import get_threads, set_threads
 
 memory.start_up()
+processes.watch()
 
 __version__ = "0.1.0"
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from . import processes
 from .errors import DeviceError
 
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
@@ -69,7 +70,17 @@ def to_device(array: Array, device: str) -> Array:
         return array
     if _capturing:
         raise DeviceError("to_device: a CUDA graph cannot record a copy to or from the host")
-    return cupy().asarray(array) if device == "cuda" else array.get()
+    if device == "cpu":
+        return array.get()
+    choose_gpu()
+    return cupy().asarray(array)
+
+
+def choose_gpu() -> None:
+    """Where several processes share a machine, make this thread use the GPU with its own number."""
+    if processes.place()[1] > 1:
+        cuda = cupy().cuda
+        cuda.Device(processes.local_rank() % cuda.runtime.getDeviceCount()).use()
 
 
 def to_host(array: Array) -> np.ndarray:

@@ -7,7 +7,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .device import Array
 from .errors import ConfigError
@@ -19,8 +19,25 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Observer = Callable[[str, str, Any, Array, list[Array]], None]
 
 
+class Joint(Protocol):
+    """What batch normalisation asks where the images are only a part of the batch.
+
+    The other parts are with other processes, or wait for their turn in this one.
+    """
+
+    def count(self, own: int) -> int:
+        """How many values of a channel the whole batch has, if this part has `own`."""
+
+    def moments(self, mean: Array, variance: Array, own: int) -> tuple[Array, Array]:
+        """Mean and variance of the whole batch, from those of this part."""
+
+    def sums(self, first: Array, second: Array) -> tuple[Array, Array]:
+        """Two sums over this part, summed over all parts."""
+
+
 class _Switches(threading.local):
     recording: bool = True
+    joint: Joint | None = None  # where the images are only a part of the batch
     observer: Observer | None = None
     layer: Any = None  # the innermost module whose forward is running
 

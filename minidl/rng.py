@@ -5,8 +5,9 @@ not take each other's numbers.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -49,3 +50,38 @@ def using(stream: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         _streams.own = before
+
+
+class Rows(np.random.Generator):
+    """Draws for all images of a batch, and gives the part of some of them.
+
+    source: where the numbers come from. rows: of these images. count: of so many in the batch.
+    So an image gets the same numbers, whoever has it. This holds for `random` and `integers` with
+    a size whose first axis runs over the images, or over several things of each image; other draws
+    give everybody the same.
+    """
+
+    def __init__(self, source: np.random.BitGenerator, rows: slice, count: int) -> None:
+        super().__init__(source)
+        self.rows, self.count = rows, count
+
+    def random(self, size: Any = None, *args: Any, **options: Any) -> Any:
+        """As NumPy's."""
+        draw = super().random
+        return self._part(size, lambda whole: draw(whole, *args, **options))
+
+    def integers(  # type: ignore[override]
+        self, low: Any, high: Any = None, size: Any = None, **options: Any
+    ) -> Any:
+        """As NumPy's."""
+        draw = super().integers
+        return self._part(size, lambda whole: draw(low, high, whole, **options))
+
+    def _part(self, size: Any, draw: Callable[[Any], Any]) -> Any:
+        shape = tuple(np.atleast_1d(() if size is None else size).tolist())
+        own = self.rows.stop - self.rows.start
+        if not shape or shape[0] % own:
+            return draw(size)
+        each = shape[0] // own
+        whole = draw((self.count * each, *shape[1:]))
+        return whole[self.rows.start * each : self.rows.stop * each]

@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"host: {HOST}")
+    config.addinivalue_line("markers", "mpi: starts several processes by mpiexec (make test-mpi)")
     from tests import device
 
     device.use(config.getoption("--device"))

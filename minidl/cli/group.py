@@ -10,9 +10,13 @@ from typing import Any
 
 import click
 
-from .. import __version__
+from .. import __version__, processes
 from ..errors import MinidlError
 from ..train.interrupt import Stopped
+from ..train.team import team
+
+SHARED = ("train", "evaluate")  # the commands that several processes do together
+_KNOWN = (MinidlError, MemoryError, OSError, KeyboardInterrupt)
 
 
 class Group(click.Group):
@@ -20,24 +24,31 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except MinidlError as error:
-            text = str(error)
-        except MemoryError as error:
-            text = (
-                f"the memory does not suffice ({error or 'no more is known'}); give a smaller "
-                "--batch-size, --size or model"
-            )
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # who read the output has left
-                raise
-            place = "" if error.filename is None else f"{str(error.filename)!r}: "
-            text = f"{place}{error.strerror or error}"
-        except KeyboardInterrupt as stop:
-            tell(str(stop) or "stopped", err=True)
-            ctx.exit(128 + getattr(stop, "number", signal.SIGINT))
-        tell(f"error: {text}", err=True)
-        ctx.exit(2)
+            with processes.together():
+                team()  # several processes find each other before anything may fail
+                return super().invoke(ctx)
+        except _KNOWN as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # who read the output has left
+            text, code = _in_words(error)
+        tell(text, err=True)
+        ctx.exit(code)
+
+
+def _in_words(error: BaseException) -> tuple[str, int]:
+    """What the command says of an error, and its exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "stopped", 128 + getattr(error, "number", signal.SIGINT)
+    text = str(error)
+    if isinstance(error, MemoryError):
+        text = (
+            f"the memory does not suffice ({error or 'no more is known'}); give a smaller "
+            "--batch-size, --size or model"
+        )
+    elif isinstance(error, OSError) and not isinstance(error, MinidlError):
+        place = "" if error.filename is None else f"{str(error.filename)!r}: "
+        text = f"{place}{error.strerror or error}"
+    return f"error: {text}", 2
 
 
 def tell(text: str, err: bool = False) -> None:
@@ -73,6 +84,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *rest: tell(f"warning: {message}", err=True)
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # ignored signals stay ignored
         signal.signal(signal.SIGTERM, _terminated)
+    if processes.place()[1] > 1 and not _one_of_several():
+        return
     try:
         cli(prog_name="minidl")
     finally:
@@ -82,6 +95,29 @@ def main() -> None:
                     stream.flush()
             except (OSError, ValueError):
                 _silence(stream)
+
+
+def _one_of_several() -> bool:
+    """Prepare a process that `mpiexec` started with others; whether it has something to do.
+
+    Process 0 alone speaks, but an error that ends them all is told by the process that met it.
+    """
+    first, shared = processes.place()[0] == 0, set(sys.argv[1:2]) <= set(SHARED)
+    if not shared:
+        os.environ["MINIDL_PROCESSES"] = "alone"
+        return first
+    processes.last_words = _last_words
+    if not first:
+        sys.stdout = sys.stderr = None
+    return True
+
+
+def _last_words(error: BaseException) -> tuple[str, int]:
+    if not isinstance(error, _KNOWN):
+        return processes.traced(error)
+    text, code = _in_words(error)
+    rank, size = processes.place()
+    return f"{text} (in process {rank} of {size}, counted from 0)", code
 
 
 def _terminated(number: int, frame: Any) -> None:

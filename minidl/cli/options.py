@@ -6,23 +6,36 @@ from typing import Any
 import click
 
 from ..runs import NAMED, Config
-from ..runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+from ..runs.config import AUGMENTATIONS, AUTO, GREY, MODELS, OPTIMIZERS, SCHEDULES
 
 _DEFAULT = Config()
 
 
 _SECTIONS = {
-    "Data": ("data", "root", "validation", "size", "gray", "skip_bad", "standardize", "augment"),
+    "Data": (
+        *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache"),
+        *("standardize", "augment"),
+    ),
+    "Several processes (mpiexec -n 4 minidl train ...)": ("deterministic", "sync_batch_norm"),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
-        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
-        "device",
+        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
+        *("batch_size", "seed", "device"),
     ),
     "Remedies for exploding and vanishing gradients, and for learning by heart": (
         *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
         *("weight_decay", "label_smoothing"),
     ),
 }
+
+
+class Rate(click.ParamType):
+    """A number, or "auto"."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == AUTO else click.FLOAT.convert(value, param, ctx)
 
 
 class InSections(click.Command):
@@ -37,6 +50,16 @@ class InSections(click.Command):
                     formatter.write_dl(found)
         with formatter.section("The run"):
             formatter.write_dl([record for record in records.values() if record])
+
+
+def config_from(options: dict[str, Any]) -> Config:
+    """The Config of these options, checked. Without a model it is the one that suits the data."""
+    if options["model"] is None:
+        grey = options["data"] in GREY or options["gray"]
+        options = options | {"model": "article" if grey else "vgg_small"}
+    config = Config(**options)
+    config.check()
+    return config
 
 
 def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
@@ -59,17 +82,23 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--size", "Stretch a folder's images to this square size.", type=int),
         _option("--gray", "Read a folder's images in grey.", is_flag=True),
         _option("--skip-bad", "Leave out files that cannot be read.", is_flag=True),
+        _option("--lazy/--no-lazy", "Leave a folder's images in their files, and decode each batch "
+                "when it is needed [if they would take more than half of the free memory]."),
+        _option("--cache", "Decode a folder's images once, into a file that later runs use too.",
+                is_flag=True),
         _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
                 "folder: yes]."),
         _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),
-        _option("--model", "The network.", type=click.Choice(MODELS)),
+        click.option("--model", type=click.Choice(MODELS),
+                     help="The network [article for the grey data sets, else vgg_small]."),
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
         _option("--optimizer", "What changes the weights [sgd for grey data sets and "
                 "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
         _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
-                "networks without normalisation].", type=float),
+                "networks without normalisation]; auto: the largest that the doctor finds safe.",
+                type=Rate()),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
@@ -89,9 +118,17 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
         _option("--epochs", "Passes over the training images.", type=int),
+        _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
+                type=int, metavar="EPOCHS"),
+        _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",
+                is_flag=True),
         _option("--batch-size", "Images in a step.", type=int),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),
+        _option("--deterministic", "Cut each batch into four shards, so that one process, two and "
+                "four compute the same bytes.", is_flag=True),
+        _option("--sync-batch-norm/--no-sync-batch-norm", "Normalise over the images of all "
+                "processes [yes], or over each one's own."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -1,12 +1,18 @@
 """A dataset in batches."""
 
-from collections.abc import Callable, Iterator
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
+from ..rng import Rows
 from .dataset import Dataset, seeded
+from .pictures import look_ahead
+
+_AHEAD = 2**24  # pixels that may lie decoded and unused
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -22,6 +28,9 @@ class DataLoader:
     counts the epochs completed: it grows by one when an iteration has run to its end.
     `transform` is called as transform(images), or as transform(images, generator) if its
     attribute `random` is true (as in random_crop, random_flip and compose).
+    `.rows` is for several processes that share each batch: rows(B) says which of its B images this
+    one gets. Labels are always those of the whole batch. A transform whose attribute `by_image` is
+    true (all of minidl's Transforms) is then called with these images alone.
     Raises: ConfigError for a batch size, seed or start that cannot be.
     """
 
@@ -56,6 +65,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.transform = transform
         self.epoch = 0
+        self.rows: Callable[[int], slice] | None = None
 
     def __repr__(self) -> str:
         more = ", shuffled" if self.shuffle else ""
@@ -75,19 +85,48 @@ class DataLoader:
         _check_count("start_batch", start_batch, 0, len(self))
         return self._batches(self.epoch, start_batch)
 
+    def whole(self, batch: int) -> Batch:
+        """One batch of the current epoch, also where this process gets only some rows of it."""
+        all_rows = copy.copy(self)
+        all_rows.rows = None
+        return next(all_rows.iterate(batch))
+
     def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = seeded(self.seed, epoch).permutation(order)
-        for batch in range(start_batch, len(self)):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = self.dataset.images[chosen]
-            if self.transform is not None:
-                random = getattr(self.transform, "random", False)
-                extra = (seeded(self.seed, epoch, batch),) if random else ()
-                images = self.transform(images, *extra)
-            yield images, self.dataset.labels[chosen]
+        numbers = range(start_batch, len(self))
+        batches = [order[b * self.batch_size : (b + 1) * self.batch_size] for b in numbers]
+        fetched = self._fetched([chosen[self._fetched_rows(len(chosen))] for chosen in batches])
+        for batch, chosen, images in zip(numbers, batches, fetched, strict=True):
+            yield self._transformed(images, len(chosen), epoch, batch), self.dataset.labels[chosen]
         self.epoch = epoch + 1
+
+    def _fetched(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """The images at these places. Files are decoded while the batch before is in use."""
+        source = self.dataset.source
+        if isinstance(source, np.ndarray) or not source.slow:
+            return map(self.dataset.rows, batches)
+        ahead = max(1, _AHEAD // (self.batch_size * math.prod(source.shape[1:])))
+        return map(source.floats, look_ahead(source.pixels, batches, min(ahead, 2)))
+
+    def _fetched_rows(self, count: int) -> slice:
+        """Which of a batch's images are fetched: all, if the transform may look at all of them."""
+        alone = self.transform is None or getattr(self.transform, "by_image", False)
+        return slice(count) if self.rows is None or not alone else self.rows(count)
+
+    def _transformed(self, images: np.ndarray, count: int, epoch: int, batch: int) -> np.ndarray:
+        """What was fetched of a batch of `count` images, transformed: this process's rows."""
+        if self.transform is None:
+            return images
+        rows = slice(count) if self.rows is None else self.rows(count)
+        random: tuple[Any, ...] = ()
+        if getattr(self.transform, "random", False):
+            random = (seeded(self.seed, epoch, batch),)
+        if len(images) < count:  # fetched were this process's rows
+            random = tuple(Rows(generator.bit_generator, rows, count) for generator in random)
+            return self.transform(images, *random)
+        return self.transform(images, *random)[rows]
 
 
 def _check_count(name: str, value: Any, least: int, most: int | None = None) -> None:

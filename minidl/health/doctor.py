@@ -58,7 +58,7 @@ def doctor(
         # The copy has its own state and the model's parameters.
         optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
     with np.errstate(all="ignore"):
-        with _put_back(model, loss, optimizer):
+        with put_back(model, loss, optimizer):
             found = measure(
                 model, as_tensor(images), labels, optimizer, loss, shorten, int(trial_steps)
             )
@@ -66,7 +66,7 @@ def doctor(
 
 
 @contextmanager
-def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
+def put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     """Context in which the model may be trained: everything that training changes is put back.
 
     It is the model itself, not a copy, since a loss may look at the model's weights.

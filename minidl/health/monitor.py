@@ -12,12 +12,13 @@ import numpy as np
 
 from .. import nn
 from ..checks import check
-from ..device import Array, array_module, is_host, read
+from ..device import Array, array_module, is_host, read, to_host
 from ..errors import ConfigError
 from ..modes import is_recording
 from ..nn import Module
 from ..norms import global_l2, quick_l2, rms
 from ..tensor import Tensor
+from ..train.team import Team
 from . import theory
 from .probe import examining
 from .report import write_text
@@ -53,7 +54,8 @@ class GradientMonitor:
     `before_update()` after `backward()`, and `after_update()` after `optimizer.step()`. `detach()`
     takes it off the model. A copied or unpickled monitor keeps its rows and watches nothing.
     sample: the first three columns come from `sample` rows of each of the first 8·sample images, so
-    that watching is cheap; of a Dense layer from all of its output.
+    that watching is cheap; of a Dense layer from all of its output. Of several processes, each
+    looks at the first images of its own share, and the numbers are those of all of them.
     Numerics: no norm overflows. A convolution that is watched runs by itself, so that its output
     can be seen, and not as one kernel with the pooling behind it. This changes results by rounding
     alone, but takes time: on the CPU a step of the article's CNN takes 1.5 times as long for 64
@@ -67,6 +69,7 @@ class GradientMonitor:
         check("GradientMonitor", "an int >= 1", sample=sample)
         self._steps, self._values = array("q"), array("d")
         self.sample, self.step = int(sample), 0
+        self._team: Team | None = None
         self.layers = {
             name or type(layer).__name__: layer
             for name, layer in model.named_modules()
@@ -88,7 +91,13 @@ class GradientMonitor:
 
     def __getstate__(self) -> dict[str, Any]:
         """The rows without the model, for copies."""
-        return vars(self) | {"layers": {}, "_handles": [], "_seen": {}, "_before": {}}
+        return vars(self) | {
+            "layers": {},
+            "_handles": [],
+            "_seen": {},
+            "_before": {},
+            "_team": None,
+        }
 
     def __repr__(self) -> str:
         return f"GradientMonitor({len(self.names)} layers, {len(self._steps)} steps)"
@@ -105,6 +114,8 @@ class GradientMonitor:
         highest = part.max(tuple(axis for axis in range(part.ndim) if axis != units))
         dead = array_module(part).count_nonzero(highest <= 0) / highest.size
         seen = self._seen[name] = {"activation": _rms(part), "dead": dead}
+        if self._team is not None:
+            seen |= {"images": len(y), "alive": to_host(highest) > 0}
         y.register_hook(lambda g: seen.update(gradient=_rms(self._part(layer, g.data))))
 
     def _part(self, layer: Module, y: Array) -> Array:
@@ -160,6 +171,10 @@ class GradientMonitor:
                 seen["clipped_gradient"] = global_l2(kept) if kept else nan
         self._write()
 
+    def start(self, trainer: Any) -> None:
+        """The beginning of training: whether other processes have a part of each batch."""
+        self._team = trainer.team if trainer.team.size > 1 else None
+
     def finish(self, trainer: Any = None) -> None:
         """The end of training: write the rows of a step that no update followed."""
         if self._before:
@@ -168,9 +183,29 @@ class GradientMonitor:
     def _write(self) -> None:
         seen = [self._seen.get(name, {}) for name in self.names]
         self._steps.append(self.step)
-        self._values.extend(read([found.get(what, nan) for found in seen for what in _STORED]))
+        values = read([found.get(what, nan) for found in seen for what in _STORED])
+        self._values.extend(values if self._team is None else self._joined(values, seen))
         self._before, self._seen = {}, {}
         self.step += 1
+
+    def _joined(self, values: list[float], seen: list[dict[str, Any]]) -> list[float]:
+        """The numbers over the images of all processes, weighted by how many each has.
+
+        Weights and their gradients are the same in all of them. A unit is dead where it is above 0
+        in none of them.
+        """
+        assert self._team is not None
+        own = np.reshape(values, (len(seen), len(_STORED)))
+        parts = self._team.all([(own, [(f.get("images"), f.get("alive")) for f in seen])])
+        for at, layer in enumerate(zip(*(looked for _, looked in parts), strict=True)):
+            images, alive = zip(*layer, strict=True)
+            if None in images:  # a frozen layer shows nothing
+                continue
+            for column in (_STORED.index("activation"), _STORED.index("gradient")):
+                squares = [numbers[at, column] ** 2 for numbers, _ in parts]
+                own[at, column] = np.average(squares, weights=images) ** 0.5
+            own[at, _STORED.index("dead")] = 1 - np.logical_or.reduce(alive).mean()
+        return own.ravel().tolist()
 
     def _columns(self) -> dict[str, np.ndarray]:
         """Every column but the layers' names, as arrays of shape (steps, layers)."""

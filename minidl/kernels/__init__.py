@@ -21,6 +21,7 @@ from .choose import (
     max_unpool,
     product,
     update,
+    values_per_channel,
 )
 from .gpu.graph import Graph
 from .window import NO_TAP, Window, pair, pooling, transposed_window, window
@@ -49,5 +50,6 @@ __all__ = [
     "product",
     "transposed_window",
     "update",
+    "values_per_channel",
     "window",
 ]

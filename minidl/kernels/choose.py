@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..device import Array, is_host
+from ..modes import switches
 from . import cpu, gpu, portable
 from .window import NO_TAP, Window
 
@@ -182,9 +183,16 @@ def avg_unpool(g: Array, window: Window) -> Array:
     return version("average pooling", g).avg_unpool(g, window)
 
 
+def values_per_channel(x: Any) -> int:
+    """N·H·W of images x (N, C, H, W); of the whole batch where these are a part of it."""
+    count = x.size // x.shape[1]
+    return count if switches.joint is None else switches.joint.count(count)
+
+
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
-    """The mean and the variance (C,) of images x (N, C, H, W)."""
-    return version("batch normalisation", x).batch_norm_moments(x)
+    """The mean and the variance (C,) of images x (N, C, H, W), or of the batch they are part of."""
+    own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
+    return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
 
 
 def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
@@ -196,9 +204,13 @@ def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array
 def batch_norm_grads(
     g: Array, x: Array, weight: Array, mean: Array, inverse: Array
 ) -> tuple[Array, Array, Array]:
-    """dx, dweight, dbias of y = (x - mean)·inverse·weight + bias, with inverse = 1/√(var + ε)."""
+    """dx, dweight, dbias of y = (x - mean)·inverse·weight + bias, with inverse = 1/√(var + ε).
+
+    Where x is a part of the batch, dweight and dbias are this part's: they are added to the other
+    parts' as all gradients are. dx depends on the whole batch.
+    """
     engine = version("batch normalisation", g, x, weight, mean, inverse)
-    return engine.batch_norm_grads(g, x, weight, mean, inverse)
+    return engine.batch_norm_grads(g, x, weight, mean, inverse, switches.joint)
 
 
 def product(a: Array, b: Array) -> Array:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from ..device import Array, array_module, is_host
+from ..modes import Joint
 from .cpu.blas import one_blas_thread
 from .window import Window
 
@@ -138,17 +139,21 @@ def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, joint: Joint | None = None
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of y = x̂·weight + bias, with x̂ = (x - mean)·inverse and n values each.
 
-    dbias = Σ g, dweight = Σ g·x̂, dx = weight·inverse·(g - dbias/n - x̂·dweight/n).
+    dbias = Σ g, dweight = Σ g·x̂, dx = weight·inverse·(g - dbias/n - x̂·dweight/n). With `joint`, x
+    is a part of the batch: n and both sums in dx are those of the whole batch.
     """
     n, by_channel = x.size // x.shape[1], (1, -1, 1, 1)
     centred = x - mean.reshape(by_channel)
     bias_grad, weight_grad = g.sum(AXES), inverse * (g * centred).sum(AXES)
-    x_grad = g - (bias_grad / n).reshape(by_channel)
-    centred *= (inverse * weight_grad / n).reshape(by_channel)
+    bias_sum, weight_sum = bias_grad, weight_grad
+    if joint is not None:
+        n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
+    x_grad = g - (bias_sum / n).reshape(by_channel)
+    centred *= (inverse * weight_sum / n).reshape(by_channel)
     x_grad -= centred
     x_grad *= (weight * inverse).reshape(by_channel)
     return x_grad, weight_grad, bias_grad

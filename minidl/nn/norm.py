@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import kernels, ops
 from ..checks import check
 from ..device import is_capturing
 from ..errors import ShapeError
@@ -35,14 +35,15 @@ class BatchNorm2d(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         x, n = as_tensor(x), self.features
-        if x.ndim != 4 or x.shape[1] != n or (self.training and x.size < 2 * n):
+        count = kernels.values_per_channel(x) if x.ndim == 4 and x.shape[1] == n else -1
+        if count < (2 if self.training else 0):
             raise ShapeError(
                 f"BatchNorm2d({n}): expected images (N, {n}, H, W), in training with two or more "
                 f"values per channel, got {x.shape}; change batch_size if the last batch holds one"
             )
         if self.training:
             y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
-            self._follow(mean, var * (x.size / (x.size - n)))  # the unbiased variance
+            self._follow(mean, var * (count / (count - 1)))  # the unbiased variance
             return y
         values = (self.weight, self.bias, self.running_mean, self.running_var)
         weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)

@@ -41,15 +41,16 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "adam": (optim.Adam, 0.001, 0.0003),
     "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001, 0.0003),
 }
-_GREY = ("digits", "mnist", "fashion-mnist")
+GREY = ("digits", "mnist", "fashion-mnist")
 _NORMALISED = ("vgg_small", "resnet_small")
+AUTO = "auto"  # the learning rate that the doctor finds safe
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
 _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
-FREE = ("epochs", "device")
+FREE = ("epochs", "device", "lazy", "cache", "keep_pictures")
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
@@ -64,6 +65,12 @@ def _at_least(least: int) -> _Rule:
 
 
 _POSITIVE: _Rule = ((int, float), lambda value: 0 < value < math.inf, "a number above 0")
+
+
+def _is_rate(value: Any) -> bool:
+    return value == AUTO if isinstance(value, str) else 0 < value < math.inf
+
+
 _FLAG: _Rule = (bool, lambda value: True, "true or false")
 _TEXT: _Rule = (str, lambda value: "\0" not in value, "a text")
 _RULES: dict[str, _Rule] = {
@@ -75,7 +82,7 @@ _RULES: dict[str, _Rule] = {
     "schedule": _one_of(*SCHEDULES),
     "augment": _one_of(*AUGMENTATIONS),
     "device": _one_of("cpu", "cuda"),
-    "lr": _POSITIVE,
+    "lr": ((int, float, str), _is_rate, 'a number above 0, or "auto"'),
     "clip_norm": _POSITIVE,
     "clip_value": _POSITIVE,
     "clip_adaptive": _POSITIVE,
@@ -84,6 +91,7 @@ _RULES: dict[str, _Rule] = {
     "label_smoothing": ((int, float), lambda value: 0 <= value < 1, "a number from 0, below 1"),
     "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
     "epochs": _at_least(1),
+    "patience": _at_least(1),
     "batch_size": _at_least(1),
     "size": _at_least(1),
     "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
@@ -92,9 +100,14 @@ _RULES: dict[str, _Rule] = {
     "seed": _at_least(0),
     "batch_norm": _FLAG,
     "residual": _FLAG,
+    "deterministic": _FLAG,
+    "sync_batch_norm": _FLAG,
     "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
+    "lazy": _FLAG,
+    "cache": _FLAG,
+    "keep_pictures": _FLAG,
     "standardize": _FLAG,
 }
 
@@ -216,6 +229,7 @@ class RunClip:
 class Config:
     """The options of `minidl train`, by the same names.
 
+    lazy and cache are those of ImageFolder: nothing that is learned depends on them.
     If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
     optimizer's own, as are `momentum` and `weight_decay`, and `standardize` is true for a folder.
 
@@ -228,6 +242,8 @@ class Config:
     size: int | None = None
     gray: bool = False
     skip_bad: bool = False
+    lazy: bool | None = None
+    cache: bool = False
     standardize: bool | None = None
     augment: str = "none"
     model: str = "article"
@@ -235,7 +251,7 @@ class Config:
     width: int = 16
     init: str = "he_normal"
     optimizer: str | None = None
-    lr: float | None = None
+    lr: float | str | None = None
     schedule: str = "cosine"
     warmup: int = 0
     clip_norm: float | None = None
@@ -248,9 +264,13 @@ class Config:
     residual: bool = False
     weight_norm: float | None = None
     epochs: int = 5
+    patience: int | None = None
     batch_size: int = 64
+    keep_pictures: bool = False
     device: str = "cpu"
     seed: int = 0
+    deterministic: bool = False
+    sync_batch_norm: bool = True
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
@@ -269,6 +289,8 @@ class Config:
                     f"{remedy}: expected only with the model {' or '.join(models_for_it)}, got "
                     f"{self.model}{' (it has it already)' if self.model in _NORMALISED else ''}"
                 )
+        if self.keep_pictures and self.model == "mlp":
+            raise ConfigError("keep-pictures: expected a model with convolutions, got mlp")
         if self.momentum is not None and self.method not in _WITH_MOMENTUM:
             raise ConfigError(
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
@@ -278,15 +300,20 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate: `lr`, or the optimizer's own for these gradients."""
+        """The learning rate: `lr`, or the optimizer's own for these gradients.
+
+        For "auto" it is the larger one, from which the search for a safe rate comes down.
+        """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in _GREY or self.is_normalised else other
-        return suits if self.lr is None else self.lr
+        suits = calm if self.data in GREY or self.is_normalised else other
+        if self.lr == AUTO:
+            return calm
+        return suits if self.lr is None else float(self.lr)
 
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in _GREY and not self.is_normalised
+        plain = self.data in GREY and not self.is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property

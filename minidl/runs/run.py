@@ -1,6 +1,7 @@
 """A run and its folder: trained, opened again, measured, asked about images."""
 
 import base64
+import functools
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..data import DataLoader, Dataset, Normalize, load_image, normalize
+from ..data import DataLoader, Dataset, Normalize, Transform, load_image, normalize
 from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..files import check_ordinary, remove_parts, write_bytes
 from ..health import doctor
@@ -29,8 +30,12 @@ from ..train.lock import locked
 from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
 from ..train.recipe import describe, differences
-from .config import FREE, Config
+from ..train.session import BEST
+from ..train.team import team
+from .advice import with_safe_rate
+from .config import AUTO, FREE, Config
 from .data import NAMED, Splits, load_data, split_of
+from .keepsakes import PictureKeeper, tensorboard_writer
 
 PathLike = str | os.PathLike[str]
 
@@ -61,12 +66,16 @@ class Run:
     facts: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: PathLike, device: str = "cpu") -> "Run":
-        """Read config.json and model.safetensors. Raises: CheckpointError, ConfigError."""
+    def open(cls, folder: PathLike, device: str = "cpu", *, last: bool = False) -> "Run":
+        """Read config.json and the weights: of the best epoch where they were kept, else the last.
+
+        last: take those of the last epoch. Raises: CheckpointError, ConfigError.
+        """
         config, facts = read_config(folder)
         shape = tuple(facts["image_shape"])
         model = config.build_model(shape, len(facts["classes"]))
-        load(Path(folder) / "model.safetensors", model)
+        best = (Path(folder) / BEST).exists() and not last
+        load(Path(folder) / (BEST if best else "model.safetensors"), model)
         return cls(config, model.to(device), facts["classes"], shape, facts["normalize"], facts)
 
     def trainer(self) -> Trainer:
@@ -108,9 +117,11 @@ class Run:
         probabilities = self.trainer().predict(test)
         return Results(test.labels, probabilities, self.classes, test.paths)
 
-    def as_seen(self, test: Dataset) -> np.ndarray:
-        """The images of a test part before they were normalised."""
-        return self.normalize.undo(test.images) if self.normalize else test.images
+    def as_seen(self, test: Dataset) -> Dataset:
+        """A test part with its images as they were before they were normalised."""
+        if self.normalize is None:
+            return test
+        return test.map(Transform(self.normalize.undo, "as seen"))
 
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
@@ -142,9 +153,17 @@ def train(
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
-    with nullcontext() if out is None else locked(out):
+    several = team(config.deterministic, config.sync_batch_norm)
+    several.check(config.batch_size)
+    if several.rank:  # process 0 alone speaks, and writes into the folder
+        progress, say = False, lambda text: None
+    with several.together(), ExitStack() as stack:
+        if out is not None:
+            several.first(lambda: stack.enter_context(locked(out)) and None)
         folder = None if out is None else Path(out)
-        return _train(config, folder, resume, progress, say, monitors, splits, doctor, figures)
+        return _train(
+            config, folder, resume, progress, say, monitors, several.first, splits, doctor, figures
+        )
 
 
 def _train(
@@ -154,22 +173,27 @@ def _train(
     progress: bool,
     say: Callable[[str], Any],
     monitors: Sequence[Any],
+    first: Callable[[Callable[[], Any]], Any],
     splits: Splits | None,
     advise: bool,
     draw: bool,
 ) -> Outcome:
+    """As `train`. first: does in process 0 alone what all want to know."""
     if folder is not None:
-        _check_folder(folder, config, resume)
+        first(lambda: _check_folder(folder, config, resume))
     say(f"data: {config.data}")
-    again = resume and folder is not None and (folder / "config.json").exists()
+    again = first(lambda: resume and folder and (folder / "config.json").exists())
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
-    before = read_config(folder)[1] if again and folder else None
+    before = first(lambda: read_config(folder)[1]) if again and folder else None
     if splits is None:
         splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
-    shape, classes = splits.train.images.shape[1:], splits.train.classes
+    shape, classes = splits.train.shape[1:], splits.train.classes
+    if config.lr == AUTO:
+        config = first(lambda: with_safe_rate(config, splits.train))
+        say(f"learning rate: {config.rate:.3g}, which the gradient doctor finds safe\n")
     model = config.build_model(shape, len(classes))
     say(
         f"{len(splits.train):,} images to train on, {len(splits.validation):,} to validate with, "
@@ -187,18 +211,23 @@ def _train(
         clip=config.build_clip(),
         monitors=[*monitors, LossJump(say, _IN_OPTIONS["rate"])],
         seed=config.seed,
+        deterministic=config.deterministic,
+        sync_batch_norm=config.sync_batch_norm,
     )
     if advise and not again:
-        _warn(config, splits, trainer, say)
+        first(lambda: _warn(config, splits, trainer, say))
     if folder is not None:
-        _check_space(folder, model)
-        content = _describe(config, splits, trainer)
-        if again:  # only the options that may change do
-            content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            content["options"] = _options(config)
-        write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
-    first, start = _Steps(), time.perf_counter()
-    trainer.monitors += (first,)
+        first(lambda: _write_config(folder, config, splits, trainer, again))
+    counted, start = _Steps(), time.perf_counter()
+    trainer.monitors += (counted,)
+    keeper = None
+    if folder is not None and team().rank == 0:
+        writer = tensorboard_writer(folder, say)
+        trainer.monitors += () if writer is None else (writer,)
+        if config.keep_pictures:
+            image, label = splits.test[0]
+            keeper = PictureKeeper(folder, image, label, steps // config.epochs)
+            trainer.monitors += (keeper,)
     try:
         trainer.fit(
             splits.train,
@@ -209,18 +238,30 @@ def _train(
             resume=resume,
             progress=progress,
             transform=config.build_transform(shape[-1]),
+            patience=None if splits.validation is splits.test else config.patience or config.epochs,
         )
     except NotFiniteError as error:
-        diagnosis = _diagnosis(config, splits, trainer, folder)
+        diagnosis = first(lambda: _diagnosis(config, splits, trainer, folder))
         raise GradientError(f"{error.what}.\n{diagnosis or _in_options(error)}") from None
     finally:
         seconds = time.perf_counter() - start
         figures = []
         if draw and folder is not None and len(trainer.history):
-            figures = _draw(trainer.history, folder, say)
+            figures = first(lambda: _draw(trainer.history, folder, say, keeper))
     test = trainer.evaluate(splits.test)
     history = trainer.history
-    return Outcome(config, history, trainer, test, seconds, first.made, folder, figures)
+    return Outcome(config, history, trainer, test, seconds, counted.made, folder, figures)
+
+
+def _write_config(
+    folder: Path, config: Config, splits: Splits, trainer: Trainer, again: bool
+) -> None:
+    _check_space(folder, trainer.model)
+    content = _describe(config, splits, trainer)
+    if again:  # only the options that may change do
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content["options"] = _options(config)
+    write_bytes(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 class _Steps:
@@ -273,7 +314,7 @@ def _findings(report: Report) -> str:
 
 def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
     """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
-    shape = splits.train.images.shape[1:]
+    shape = splits.train.shape[1:]
     model = config.build_model(shape, len(splits.train.classes))
     if folder is not None:
         load(folder / "model.safetensors", model)
@@ -387,8 +428,8 @@ def _check_data(before: dict[str, Any], splits: Splits, folder: Path | None) -> 
 def _check_space(folder: Path, model: Module) -> None:
     weights = sum(array.nbytes for array in model.state_dict().values())
     # Weights and two slots of the optimizer in four checkpoints (three and the one being
-    # written), the model's own file twice, and a megabyte for the rest.
-    need = weights * (4 * 3 + 2) + 2**20
+    # written), the model's own file and the best weights twice, and a megabyte for the rest.
+    need = weights * (4 * 3 + 4) + 2**20
     free = shutil.disk_usage(folder).free
     if free < need:
         raise CheckpointError(
@@ -407,7 +448,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     norm, data = splits.normalize, splits.train
     fixed = config.data in NAMED and NAMED[config.data].where is not None
     seen = b"" if fixed else np.sort(splits.hashes["train"]).tobytes()
-    transform = config.build_transform(data.images.shape[-1])
+    transform = config.build_transform(data.shape[-1])
     loader = DataLoader(
         data, config.batch_size, shuffle=True, seed=config.seed, transform=transform
     )
@@ -416,7 +457,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
         "recipe": describe(trainer, loader) | {"split": split_of(config)},
         "data": {
             "classes": list(data.classes),
-            "image_shape": list(data.images.shape[1:]),
+            "image_shape": list(data.shape[1:]),
             "images": {
                 "train": len(data),
                 "validation": len(splits.validation),
@@ -440,11 +481,19 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     }
 
 
-def _draw(history: History, folder: Path, say: Callable[[str], Any]) -> list[str]:
+def _draw(
+    history: History, folder: Path, say: Callable[[str], Any], keeper: PictureKeeper | None
+) -> list[str]:
+    draw: dict[str, Callable[[Path], Any]] = {
+        "curves.png": functools.partial(plot.curves, history),
+        "gradients.png": functools.partial(plot.gradients, history),
+    }
+    if keeper is not None:
+        draw["pictures.png"] = keeper.draw
     try:
-        plot.curves(history, folder / "curves.png")
-        plot.gradients(history, folder / "gradients.png")
+        for name, figure in draw.items():
+            figure(folder / name)
     except Exception as error:  # the run itself is whole, whatever ails the figures
         say(f"no figures: {error}")
         return []
-    return ["curves.png", "gradients.png"]
+    return [*draw]

@@ -136,14 +136,14 @@ class TrialRun:
                 self.note["audit"] = self._audit(config, splits)
             return TrialState.PRUNED, None
         try:
-            accuracy = self._train(config, splits, self.trial)
+            epoch, accuracy = self._train(config, splits, self.trial)
         except optuna.TrialPruned:
             self.note["outcome"] = PRUNED
             return TrialState.PRUNED, None
         except GradientError as error:
             self.note |= {"outcome": DIVERGED, "reason": first_line(error)}
             return TrialState.PRUNED, None
-        report(self.trial, config.epochs, accuracy)
+        report(self.trial, epoch, accuracy)
         self.note["outcome"] = FINISHED
         return TrialState.COMPLETE, accuracy
 
@@ -153,12 +153,14 @@ class TrialRun:
         The sampler does not hear of it, so that a search draws the same with an audit and without.
         """
         try:
-            return {"accuracy": self._train(config, splits, None)}
+            return {"accuracy": self._train(config, splits, None)[1]}
         except GradientError as error:
             return {"accuracy": None, "reason": first_line(error)}
 
-    def _train(self, config: Config, splits: Splits, judged: optuna.Trial | None) -> float:
-        """The accuracy on the validation part after the last epoch."""
+    def _train(
+        self, config: Config, splits: Splits, judged: optuna.Trial | None
+    ) -> tuple[int, float]:
+        """The last epoch, and the accuracy on the validation part after it."""
         reports = Reports(judged, self.show, self.end)
         try:
             outcome = train(
@@ -167,7 +169,8 @@ class TrialRun:
             )  # fmt: skip
         finally:
             self.note["epochs"] = reports.steps / -(-len(splits.train) // config.batch_size)
-        return float(outcome.history.last["validation_accuracy"])
+        last = outcome.history.last
+        return int(last["epoch"]), float(last["validation_accuracy"])
 
 
 def first_line(error: BaseException) -> str:

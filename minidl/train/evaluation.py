@@ -18,7 +18,7 @@ from .step import one_number
 BATCH = 256  # where nothing is learned, the batch size changes no result
 
 
-def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarray]:
     """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
 
     A batch that does not fit into memory is halved: the outputs are the same.
@@ -27,8 +27,8 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
     training, start = job.model.training, 0
     job.model.eval()
     try:
-        while start < len(images):
-            batch = images[start : start + batch_size]
+        while start < len(data):
+            batch = data.rows(slice(start, start + batch_size))
             try:
                 with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                     found = job.forward(batch).numpy()
@@ -36,7 +36,7 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
                 if batch_size == 1:
                     raise DeviceError(
                         f"evaluate, predict: the memory of '{job.device}' does not hold a single "
-                        f"input of shape {images.shape[1:]} and what the model makes of it; use a "
+                        f"input of shape {data.shape[1:]} and what the model makes of it; use a "
                         f"smaller model or smaller inputs ({error})"
                     ) from None
                 traceback.clear_frames(error.__traceback__)  # they hold every array of the pass
@@ -49,9 +49,18 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
         job.model.train(training)
 
 
+def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
+    """The outputs of all batches, each computed by one of the team's processes."""
+    with job.team.together():
+        own = job.team.batches(len(data), batch_size)
+        if own.stop - own.start == len(data):
+            return job.team.all(list(outputs(job, data, batch_size)))
+        return job.team.all([*outputs(job, data[own], batch_size)] if own.stop > own.start else [])
+
+
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:
     """{"loss", "accuracy", and the metrics} over all the data; accuracy is NaN without classes."""
-    found = np.concatenate(list(outputs(job, dataset.images, batch_size)))
+    found = np.concatenate(everywhere(job, dataset, batch_size))
     targets = dataset.labels
     if targets.dtype.kind == "f":
         targets = targets.astype(found.dtype, copy=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 # Ctrl-C; the end that batch systems and containers announce; a terminal that was closed.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
             if hasattr(signal, name)]  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def interrupted() -> Iterator[StopRequest]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        heard = (s for s in _SIGNALS if signal.getsignal(s) not in (signal.SIG_IGN, None))
+        heard = (s for s in SIGNALS if signal.getsignal(s) not in (signal.SIG_IGN, None))
         before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield request

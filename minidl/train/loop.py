@@ -13,7 +13,7 @@ from . import metrics
 from .capture import Captured
 from .evaluation import evaluate
 from .fitting import too_large
-from .interrupt import Stopped, StopRequest, interrupted
+from .interrupt import Stopped, interrupted
 from .nonfinite import NotFiniteError, search
 from .progress import LossJump, Progress
 from .session import Session
@@ -35,19 +35,23 @@ class Loop:
         epochs: int,
         checkpoint_every: int | None,
         progress: bool,
+        patience: int | None = None,
     ) -> None:
         self.job, self.session, self.validation = job, session, validation
         self.loader, self.history = session.loader, session.history
-        self.epochs, self.every = epochs, checkpoint_every
+        self.epochs, self.every, self.patience = epochs, checkpoint_every, patience
         self.names = [name for name, _ in job.model.named_parameters()]
-        self.progress = Progress(epochs, len(self.loader), show=progress)
+        self.team = job.team
+        self.progress = Progress(epochs, len(self.loader), show=progress and self.team.rank == 0)
         monitors = list(job.monitors)
         if not any(isinstance(m, LossJump) for m in monitors):
             monitors.append(LossJump(self.progress.say, _ADVICE))
         self._hooks: dict[str, list[Callable[..., Any]]] = {
             hook: [getattr(m, hook) for m in monitors if hasattr(m, hook)] for hook in _HOOKS
         }
-        self._compute = Captured(job, gradients) if job.capture else gradients
+        self._compute = job.team.gradients or gradients
+        if job.capture:
+            self._compute = Captured(job, self._compute)
         self._rate = 0.0
 
     def run(self) -> None:
@@ -58,21 +62,25 @@ class Loop:
             # Overflow shows in the loss, which is looked at in every step.
             with (
                 np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-                interrupted() as request,
+                self.team.together(),
+                interrupted() as self.team.request,
             ):
                 self.progress.start()
                 self._call("start")
-                while session.epoch < self.epochs:
-                    self._one_epoch(request)
+                while session.epoch < self.epochs and not self._is_stale():
+                    self._one_epoch()
+            if self.patience is not None:
+                session.take_best()
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", 2)
-            raise Stopped(session.stop(self.epochs), number) from None
+            said = self.team.first(lambda: session.stop(self.epochs))
+            raise Stopped(said, number) from None
         finally:
             self._call("finish")
             self.progress.close()
             session.close()
 
-    def _one_epoch(self, request: StopRequest) -> None:
+    def _one_epoch(self) -> None:
         session = self.session
         self.loader.epoch = session.epoch
         for images, labels in self.loader.iterate(session.batch):
@@ -88,11 +96,28 @@ class Loop:
             last = session.batch == len(self.loader)
             if self.every and session.step % self.every == 0 and not last:
                 session.save()
-            if request.number is not None and not last:
-                raise Stopped("", request.number)
+            if not last:
+                self._stop_if_asked()
         self._end_epoch()
-        if request.number is not None:
-            raise Stopped("", request.number)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        number = self.team.stopped_by()
+        if number is not None:
+            raise Stopped("", number)
+
+    def _is_stale(self) -> bool:
+        """Whether the validation loss has not fallen for as many epochs as the patience lasts."""
+        best = self.history.best_epoch
+        if self.patience is None or self.session.batch:
+            return False
+        if self.session.epoch - (best or 0) < self.patience:
+            return False
+        self.progress.say(
+            f"stopped after epoch {self.session.epoch}: the validation loss has not fallen for "
+            f"{self.session.epoch - (best or 0)} epochs; the weights are those of epoch {best}"
+        )
+        return True
 
     def _one_step(self, images: np.ndarray, labels: np.ndarray) -> None:
         job, at = self.job, self.session.step
@@ -100,7 +125,7 @@ class Loop:
             job.optimizer.lr = job.schedule(at)
         self._rate = float(job.optimizer.lr)
         targets = job.place_targets(labels)
-        job.batch = (images, targets)
+        job.batch = images, targets[self.team.rows(len(targets))]
         self._call("before_step", at)
         self._randomness = rng.generator().bit_generator.state
         step(job, job.place(images), targets, self._look, self._compute)
@@ -132,6 +157,8 @@ class Loop:
         measured = {} if self.validation is None else evaluate(self.job, self.validation)
         row = [self.session.epoch + 1, *means, *measured.values(), self.session.seconds]
         self.history.add_epoch(row)
+        if self.patience is not None:
+            self.session.keep_best()
         self.session.next_epoch()
         self.session.save()
         self.progress.epoch(self.history.last)
@@ -147,7 +174,10 @@ class Loop:
         if math.isfinite(loss):
             what = f"loss {loss:.4g}, but the gradients of layer {', '.join(bad)} are not finite"
         place = f"step {session.step} (epoch {session.epoch + 1}, batch {session.batch + 1})"
-        kept = session.keeps()
+        kept = self.team.first(session.keeps)
+        if self.team.size > 1:  # each process searches the whole batch, and finds the same
+            images, labels = self.loader.whole(session.batch)
+            self.job.batch = images, self.job.place_targets(labels)
         what = f"fit: {what} at {place}, so training stopped before that update{kept}"
         rate = float(self.history.column("learning_rate", 2)[0])  # of the update before
         return search(self.job, what, rate)

@@ -44,6 +44,7 @@ class Culprit:
 
     phase: "forward", "backward" or "update". layer: its name in the model and its type.
     largest: the largest finite |value| that went in. cause: why; cure: a name in CURES.
+    rows: where on the first axis the result is not finite.
     """
 
     phase: str
@@ -55,6 +56,7 @@ class Culprit:
     largest: float
     cause: str
     cure: str
+    rows: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         where = f"{self.phase} pass of '{self.operation}' in layer {self.layer}"
@@ -134,7 +136,9 @@ def search(job: Settings, what: str, rate: float) -> NotFiniteError:
     cure = culprit.cure
     if cure == "rate" and len(job.history) == 1:  # no update has been made yet
         cure = "inputs" if np.abs(images).max() > 100 else "init"
-    return NotFiniteError(f"{what}. The source: {culprit}", cure, rate)
+    shared = culprit.phase == "forward" and culprit.shape[:1] == (len(images),)
+    owners = job.team.owners(culprit.rows, len(images)) if shared else ""
+    return NotFiniteError(f"{what}. The source{owners}: {culprit}", cure, rate)
 
 
 def _layer_name(model: Module, layer: Any) -> str:
@@ -150,9 +154,11 @@ def _culprit(phase: str, operation: str, layer: str, value: Array, sources: list
     sizes = [float(np.abs(to_host(s)).max()) for s in sources if s.size]
     largest = max(sizes, default=0.0)
     cause, cure = _cause(phase, operation, largest)
+    finite = np.isfinite(host).reshape(len(host) if host.ndim else 1, -1).all(1)
+    rows = tuple(np.flatnonzero(~finite).tolist())
     return Culprit(
-        phase, operation, layer, host.shape, nans, infinities, largest, cause, cure
-    )  # fmt: skip
+        phase, operation, layer, host.shape, nans, infinities, largest, cause, cure, rows
+    )
 
 
 def _cause(phase: str, operation: str, largest: float) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data import DataLoader, Dataset
+from ..data.pictures import Pictures, image_digests
 from ..nn import Module
 from .settings import Settings
 
@@ -21,7 +22,7 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "seed": int(loader.seed),
         "batch size": loader.batch_size,
         "smaller last batch": "dropped" if loader.drop_last else "kept",
-        "images": [*data.images.shape, str(data.images.dtype)],
+        "images": [*data.shape, str(data.source.dtype)],
         "classes": list(data.classes),
         "data": digest(data),
         "model": {name or "model": plain(m) for name, m in job.model.named_modules()},
@@ -30,6 +31,8 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "schedule": plain(job.schedule),
         "clip": plain(job.clip_option),
         "augmentation": plain(loader.transform),
+        "deterministic": job.deterministic,
+        "batch normalisation over all processes": job.sync_batch_norm,
     }
 
 
@@ -80,32 +83,34 @@ def plain(value: Any) -> Any:
     return {"name": type(value).__name__} | options
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """A line for each entry of both that is not as it was."""
-    return [line for name in now if name in then for line in _compare(name, then[name], now[name])]
+def differences(
+    then: dict[str, Any], now: dict[str, Any], words: str = "was {}, is {}"
+) -> list[str]:
+    """A line for each entry of both that is not as it was. words: how a line says that."""
+    both = (name for name in now if name in then)
+    return [line for name in both for line in _compare(name, then[name], now[name], words)]
 
 
-def _compare(name: str, then: Any, now: Any) -> list[str]:
+def _compare(name: str, then: Any, now: Any, words: str) -> list[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         pairs = ((n, then.get(n, "none"), now.get(n, "none")) for n in {**then, **now})
-        lines = (_compare(name if n == "name" else f"{name} {n}", a, b) for n, a, b in pairs)
+        lines = (_compare(name if n == "name" else f"{name} {n}", a, b, words) for n, a, b in pairs)
         return [line for part in lines for line in part]
-    return [] if then == now else [f"  {name}: was {_short(then)}, is {_short(now)}"]
+    return [] if then == now else [f"  {name}: {words.format(_short(then), _short(now))}"]
 
 
 def digest(data: Dataset) -> str:
     """A hash of all inputs and targets: equal for equal data alone."""
     total = hashlib.blake2b(digest_size=8)
-    for array in (data.images, data.labels):
+    source: Any = data.source
+    if isinstance(source, Pictures):  # hashed once, whatever kind they are
+        transforms = getattr(source, "transforms", ())
+        total.update(repr([plain(transform) for transform in transforms]).encode())
+        source = image_digests(source)
+    for array in (source, data.labels):
         for start in range(0, len(array), 256):  # a copy of the whole might not fit into memory
             total.update(np.ascontiguousarray(array[start : start + 256]).tobytes())
     return total.hexdigest()
-
-
-def image_digests(images: np.ndarray) -> np.ndarray:
-    """A hash of each image, uint64 (N,)."""
-    hashes = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
-    return np.frombuffer(b"".join(hashes), "<u8")
 
 
 def _is_option(value: Any) -> bool:

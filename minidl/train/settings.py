@@ -18,6 +18,7 @@ from ..ops import cross_entropy
 from ..tensor import Tensor
 from .history import History
 from .score import Score
+from .team import team
 
 Clip = float | Callable[[list[Any]], Any]
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -40,7 +41,11 @@ class Settings:
         device: str | None = None,
         seed: int | None = None,
         capture: bool = False,
+        deterministic: bool = False,
+        sync_batch_norm: bool = True,
     ) -> None:
+        self.team = team(deterministic, sync_batch_norm)
+        self.deterministic, self.sync_batch_norm = deterministic, sync_batch_norm
         self.model = model.to(device) if device is not None else model
         self.loss = loss
         self.optimizer = optimizer

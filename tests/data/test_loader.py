@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.data import DataLoader, Dataset, compose, random_crop, random_flip
+from minidl.data import DataLoader, Dataset, compose, normalize, random_crop, random_flip
 from minidl.errors import ConfigError
 
 AUGMENT = compose(random_crop(4, padding=2), random_flip())
@@ -140,3 +140,26 @@ def test_a_pair_of_arrays_is_a_dataset():
     batches = list(DataLoader((x, y), 4))
     np.testing.assert_array_equal(batches[1][0], x[4:])
     np.testing.assert_array_equal(batches[1][1], y[4:])
+
+
+def test_processes_that_share_a_batch_get_its_images_between_them():
+    images = np.random.default_rng(0).random((11, 1, 6, 6), dtype=np.float32)
+    dataset = Dataset(images, np.arange(11) % 2)
+    jitter = random_crop(6, padding=2)
+
+    def contrast(batch, generator):  # looks at the whole batch
+        return (batch - batch.mean()) * generator.random(2).sum(dtype=np.float32)
+
+    contrast.random = True
+    for transform in (None, compose(jitter, random_flip()), contrast,
+                      compose(jitter, contrast), normalize(0.5, 2.0)):  # fmt: skip
+        options = {"shuffle": True, "seed": 4, "transform": transform}
+        whole = DataLoader(dataset, 4, **options)
+        parts = [DataLoader(dataset, 4, **options) for _ in range(2)]
+        parts[0].rows, parts[1].rows = (lambda n: slice(0, n // 2)), (lambda n: slice(n // 2, n))
+        for (x, labels), (a, one), (b, two) in zip(whole, *parts, strict=True):
+            np.testing.assert_array_equal(np.concatenate([a, b]), x)
+            np.testing.assert_array_equal(labels, one)
+            np.testing.assert_array_equal(labels, two)
+        np.testing.assert_array_equal(parts[1].whole(1)[0], whole.whole(1)[0])
+        assert len(parts[1].whole(1)[0]) == 4

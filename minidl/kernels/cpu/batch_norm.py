@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...device import Array
+from ...modes import Joint
 from .threads import share
 
 Rows = tuple[slice, slice, slice]
@@ -61,17 +62,20 @@ def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, joint: Joint | None = None
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias. The formulas stand in `portable`."""
-    count, centre = x.size // x.shape[1], _by_channel(mean)
+    n, centre = x.size // x.shape[1], _by_channel(mean)
 
     def sums(rows: Rows) -> tuple[Array, Array]:
         return g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])
 
     bias_grad, products = map(sum, zip(*share(sums, _rows(x)), strict=True))
     weight_grad = inverse * products
-    slope, level = _by_channel(inverse * weight_grad / count), _by_channel(bias_grad / count)
+    bias_sum, weight_sum = bias_grad, weight_grad
+    if joint is not None:
+        n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
+    slope, level = _by_channel(inverse * weight_sum / n), _by_channel(bias_sum / n)
     scale, x_grad = _by_channel(weight * inverse), np.empty_like(x)
 
     def compute(rows: Rows) -> None:

@@ -185,11 +185,11 @@ _current: _Team | None = None
 def _team() -> _Team:
     global _current
     if _current is None:
-        _current = _Team(_default())
+        _current = _Team(default_threads())
     return _current
 
 
-def _default() -> int:
+def default_threads() -> int:
     """MINIDL_THREADS, or the cores that the process may use, or fewer where BLAS is limited."""
     told = os.environ.get("MINIDL_THREADS", "").strip()
     if told:

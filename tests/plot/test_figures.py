@@ -31,7 +31,7 @@ def made(layers=2, steps=12, epochs=3):
 def drawn(monkeypatch):
     """The figures instead of files."""
     figures = []
-    monkeypatch.setattr(plot, "write_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plot.training, "write_figure", lambda figure, path: figures.append(figure))
     return figures
 
 

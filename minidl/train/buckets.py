@@ -1,0 +1,136 @@
+"""Gradients on their way to the other processes, while the backward pass still runs.
+
+All gradients lie in one flat array. The backward pass finds them from the last layer to the first,
+so the array fills from its end. It is cut into buckets; as soon as one is full, its sum over the
+processes is begun, and the backward pass goes on with the layers before. One message for each
+parameter would cost too many latencies, and one for all could begin only at the end.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..device import Array, array_module, to_device
+from ..tensor import Node, Pullback, Tensor
+
+Begin = Callable[[Array], Callable[[], Any]]  # begins a sum, and returns what waits for its end
+
+
+class Buckets:
+    """The gradients of one shard. `flat` holds `extra` first, then each parameter's gradient.
+
+    extra: further numbers to be added. bytes_each: the least size of a bucket but the first.
+    begin: begins to add a part of `flat` over the processes; None leaves that to the caller.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], extra: int, bytes_each: int, begin: Begin | None
+    ) -> None:
+        xp = array_module(parameters[0].data)
+        self.parameters, self.extra, self._begin = parameters, extra, begin
+        dtype = np.result_type(np.float32, *(p.dtype for p in parameters))
+        ends = np.cumsum([extra, *(p.size for p in parameters)]).tolist()
+        self.flat = xp.zeros(ends[-1], dtype)
+        self._slots = {
+            id(p): slice(start, start + p.size) for p, start in zip(parameters, ends, strict=False)
+        }
+        self.starts = [0]
+        if begin is not None:
+            self.starts = _cut(ends[:-1], ends[-1], bytes_each // dtype.itemsize)
+        self._missing = Counter(self._bucket(id(p)) for p in parameters)
+        self._put: set[int] = set()
+        self._waits: list[Callable[[], Any]] = []
+        self._sent = len(self.starts)
+
+    def _bucket(self, parameter: int) -> int:
+        return int(np.searchsorted(self.starts, self._slots[parameter].start, side="right")) - 1
+
+    def watch(self, y: Tensor) -> None:
+        """Let the backward pass from y put each gradient into its bucket when it has found it.
+
+        A parameter that is used twice has two parts of a gradient: it is left for the end.
+        """
+        if len(self.starts) == 1:
+            return
+        nodes = _nodes(y)
+        inputs = [id(x) for node in nodes for x, _ in node.inputs or ()]
+        once = {i for i, n in Counter(inputs).items() if n == 1 and i in self._slots}
+        for node in nodes:
+            if any(id(x) in once and not x.hooks for x, _ in node.inputs or ()):
+                self._watch(node, once)
+
+    def _watch(self, node: Node, once: set[int]) -> None:
+        inputs, fast = node.inputs or (), node.fast
+
+        def seen(x: Tensor, g: Any) -> Any:
+            if id(x) in once and not x.hooks and g is not None and g.shape == x.shape:
+                self.put(x, g)
+            return g
+
+        def noted(x: Tensor, pullback: Pullback) -> Pullback:
+            return lambda g, y: seen(x, pullback(g, y))
+
+        if fast is None:
+            node.inputs = tuple((x, noted(x, pullback)) for x, pullback in inputs)
+        else:
+            node.fast = lambda g, y, needed: [
+                seen(x, gx) for (x, _), gx in zip(inputs, fast(g, y, needed), strict=True)
+            ]
+
+    def put(self, parameter: Tensor, g: Tensor) -> None:
+        """Write a whole gradient to its place, and send the buckets that are full."""
+        self.flat[self._slots[id(parameter)]] = g.data.ravel()
+        self._put.add(id(parameter))
+        self._missing[self._bucket(id(parameter))] -= 1
+        while self._sent > 1 and not self._missing[self._sent - 1]:  # in one order everywhere
+            self._send()
+
+    def _send(self) -> None:
+        self._sent -= 1
+        ends = [*self.starts[1:], len(self.flat)]
+        if self._begin is not None:
+            part = self.flat[self.starts[self._sent] : ends[self._sent]]
+            self._waits.append(self._begin(part))
+
+    def finish(self, pairs: Iterable[tuple[Tensor, Tensor]], extra: Sequence[Array]) -> None:
+        """Put what is left, send what is left, and wait for the sums."""
+        xp = array_module(self.flat)
+        for parameter, g in pairs:
+            if id(parameter) in self._slots and id(parameter) not in self._put:
+                self.put(parameter, g)
+        if extra:
+            device = self.parameters[0].device
+            rows = [to_device(part, device).astype(self.flat.dtype).ravel() for part in extra]
+            self.flat[: self.extra] = xp.concatenate(rows)
+        while self._sent:
+            self._send()
+        for wait in self._waits:
+            wait()
+
+    def given(self, parameter: Tensor) -> bool:
+        """Whether the backward pass has reached this parameter."""
+        return id(parameter) in self._put
+
+
+def _cut(starts: list[int], end: int, least: int) -> list[int]:
+    """Where buckets begin: each holds `least` numbers or more, counted from the end."""
+    found = []
+    for start in reversed(starts):
+        if end - start >= least:
+            found.append(start)
+            end = start
+    return [0, *reversed([start for start in found if start > starts[0]])]
+
+
+def _nodes(y: Tensor) -> list[Node]:
+    """Every operation that y came from."""
+    found: dict[int, Node] = {}
+    waiting = [y]
+    while waiting:
+        node = waiting.pop().node
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            waiting.extend(x for x, _ in node.inputs or ())
+    return list(found.values())
