@@ -28,8 +28,8 @@ import optuna
 
 from minidl.errors import GradientError
 from minidl.runs import Config, train
-from minidl.runs.advice import examine
 from minidl.runs.data import load_data
+from minidl.runs.examine import examine
 from minidl.search import Search, go_on, open_search
 from minidl.search.best import config_of
 from minidl.search.door import ADAPTIVE, believed

@@ -53,11 +53,10 @@ class InSections(click.Command):
 
 
 def config_from(options: dict[str, Any]) -> Config:
-    """The Config of these options, checked. Without a model it is the one that suits the data."""
-    if options["model"] is None:
-        grey = options["data"] in GREY or options["gray"]
-        options = options | {"model": "article" if grey else "vgg_small"}
-    config = Config(**options)
+    """The Config of these options, checked. Model and epochs suit the data where none are given."""
+    grey = options["data"] in GREY or options["gray"]
+    suited = {"model": "article", "epochs": 5} if grey else {"model": "vgg_small", "epochs": 10}
+    config = Config(**options | {n: v for n, v in suited.items() if options[n] is None})
     config.check()
     return config
 
@@ -117,7 +116,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "number.", type=float, metavar="LENGTH"),
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
-        _option("--epochs", "Passes over the training images.", type=int),
+        click.option("--epochs", type=int, help="Passes over the training images [5 of the grey "
+                     "data sets, else 10]."),
         _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
                 type=int, metavar="EPOCHS"),
         _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",

@@ -1,4 +1,4 @@
-"""What the report of a search needs: a place for another library's figures, and refused trials."""
+"""Figures of a search for settings, and room for another library's own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -13,10 +13,7 @@ parts, in the order in which to read them:
 Optuna is imported in this folder and nowhere else.
 """
 
-import sys
-from types import ModuleType
-from typing import Any
-
+from ..called import let_be_called
 from ..errors import ConfigError
 
 try:
@@ -34,12 +31,4 @@ from .summary import Row, Summary
 
 __all__ = ["Choice", "Range", "Row", "Search", "Settings", "Space", "Summary", "join", "search"]
 
-
-class _Callable(ModuleType):
-    """This module: `md.search(...)` calls its `search`, whatever was imported first."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Search:
-        return search(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
+let_be_called(__name__, search)

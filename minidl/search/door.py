@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..errors import MinidlError
 from ..health.report import Report
 from ..runs import Config, Splits
-from ..runs.advice import examine
+from ..runs.examine import examine
 
 REFUSED = {
     "off": (),

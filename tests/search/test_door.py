@@ -4,8 +4,8 @@ import pytest
 
 from minidl.health import doctor
 from minidl.runs import Config
-from minidl.runs.advice import examine
 from minidl.runs.data import load_data
+from minidl.runs.examine import examine
 from minidl.search.door import RISEN, ask, believed, rises
 
 pytest.importorskip("sklearn", reason="scikit-learn holds the digits")
