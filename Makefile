@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-mpi test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
+.PHONY: demo test test-mpi test-page test-gpu bench-gpu check fresh thorough faults mutation peers \
+	bench clean book site-en site-zh look notebooks translations
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -69,7 +70,7 @@ fresh: .venv/installed
 
 # 200 kills, 100,000 damaged files, every small disk; about half an hour.
 faults: .venv/installed
-	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults
+	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults tests/search/test_workers.py
 
 # One small fault after the other, to see whether a test fails: hours, and it can be stopped. A
 # random sample of them takes less than half an hour: make mutation SAMPLE=200 SEED=1.
@@ -89,6 +90,40 @@ peers: .venv/installed
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python tests/benchmarks $(BENCH)
+
+# The book: every chapter is run once, then the site is built in English and in Chinese. Open it by
+# `python -m http.server -d build/book/site`: search does not work from a file.
+.venv/book: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	touch $@
+
+book: .venv/book
+	rm -rf build/book/site build/book/microscope
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+	$(BIN)/python -m tools.book.demos
+	$(BIN)/python -m tools.book.translations --check
+	$(BIN)/python -m tools.book.microscope
+	$(MAKE) -j 2 site-en site-zh
+
+SPHINX := $(BIN)/sphinx-build -q -W -E --keep-going -b html
+site-en: .venv/book
+	$(SPHINX) docs build/book/site
+site-zh: .venv/book
+	$(SPHINX) -D language=zh_CN docs build/book/site/zh
+
+# Opens every page of the built site in Chromium, which must be installed: errors in the console,
+# requests to other places, formulas that are not rendered. PICTURES=FOLDER photographs the chapters.
+look: .venv/book
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/python -m tools.book.look $(if $(PICTURES),--pictures $(PICTURES))
+
+# Each chapter as a notebook that runs, with its output, in build/book/notebooks.
+notebooks: .venv/book
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+
+# After a change of the English text: what is new or changed waits in docs/book/locale for its Chinese.
+translations: .venv/book
+	$(BIN)/python -m tools.book.translations
 
 clean:
 	rm -rf .venv .venv-bench build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -10,9 +10,10 @@ from ..health import Report
 from ..lab import find
 from ..lab.runner import run_experiments
 from ..runs import Config
-from ..runs.advice import examine, find_rate, try_remedies, with_safe_rate
+from ..runs.advice import find_rate, try_remedies, with_safe_rate
 from ..runs.config import AUTO
 from ..runs.data import load_data
+from ..runs.examine import examine
 from .group import cli, table
 from .options import InSections, config_from, run_options
 
@@ -35,7 +36,7 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
         return
     data = load_data(config, None, True).train
     config = with_safe_rate(config, data) if config.lr == AUTO else config
-    report = examine(config, data, trial_steps)
+    report = examine(config, data, trial_steps=trial_steps)
     click.echo(report.table("command line"))
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

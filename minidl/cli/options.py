@@ -16,16 +16,16 @@ _SECTIONS = {
         *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache"),
         *("standardize", "augment"),
     ),
-    "Several processes (mpiexec -n 4 minidl train ...)": ("deterministic", "sync_batch_norm"),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
         *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
-        *("batch_size", "seed", "device"),
+        *("batch_size", "base_batch", "seed", "device"),
     ),
     "Remedies for exploding and vanishing gradients, and for learning by heart": (
         *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
         *("weight_decay", "label_smoothing"),
     ),
+    "Several processes: mpiexec -n 4 minidl train ...": ("deterministic", "sync_batch_norm"),
 }
 
 
@@ -53,11 +53,10 @@ class InSections(click.Command):
 
 
 def config_from(options: dict[str, Any]) -> Config:
-    """The Config of these options, checked. Without a model it is the one that suits the data."""
-    if options["model"] is None:
-        grey = options["data"] in GREY or options["gray"]
-        options = options | {"model": "article" if grey else "vgg_small"}
-    config = Config(**options)
+    """The Config of these options, checked. Model and epochs suit the data where none are given."""
+    grey = options["data"] in GREY or options["gray"]
+    suited = {"model": "article", "epochs": 5} if grey else {"model": "vgg_small", "epochs": 10}
+    config = Config(**options | {n: v for n, v in suited.items() if options[n] is None})
     config.check()
     return config
 
@@ -117,12 +116,15 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "number.", type=float, metavar="LENGTH"),
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
-        _option("--epochs", "Passes over the training images.", type=int),
+        click.option("--epochs", type=int, help="Passes over the training images [5 of the grey "
+                     "data sets, else 10]."),
         _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
                 type=int, metavar="EPOCHS"),
         _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",
                 is_flag=True),
         _option("--batch-size", "Images in a step.", type=int),
+        _option("--base-batch", "The batch that the rate is meant for: it is multiplied by "
+                "--batch-size over this number; give --warmup too.", type=int, metavar="IMAGES"),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),
         _option("--deterministic", "Cut each batch into four shards, so that one process, two and "

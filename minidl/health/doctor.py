@@ -43,12 +43,14 @@ def doctor(
     Raises: ConfigError where the optimizer holds none of the model's parameters, or nothing can be
     trained; DataError for a batch that is empty or not finite.
     """
-    found = examine(model, batch, optimizer, loss=loss, clip=clip, trial_steps=trial_steps)
+    found = take_measurements(
+        model, batch, optimizer, loss=loss, clip=clip, trial_steps=trial_steps
+    )
     with np.errstate(all="ignore"):
         return report_on(found)
 
 
-def examine(
+def take_measurements(
     model: Module,
     batch: tuple[ArrayLike, ArrayLike],
     optimizer: Any = None,

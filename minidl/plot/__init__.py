@@ -5,4 +5,5 @@ from .graphs import graph
 from .health import monitor, report
 from .images import confusion, gallery
 from .learning import feature_maps, filters, saliency, strip, take_pictures
+from .search import pyplot_kept, refusals
 from .training import compared, curves, gradients, rates

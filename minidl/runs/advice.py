@@ -4,19 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..data import DataLoader, Dataset
+from ..data import Dataset
 from ..errors import ConfigError, MinidlError
-from ..health import RateTest, Report, doctor, rate_test, safe_rate
-from ..nn import Module
+from ..health import RateTest, Report, rate_test, safe_rate
 from .config import Config
-
-
-class Opened(NamedTuple):
-    """The model and optimizer of a run, fresh, and the first batch that it will see."""
-
-    model: Module
-    optimizer: Any
-    batch: tuple[Any, Any]
+from .examine import examine, opened
 
 
 class Tried(NamedTuple):
@@ -25,29 +17,6 @@ class Tried(NamedTuple):
     name: str
     options: dict[str, Any]
     report: Report | MinidlError
-
-
-def opened(config: Config, data: Dataset) -> Opened:
-    """What a run would start with. data: its training part.
-
-    The optimizer has the rate of the first step.
-    """
-    model = config.build_model(data.shape[1:], len(data.classes))
-    optimizer = config.build_optimizer(model.to(config.device))
-    steps = config.epochs * -(-len(data) // config.batch_size)
-    schedule = config.build_schedule(steps)
-    optimizer.lr = config.rate if schedule is None else schedule(0)
-    batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
-    return Opened(model, optimizer, batch)
-
-
-def examine(config: Config, data: Dataset, trial_steps: int = 0) -> Report:
-    """The doctor's report on a run with these options."""
-    model, optimizer, batch = opened(config, data)
-    return doctor(
-        model, batch, optimizer,
-        loss=config.build_loss(), clip=config.build_clip(), trial_steps=trial_steps,
-    )  # fmt: skip
 
 
 def find_rate(config: Config, data: Dataset, **options: Any) -> RateTest:
@@ -64,10 +33,9 @@ def with_safe_rate(config: Config, data: Dataset) -> Config:
 
     It is judged without a warm-up: at the largest rate of the schedule.
     """
-    model, optimizer, batch = opened(config, data)
-    optimizer.lr = config.rate
+    model, optimizer, batch = opened(config, data, largest_rate=True)
     rate = safe_rate(model, batch, optimizer, loss=config.build_loss(), clip=config.build_clip())
-    return dataclasses.replace(config, lr=rate)
+    return dataclasses.replace(config, lr=rate, base_batch=None)
 
 
 # Each remedy for exploding gradients, and the options that bring it.
@@ -110,7 +78,7 @@ def try_remedies(
             data = load(changed)
             if changed.lr == "auto":
                 changed = with_safe_rate(changed, data)
-            found: Report | MinidlError = examine(changed, data, trial_steps)
+            found: Report | MinidlError = examine(changed, data, trial_steps=trial_steps)
         except MinidlError as error:
             found = error
         before, after = config.to_dict(), changed.to_dict()

@@ -93,6 +93,7 @@ _RULES: dict[str, _Rule] = {
     "epochs": _at_least(1),
     "patience": _at_least(1),
     "batch_size": _at_least(1),
+    "base_batch": _at_least(1),
     "size": _at_least(1),
     "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
     "width": _at_least(1),
@@ -112,8 +113,35 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
-    """The initializer, which refuses to draw more weights in all than a machine can hold."""
+def check_option(option: str, value: Any) -> None:
+    """Look at one option of a run alone. Raises: ConfigError for a value out of its bounds."""
+    kind, valid, expected = _RULES[option]
+    if value is None and getattr(Config, option) is None:
+        return
+    mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
+    if mistaken or not isinstance(value, kind) or not valid(value):
+        raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+    if option == "init":
+        init.draw("train", initializer(value), (2, 2))
+
+
+def initializer(name: str) -> Any:
+    """An initializer by its name; "normal:0.3" is normal(0.3), a function of a shape."""
+    plain, colon, number = str(name).partition(":")
+    if not colon:
+        return plain
+    try:
+        make = getattr(init, plain)
+        return make(float(number))
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            f"init: expected the name of an initializer, or with its number as in "
+            f"normal:0.3, got {name!r}"
+        ) from None
+
+
+def _bounded(draw_weights: Any) -> Callable[[tuple[int, ...]], Any]:
+    """An initializer that refuses to draw more weights in all than a machine can hold."""
     drawn = 0
 
     def draw(shape: tuple[int, ...]) -> Any:
@@ -124,7 +152,7 @@ def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
                 f"model: expected at most {_MOST_WEIGHTS:,} weights, got a layer of {shape}; give "
                 "a smaller size, width or depth"
             )
-        return init.draw("model", initializer, shape)
+        return init.draw("model", draw_weights, shape)
 
     return draw
 
@@ -244,16 +272,12 @@ class Config:
     seed: int = 0
     deterministic: bool = False
     sync_batch_norm: bool = True
+    base_batch: int | None = None
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
-        for option, (kind, valid, expected) in _RULES.items():
-            value = getattr(self, option)
-            if value is None and getattr(Config, option) is None:
-                continue
-            mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
-            if mistaken or not isinstance(value, kind) or not valid(value):
-                raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+        for option in _RULES:
+            check_option(option, getattr(self, option))
         shaped = {n for n in ("depth", "width") if getattr(self, n) != getattr(Config, n)}
         if shaped and self.model != "deep_plain_cnn":
             raise ConfigError(
@@ -274,43 +298,30 @@ class Config:
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
                 f"{self.method}"
             )
-        init.draw("train", self.initializer(), (2, 2))
         device.to_device(np.zeros(1), self.device)
-
-    def initializer(self) -> Any:
-        """`init` as a function of a shape; "normal:0.3" is normal(0.3)."""
-        name, colon, number = str(self.init).partition(":")
-        if not colon:
-            return name
-        try:
-            make = getattr(init, name)
-            return make(float(number))
-        except (AttributeError, TypeError, ValueError):
-            raise ConfigError(
-                f"init: expected the name of an initializer, or with its number as in "
-                f"normal:0.3, got {self.init!r}"
-            ) from None
 
     @property
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients.
 
-        For "auto" it is the larger one, from which the search for a safe rate comes down.
+        With `base_batch` it is meant for batches of that size, and grows as the batch does
+        (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's, from
+        which the search for a safe rate comes down.
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in GREY or self._is_normalised else other
-        if self.lr == AUTO:
-            return calm
-        return suits if self.lr is None else float(self.lr)
+        suits = calm if self.data in GREY or self.is_normalised or self.lr == AUTO else other
+        rate = suits if self.lr in (None, AUTO) else float(self.lr)
+        return rate * self.batch_size / self.base_batch if self.base_batch else rate
 
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in GREY and not self._is_normalised
+        plain = self.data in GREY and not self.is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property
-    def _is_normalised(self) -> bool:
+    def is_normalised(self) -> bool:
+        """Whether the model has batch normalisation."""
         return self.model in _NORMALISED or self.batch_norm
 
     @property
@@ -321,7 +332,11 @@ class Config:
     def resolved(self) -> "Config":
         """The same options, with the values that stand for None where there are such."""
         return dataclasses.replace(
-            self, optimizer=self.method, lr=self.rate, standardize=self.standardizes
+            self,
+            optimizer=self.method,
+            lr=self.rate,
+            standardize=self.standardizes,
+            base_batch=None,  # the rate is the scaled one already
         )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:
@@ -333,7 +348,7 @@ class Config:
                 "stretches them (--size 32)"
             )
         rng.manual_seed(self.seed)
-        weights = _bounded(self.initializer())
+        weights = _bounded(initializer(self.init))
         makers: dict[str, Callable[..., Any]] = {
             "mlp": lambda init, in_channels, size, classes: models.mlp(
                 in_channels * size**2, classes=classes, init=init

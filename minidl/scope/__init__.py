@@ -6,19 +6,7 @@ training step by step; `subject`, which network; `views`, what the page is sent;
 it; `server`, how; `page`, the page itself; `recorded`, the page with its answers in it.
 """
 
-import sys
-from types import ModuleType
-from typing import Any
-
+from ..called import let_be_called
 from .opening import Scope, scope
 
-
-class _Callable(ModuleType):
-    """A package that is a function too: `md.scope` names both."""
-
-    def __call__(self, *args: Any, **options: Any) -> Scope:
-        return scope(*args, **options)
-
-
-_Callable.__call__.__doc__ = scope.__doc__
-sys.modules[__name__].__class__ = _Callable
+let_be_called(__name__, scope)

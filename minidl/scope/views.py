@@ -7,7 +7,7 @@ import numpy as np
 
 from ..device import Array, to_host
 from ..errors import ConfigError
-from ..health.doctor import examine
+from ..health.doctor import take_measurements
 from ..health.probe import ACTIVATIONS, LayerCall
 from ..health.report import plain, report_on
 from ..health.theory import fan_in
@@ -31,7 +31,7 @@ def network_view(network: Network) -> dict[str, Any]:
     from the doctor's one pass; `operations_view` shows another pass, of the same numbers.
     """
     with network.same_numbers():
-        found = examine(
+        found = take_measurements(
             network.model, network.first, network.optimizer, loss=network.loss, clip=network.clip
         )
     report, calls = report_on(found), found.calls

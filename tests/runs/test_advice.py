@@ -9,7 +9,8 @@ from minidl.cli import cli
 from minidl.errors import ConfigError
 from minidl.health import Report
 from minidl.runs import Config, load_data
-from minidl.runs.advice import examine, try_remedies, with_safe_rate
+from minidl.runs.advice import try_remedies, with_safe_rate
+from minidl.runs.examine import examine
 
 DEEP = {"model": "deep_plain_cnn", "depth": 6, "width": 8}
 
@@ -47,7 +48,7 @@ def test_a_remedy_keeps_optimizer_and_rate(exploding):
 def test_a_safe_rate_is_found_and_written(tmp_path):
     data = load_data(Config(), None, False).train
     config = with_safe_rate(Config(**DEEP, lr=50.0, optimizer="sgd"), data)
-    assert config.lr < 50 and examine(config, data, 5).regime != "rate too high"
+    assert config.lr < 50 and examine(config, data, trial_steps=5).regime != "rate too high"
     done = CliRunner().invoke(cli, ["train", "--model", "mlp", "--lr", "auto", "--epochs", "1",
                                     "--quiet", "--out", str(tmp_path / "run")])  # fmt: skip
     assert done.exit_code == 0, done.output
