@@ -40,6 +40,7 @@ _CLAIMS = {  # number: (title, section, what the article says), in Chinese
     "C10": ("文章之外：批归一化", "", ""),
     "C11": ("文章之外：更小或更聪明的步长", "", ""),
     "C12": ("文章之外：残差分支", "", ""),
+    "C15": ("文章之外：大批量需要预热", "", ""),
     "C13": ("输入接近零或无穷时梯度爆炸", "2.1 与 3.1，原因 2",
             "输入接近零或无穷时梯度会爆炸；高维输入数值的逼近是原因之一。"),
     "C14": ("高维输入使梯度爆炸更严重", "2.2", "图像输入是高维的，这会使问题更严重。"),
@@ -55,9 +56,16 @@ _WORDS = {  # whole cells and titles of columns
     "He: spread of ln ‖g‖": "He：ln ‖g‖ 的离散度", "σ = 0.12: ‖g‖": "σ = 0.12：‖g‖",
     "largest stable rate": "最大稳定学习率", "counted": "所计", "kept": "是否兑现", "yes": "是",
     "no": "否", "theory predicts": "理论预测", "the article promises": "文章的承诺",
-    "the claim promises": "说法的承诺", "the article says": "文章说",
+    "the claim promises": "说法的承诺", "the article says": "文章说", "body": "网络",
+    "rate": "学习率", "batch 45": "批量 45", "batch 720": "批量 720",
+    "batch 720, warm-up": "批量 720，预热", "doctor: will diverge": "医生：“将发散”",
 }  # fmt: skip
 _PHRASES = {  # within names of setups and checks; the longer before what they contain
+    "trained with batch 720 at once, of those with batch 45": "批量 720，不预热：训练成功的比例",
+    "trained with batch 720 after a warm-up, of those with batch 45":
+        "批量 720，预热：训练成功的比例",
+    "'will diverge' of those that did not train at once": "未训练成功者中医生说“将发散”的比例",
+    "'will diverge' of those that trained at once": "训练成功者中医生说“将发散”的比例",
     ": trained of 10": "：10 次中训练成功", ", beside": "，对比", "beside": "对比",
     "equal counts: largest ‖gradient‖ over smallest": "个数相同：最大 ‖梯度‖ 比最小",
     "times the parameters: ‖gradient‖ over that before": "倍参数：‖梯度‖ 之比",

@@ -16,16 +16,16 @@ _SECTIONS = {
         *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache"),
         *("standardize", "augment"),
     ),
-    "Several processes (mpiexec -n 4 minidl train ...)": ("deterministic", "sync_batch_norm"),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
         *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
-        *("batch_size", "seed", "device"),
+        *("batch_size", "base_batch", "seed", "device"),
     ),
     "Remedies for exploding and vanishing gradients, and for learning by heart": (
         *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
         *("weight_decay", "label_smoothing"),
     ),
+    "Several processes: mpiexec -n 4 minidl train ...": ("deterministic", "sync_batch_norm"),
 }
 
 
@@ -123,6 +123,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",
                 is_flag=True),
         _option("--batch-size", "Images in a step.", type=int),
+        _option("--base-batch", "The batch that the rate is meant for: it is multiplied by "
+                "--batch-size over this number; give --warmup too.", type=int, metavar="IMAGES"),
         _option("--device", "Where to compute.", type=click.Choice(["cpu", "cuda"])),
         _option("--seed", "Decides weights, order and augmentation.", type=int),
         _option("--deterministic", "Cut each batch into four shards, so that one process, two and "

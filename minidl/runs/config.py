@@ -93,6 +93,7 @@ _RULES: dict[str, _Rule] = {
     "epochs": _at_least(1),
     "patience": _at_least(1),
     "batch_size": _at_least(1),
+    "base_batch": _at_least(1),
     "size": _at_least(1),
     "depth": (int, lambda value: 1 <= value <= 10_000, "an int from 1 to 10,000"),
     "width": _at_least(1),
@@ -271,6 +272,7 @@ class Config:
     seed: int = 0
     deterministic: bool = False
     sync_batch_norm: bool = True
+    base_batch: int | None = None
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
@@ -302,13 +304,14 @@ class Config:
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients.
 
-        For "auto" it is the larger one, from which the search for a safe rate comes down.
+        With `base_batch` it is meant for batches of that size, and grows as the batch does
+        (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's, from
+        which the search for a safe rate comes down.
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in GREY or self.is_normalised else other
-        if self.lr == AUTO:
-            return calm
-        return suits if self.lr is None else float(self.lr)
+        suits = calm if self.data in GREY or self.is_normalised or self.lr == AUTO else other
+        rate = suits if self.lr in (None, AUTO) else float(self.lr)
+        return rate * self.batch_size / self.base_batch if self.base_batch else rate
 
     @property
     def method(self) -> str:
@@ -329,7 +332,11 @@ class Config:
     def resolved(self) -> "Config":
         """The same options, with the values that stand for None where there are such."""
         return dataclasses.replace(
-            self, optimizer=self.method, lr=self.rate, standardize=self.standardizes
+            self,
+            optimizer=self.method,
+            lr=self.rate,
+            standardize=self.standardizes,
+            base_batch=None,  # the rate is the scaled one already
         )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:

@@ -7,7 +7,7 @@ parameter would cost too many latencies, and one for all could begin only at the
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,20 @@ class Buckets:
         if begin is not None:
             self.starts = _cut(ends[:-1], ends[-1], bytes_each // dtype.itemsize)
         self._missing = Counter(self._bucket(id(p)) for p in parameters)
-        self._put: set[int] = set()
+        self._put: set[int] = set()  # their whole gradient is in its place
+        self._given: set[int] = set()  # some gradient has come
         self._waits: list[Callable[[], Any]] = []
         self._sent = len(self.starts)
 
     def _bucket(self, parameter: int) -> int:
         return int(np.searchsorted(self.starts, self._slots[parameter].start, side="right")) - 1
+
+    def begin_with(self, found: Mapping[int, Tensor], factor: float) -> None:
+        """Gradients, by the parameters' ids, to be multiplied and added to those that will come."""
+        for parameter in self.parameters:
+            if id(parameter) in found:
+                self.flat[self._slots[id(parameter)]] = found[id(parameter)].data.ravel() * factor
+                self._given.add(id(parameter))
 
     def watch(self, y: Tensor) -> None:
         """Let the backward pass from y put each gradient into its bucket when it has found it.
@@ -81,8 +89,9 @@ class Buckets:
 
     def put(self, parameter: Tensor, g: Tensor) -> None:
         """Write a whole gradient to its place, and send the buckets that are full."""
-        self.flat[self._slots[id(parameter)]] = g.data.ravel()
+        self.flat[self._slots[id(parameter)]] += g.data.ravel()
         self._put.add(id(parameter))
+        self._given.add(id(parameter))
         self._missing[self._bucket(id(parameter))] -= 1
         while self._sent > 1 and not self._missing[self._sent - 1]:  # in one order everywhere
             self._send()
@@ -110,8 +119,8 @@ class Buckets:
             wait()
 
     def given(self, parameter: Tensor) -> bool:
-        """Whether the backward pass has reached this parameter."""
-        return id(parameter) in self._put
+        """Whether the loss depends on this parameter."""
+        return id(parameter) in self._given
 
 
 def _cut(starts: list[int], end: int, least: int) -> list[int]:

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .. import processes
+from .. import __version__, processes
+from ..data import Dataset
 from ..device import Array, array_module, cupy
 from ..errors import ConfigError, DeviceError, MinidlError
 from ..kernels.cpu import threads
 from . import recipe
-from .shards import SHARDS, Link, Shards, in_four
+from .meeting import Link
+from .shards import SHARDS, Shards, in_four
 
 if TYPE_CHECKING:
     from .session import Session
@@ -139,8 +141,12 @@ class Processes(Shards):
         """Before the first step: compare the processes, give each the state of process 0."""
         super().begin(session, about, say)
         loader, world = session.loader, self.world
+        loader.seed = world.comm.bcast(loader.seed)  # of the run that goes on
         versions = {"python": platform.python_version(), "numpy": np.__version__}
-        described = recipe.describe(session.job, loader) | versions | about
+        versions |= {"minidl": __version__}
+        described = recipe.describe(session.job, loader) | versions
+        for name, value in about.items():
+            described[name] = recipe.digest(value) if isinstance(value, Dataset) else value
         theirs = world.comm.bcast(described)
         differ = recipe.differences(theirs, described, "process 0 has {}, this one {}")
         where = f"process {self.rank} on {world.machine}:"
@@ -151,7 +157,7 @@ class Processes(Shards):
                 + "\n".join(lines)
                 + "\ngive all machines the same program, options, versions and data"
             )
-        if session.job.device == "cuda":
+        if session.job.device == "cuda" and not isinstance(self.link, OverNccl):
             self.link = OverNccl(world)
         session.take(*world.comm.bcast(session.state()))
         least, more = divmod(loader.batch_size, self.size)

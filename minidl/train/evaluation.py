@@ -21,14 +21,17 @@ BATCH = 256  # where nothing is learned, the batch size changes no result
 def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarray]:
     """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
 
+    Of several processes each computes some of the batches.
+
     A batch that does not fit into memory is halved: the outputs are the same.
     Raises: DeviceError where not even a batch of one fits.
     """
-    training, start = job.model.training, 0
+    rows = job.team.batches(len(data), batch_size)
+    training, start = job.model.training, rows.start
     job.model.eval()
     try:
-        while start < len(data):
-            batch = data.rows(slice(start, start + batch_size))
+        while start < rows.stop:
+            batch = data.rows(slice(start, min(start + batch_size, rows.stop)))
             try:
                 with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                     found = job.forward(batch).numpy()
@@ -52,10 +55,7 @@ def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarra
 def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
     """The outputs of all batches, each computed by one of the team's processes."""
     with job.team.together():
-        own = job.team.batches(len(data), batch_size)
-        if own.stop - own.start == len(data):
-            return job.team.all(list(outputs(job, data, batch_size)))
-        return job.team.all([*outputs(job, data[own], batch_size)] if own.stop > own.start else [])
+        return job.team.all(list(outputs(job, data, batch_size)))
 
 
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The epochs of a training: batch after batch, measured, recorded, saved."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,14 @@ class Loop:
             hook: [getattr(m, hook) for m in monitors if hasattr(m, hook)] for hook in _HOOKS
         }
         self._compute = job.team.gradients or gradients
-        if job.capture:
-            self._compute = Captured(job, self._compute)
+        if job.capture and job.team.gradients is None:
+            self._compute = Captured(job, gradients)
+        elif job.capture:
+            warnings.warn(
+                "Trainer(capture=True): expected one process and deterministic=False, got a batch "
+                "in shards, which meet within a step; launches are started one by one",
+                stacklevel=3,
+            )
         self._rate = 0.0
 
     def run(self) -> None:

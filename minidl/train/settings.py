@@ -61,7 +61,8 @@ class Settings:
         if not self.parameters:
             raise ConfigError("Trainer: expected a model with parameters, got one without any")
         check_optimizer("Trainer", optimizer, self.parameters)
-        warn_of_untrained(optimizer, self.parameters)
+        if self.team.rank == 0:
+            warn_of_untrained(optimizer, self.parameters)
         self.clip, self.clip_option = clipper("Trainer", clip), clip
         self.score = Score(loss)  # `fit` and `evaluate` know the targets better
 

@@ -88,7 +88,8 @@ def team(deterministic: bool = False, sync_batch_norm: bool = True) -> Team:
 
         return join(deterministic, sync_batch_norm)
     if deterministic:
-        from .shards import SHARDS, Link, Shards, in_four
+        from .meeting import Link
+        from .shards import SHARDS, Shards, in_four
 
         return Shards(in_four(0, 1), SHARDS, Link(), deterministic=True, joined=True)
     return Team()

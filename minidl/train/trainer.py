@@ -43,6 +43,11 @@ class Trainer(Settings):
     capture: on a GPU, record forward and backward pass once as a CUDA graph and start it with one
     launch. Model and loss must do the same launches in every step; what cannot be recorded
     (Dropout, which draws on the host, a GradientMonitor) goes on without, after a warning.
+    Started by `mpiexec -n 4`, four processes share each batch, with the results of one; each must
+    make the same calls. `trainer.team.rank` is the number of this one (docs/distributed.md).
+    deterministic: cut each batch into four shards, so that one process, two and four compute the
+    same bytes. sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, or each
+    process's own.
     """
 
     _axes: int | None = None  # of the inputs, once `fit` has seen them
@@ -90,7 +95,8 @@ class Trainer(Settings):
             raise ConfigError("fit: patience needs validation, the data whose loss is watched")
         seed = self.seed
         if seed is None:
-            seed = int(rng.generator().integers(2**31))
+            drawn = int(rng.generator().integers(2**31))
+            seed = self.team.first(lambda: drawn)
         loader = DataLoader(
             as_dataset(train),
             batch_size,
@@ -111,7 +117,7 @@ class Trainer(Settings):
         team.check(batch_size)
         loader.rows = team.rows if team.size > 1 else None
         session = Session(self, loader, self.history, None if team.rank else out)
-        about = {"epochs": epochs, "checkpoint_every": checkpoint_every, "patience": patience}
+        about: dict[str, Any] = counts | {"validation": held_out}
         with team.together(), ExitStack() as stack:
             if out is not None:
                 team.first(lambda: stack.enter_context(locked(out)))

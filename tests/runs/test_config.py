@@ -64,3 +64,14 @@ def test_the_seed_decides_the_weights():
     first, second = (Config(seed=3).build_model((1, 8, 8), 2).state_dict() for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_the_rate_grows_with_the_batch_where_a_base_is_given():
+    assert Config(lr=0.1, batch_size=1024).rate == 0.1
+    config = Config(lr=0.1, batch_size=1024, base_batch=64, warmup=10)
+    assert config.rate == pytest.approx(1.6)
+    assert config.build_schedule(100)(9) == pytest.approx(1.6, rel=0.03)
+    stored = config.resolved()
+    assert (stored.rate, stored.resolved()) == (config.rate, stored), "it is scaled once"
+    with pytest.raises(ConfigError, match="base-batch: expected an int of at least 1, got 0"):
+        Config(base_batch=0).check()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -35,3 +36,11 @@ def workers(child):
             continue
     program = [str(part).encode() for part in child.args[3:]]
     return sorted(pid for pid, command in commands.items() if command[: len(program)] == program)
+
+
+def left_over(child, seconds=5):
+    """Those that are still there after a while: one that ends needs a moment."""
+    deadline = time.monotonic() + seconds
+    while (found := workers(child)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.faults.outcome import assert_same, newest_step, result
-from tests.train.mpi_launch import PROGRAM, finish, launch, workers
+from tests.train.mpi_launch import PROGRAM, finish, launch, left_over, workers
 
 pytestmark = pytest.mark.mpi
 
@@ -42,7 +42,7 @@ def test_killed_processes_leave_no_orphans_and_the_run_goes_on_with_any_number(t
         begun = time.monotonic()
         code, out, err = finish(child)
         assert time.monotonic() - begun < 5
-        assert not workers(child), f"seed {seed}: a process is left"
+        assert not left_over(child), f"seed {seed}: a process is left"
         kills += code != 0
         assert newest_step(folder) >= step, f"seed {seed}: a checkpoint is lost"
         step = newest_step(folder)
@@ -65,7 +65,7 @@ def test_a_signal_saves_once_and_the_run_goes_on(tmp_path, number, to):
     code, out, err = finish(child)
     assert code == 128 + number, err
     assert err.count("stopped at step") == 1, err
-    assert not workers(child)
+    assert not left_over(child)
     stopped_at = newest_step(tmp_path / "run")
     code, out, err = finish(faulty(1, tmp_path / "run", epochs=stopped_at // 4 + 1))
     assert code == 0, out + err

@@ -11,7 +11,8 @@ import minidl as md
 from minidl import nn, optim, rng
 from minidl.errors import ConfigError, ShapeError
 from minidl.train import step as steps
-from minidl.train.shards import Link, Shards, in_four, tree_sum
+from minidl.train.meeting import Link, tree_sum
+from minidl.train.shards import Shards, in_four
 from tests.train.mpi_program import Case, train
 
 pytestmark = pytest.mark.host

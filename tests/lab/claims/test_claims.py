@@ -11,12 +11,12 @@ from minidl.lab.training import Training
 LOST = Training("diverged", math.nan, 4, (2.3, 1e9, 1e30, math.nan))
 WON = Training("trained", 0.95, 80, (2.4, 0.2))
 BY_NUMBER = {e.number: e for e in REGISTRY.values()}
-CLAIMS = [f"C{i}" for i in range(1, 15)]
+CLAIMS = [f"C{i}" for i in range(1, 16)]
 COUNTED = ("C1", "C2", "C3", "C4", "C6", "C7", "C11")  # claims judged by outcomes alone
 REMEDIES = (*COUNTED, "C5", "C10", "C12")
 
 
-def test_there_are_fourteen_claims():
+def test_there_are_fifteen_claims():
     assert {e.number for e in REGISTRY.values() if e.is_claim} == set(CLAIMS)
 
 
@@ -24,7 +24,7 @@ def test_there_are_fourteen_claims():
 def test_a_claim_of_the_article_is_quoted_with_its_section(number):
     claim = BY_NUMBER[number]
     beyond = claim.title.startswith("Beyond the article")
-    assert beyond == (number in ("C10", "C11", "C12"))
+    assert beyond == (number in ("C10", "C11", "C12", "C15"))
     assert bool(claim.section) == bool(claim.says) == (not beyond)
 
 
@@ -133,3 +133,23 @@ def test_more_pixels_enlarge_the_first_gradient_and_no_growth():
     assert found["He: loss at start, 64×64 over 8×8"].measured == pytest.approx(1, rel=0.5)
     for name, check in found.items():
         assert check.ok == (name.startswith("fixed σ: loss") or "‖dL/dW₁‖" in name), name
+
+
+def test_a_large_batch_is_judged_by_what_trains_and_by_what_the_doctor_said(monkeypatch):
+    from minidl.lab.claims import large_batch
+
+    asked = []
+
+    def outcome(body, rate, batch, warm, seed):
+        asked.append((rate, batch, warm))
+        lost = batch == 720 and not warm
+        return (0.1, "will diverge") if lost else (0.95, "healthy")
+
+    monkeypatch.setattr(large_batch, "accuracy_after", outcome)
+    evidence = BY_NUMBER["C15"](0, quick=True)
+    assert evidence.verdict == "true"
+    assert {(rate / 0.05, batch, warm) for rate, batch, warm in asked} == {
+        (1, 45, 0), (16, 720, 0), (16, 720, 5)
+    }  # fmt: skip
+    monkeypatch.setattr(large_batch, "accuracy_after", lambda *options: (0.1, "healthy"))
+    assert BY_NUMBER["C15"](0, quick=True).verdict != "true"
