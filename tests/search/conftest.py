@@ -5,8 +5,6 @@ import pytest
 from minidl.search import go_on, open_search
 from tests.test_cli import paint
 
-pytest.importorskip("optuna", reason="Optuna is not installed")
-
 SPACE = {
     "depth": {"low": 1, "high": 3},
     "width": [2, 3],

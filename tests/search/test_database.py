@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,13 @@ def programs():
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """The URL of an empty database in a server of its own."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed: pip install psycopg2-binary")
     if (bin_ := programs()) is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own folder, which other users may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="minidl-postgres-"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -42,19 +44,17 @@ def postgres(tmp_path_factory):
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         user = {"user": other.pw_uid, "group": other.pw_gid, "extra_groups": []}
         os.chown(folder, other.pw_uid, other.pw_gid)
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
     run = {"check": True, "capture_output": True, "cwd": "/", **user}
     data = folder / "data"
     subprocess.run([bin_ / "initdb", "-D", data, "-A", "trust", "-U", "minidl"], **run)
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    server = [bin_ / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    server = [bin_ / "pg_ctl", "-D", data, "-w", "-t", "300", "-l", folder / "log"]
     subprocess.run([*server, "-o", options, "start"], **run | {"capture_output": False})
     try:
         yield f"postgresql+psycopg2://minidl@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*server, "-m", "fast", "stop"], **run | {"capture_output": False})
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_two_machines_share_a_search(postgres, small, tmp_path):
