@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-mpi test-gpu bench-gpu check fresh thorough faults mutation peers bench clean
+.PHONY: demo test test-mpi test-page test-gpu bench-gpu check fresh thorough faults mutation peers \
+	bench clean book site-en site-zh look notebooks translations
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -35,6 +36,17 @@ test-gpu: .venv/installed
 # The benchmark against PyTorch on a GPU; writes docs/benchmarks-gpu.md.
 bench-gpu: .venv/installed
 	$(BIN)/python tests/benchmarks/gpu.py docs/benchmarks-gpu.md
+
+# The microscope's page, driven in a browser. Chromium is installed where it is missing, if apt-get
+# and root are there; on another machine without it the target says so and does nothing.
+.PHONY: test-page
+test-page: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[page]"
+	command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		chromium fonts-noto-cjk; }
+	if command -v chromium >/dev/null; then $(BIN)/python -m pytest -q -n 0 tests/page; \
+		else echo "test-page: no chromium here, and no apt-get as root: the page is not tested"; fi
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -78,6 +90,40 @@ peers: .venv/installed
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python tests/benchmarks $(BENCH)
+
+# The book: every chapter is run once, then the site is built in English and in Chinese. Open it by
+# `python -m http.server -d build/book/site`: search does not work from a file.
+.venv/book: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	touch $@
+
+book: .venv/book
+	rm -rf build/book/site build/book/microscope
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+	$(BIN)/python -m tools.book.demos
+	$(BIN)/python -m tools.book.translations --check
+	$(BIN)/python -m tools.book.microscope
+	$(MAKE) -j 2 site-en site-zh
+
+SPHINX := $(BIN)/sphinx-build -q -W -E --keep-going -b html
+site-en: .venv/book
+	$(SPHINX) docs build/book/site
+site-zh: .venv/book
+	$(SPHINX) -D language=zh_CN docs build/book/site/zh
+
+# Opens every page of the built site in Chromium, which must be installed: errors in the console,
+# requests to other places, formulas that are not rendered. PICTURES=FOLDER photographs the chapters.
+look: .venv/book
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(BIN)/python -m tools.book.look $(if $(PICTURES),--pictures $(PICTURES))
+
+# Each chapter as a notebook that runs, with its output, in build/book/notebooks.
+notebooks: .venv/book
+	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
+
+# After a change of the English text: what is new or changed waits in docs/book/locale for its Chinese.
+translations: .venv/book
+	$(BIN)/python -m tools.book.translations
 
 clean:
 	rm -rf .venv .venv-bench build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

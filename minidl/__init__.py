@@ -22,9 +22,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import data, health, models, plot, testing, train
     from .export import export_onnx
+    from .scope import scope
+    from .search import search
     from .train import History, Trainer, load, save
 
-_LATER = ("data", "graph", "health", "models", "plot", "testing", "train")  # loaded when first used
+_LATER = (  # loaded when first used; `scope` and `search` are packages that can be called
+    *("data", "graph", "health", "models", "plot", "scope", "search", "testing", "train"),
+)
 _FROM = {"export_onnx": "export"} | dict.fromkeys(("History", "Trainer", "load", "save"), "train")
 
 

@@ -1,4 +1,5 @@
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from minidl.cli import cli  # noqa: E402
 
 FILES = ["checkpoint", "config.json", "curves.png", "gradients.png", "history.csv"]
 FILES += ["model.safetensors"]
+if importlib.util.find_spec("tensorboard") is not None:
+    FILES += ["tensorboard"]
 
 
 def call(*arguments, code=0):
@@ -133,7 +136,7 @@ def test_mistakes_are_shown_as_the_images_are(trained, images):
     """The gallery shows pixels, not what normalising made of them."""
     run = Run.open(trained[0])
     test = run.test_part(progress=False)
-    seen = run.as_seen(test)
+    seen = run.as_seen(test).images
     for image, path in zip(seen, test.paths, strict=True):
         np.testing.assert_allclose(image, minidl.data.load_image(path), atol=1e-6)
 
@@ -240,7 +243,7 @@ def test_a_diverging_run_says_what_to_do(images, tmp_path):
     ("options", "message"),
     [
         (["--optimizer", "adm"], "'adm' is not one of"),
-        (["--lr", "-0.1"], "lr: expected a number above 0, got -0.1"),
+        (["--lr", "-0.1"], 'lr: expected a number above 0, or "auto", got -0.1'),
         (["--lr", "nan"], "lr: expected a number above 0"),
         (["--lr", "x"], "not a valid float"),
         (["--init", "he_norm"], "he_normal"),

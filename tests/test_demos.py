@@ -16,6 +16,7 @@ FIGURES = {
     "doctor_your_model": ["runs/demos/doctor-before.png", "runs/demos/doctor-after.png"],
     "explode": ["runs/demos/explode.png"],
     "initialization": ["runs/demos/initialization.png"],
+    "search": ["runs/demos/search.png"],
     "train_digits": ["runs/demo/descent.png"],
 }
 

@@ -25,8 +25,8 @@ import numpy as np
 
 import minidl as md
 from minidl.lab.cnn import batches
+from minidl.scope.film import STEPS, outcome
 
-STEPS = 60
 OUTCOMES = ("diverged", "learned", "neither")
 TRIALS = (0, 3)
 AGAIN = "a second training of the same networks"
@@ -160,9 +160,7 @@ def _train(
     if not np.isfinite(logits).all():
         return "diverged"
     accuracy = float((logits.argmax(1) == _digits()[1].labels).mean())
-    if max(losses) > 3 * max(losses[0], 2.3) and accuracy < 0.2:
-        return "diverged"
-    return "learned" if accuracy >= 0.5 else "neither"
+    return outcome(losses, accuracy)
 
 
 def matrix(rows: list[dict[str, Any]], judge: str) -> str:

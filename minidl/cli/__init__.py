@@ -12,4 +12,4 @@ except ImportError:
     raise SystemExit(2) from None
 
 from .group import cli, main
-from . import train, results, diagnose, datasets  # each adds its commands
+from . import train, search, results, diagnose, datasets, exercise, scope  # each adds its commands

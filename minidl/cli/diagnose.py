@@ -1,49 +1,95 @@
-"""What is wrong, and what theory says: `minidl doctor`, `minidl lab`."""
+"""What is wrong, and what theory says: `minidl doctor`, `lr-find`, `lab`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..data import DataLoader
 from ..errors import ConfigError
-from ..health import doctor
+from ..health import Report
 from ..lab import find
 from ..lab.runner import run_experiments
 from ..runs import Config
+from ..runs.advice import find_rate, try_remedies, with_safe_rate
+from ..runs.config import AUTO
 from ..runs.data import load_data
-from .group import cli
-from .options import InSections, run_options
+from ..runs.examine import examine
+from .group import cli, table
+from .options import InSections, config_from, run_options
 
 
 @cli.command("doctor", cls=InSections)
 @run_options
 @click.option("--trial-steps", default=0, show_default=True, help="Steps to try and undo.")
+@click.option("--all-remedies", is_flag=True, help="Judge the run with each remedy alone.")
 @click.option("--out", type=click.Path(), help="Folder for doctor.json and doctor.png.")
-def doctor_command(trial_steps: int, out: str | None, **options: Any) -> None:
+def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **options: Any) -> None:
     """Say before training whether a run with these options would explode, vanish or stall.
 
-    Takes the options of `minidl train`, and looks at the first batch of its training images.
+    Takes the options of `minidl train`, and looks at the first batch of its training images. With
+    --all-remedies each remedy for exploding gradients is tried on a fresh copy, with five trial
+    steps unless --trial-steps says another number.
     """
-    config = Config(**options)
-    config.check()
+    config = config_from(options)
+    if all_remedies:
+        click.echo(table(_remedies(config, trial_steps or 5)))
+        return
     data = load_data(config, None, True).train
-    model = config.build_model(data.images.shape[1:], len(data.classes))
-    optimizer = config.build_optimizer(model)
-    steps = config.epochs * -(-len(data) // config.batch_size)
-    schedule = config.build_schedule(steps)
-    optimizer.lr = config.rate if schedule is None else schedule(0)
-    batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
-    report = doctor(
-        model, batch, optimizer,
-        loss=config.build_loss(), clip=config.build_clip(), trial_steps=trial_steps,
-    )  # fmt: skip
-    click.echo(report.table())
+    config = with_safe_rate(config, data) if config.lr == AUTO else config
+    report = examine(config, data, trial_steps=trial_steps)
+    click.echo(report.table("command line"))
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         report.to_json(Path(out) / "doctor.json")
         report.plot(Path(out) / "doctor.png")
         click.echo(f"written to {Path(out) / 'doctor.json'} and {Path(out) / 'doctor.png'}")
+
+
+def _remedies(config: Config, trial_steps: int) -> list[tuple[str, ...]]:
+    """A row for each remedy: its options, and what the doctor says with it."""
+    loaded: dict[bool, Any] = {}
+
+    def load(changed: Config) -> Any:
+        if changed.standardizes not in loaded:
+            loaded[changed.standardizes] = load_data(changed, None, True).train
+        return loaded[changed.standardizes]
+
+    rows: list[tuple[str, ...]] = [("remedy", "options", "verdict", "regime", "first loss")]
+    for name, changed, found in try_remedies(config, load, trial_steps):
+        given = " ".join(
+            f"--{n.replace('_', '-')}" + ("" if v is True else f" {v:.3g}" if isinstance(v, float)
+            else f" {v}") for n, v in changed.items()
+        )  # fmt: skip
+        if isinstance(found, Report):
+            said = (found.verdict, found.regime, f"{found.numbers['loss']:.3g}")
+        else:
+            said = ("not possible", str(found).partition(";")[0], "-")
+        rows.append((name, given or "-", *said))
+    return rows
+
+
+@cli.command("lr-find", cls=InSections)
+@run_options
+@click.option("--steps", default=100, show_default=True, help="Steps, each with a larger rate.")
+@click.option("--lowest", default=1e-6, show_default=True, help="The rate of the first step.")
+@click.option("--highest", default=10.0, show_default=True, help="The rate of the last step.")
+@click.option("--out", default="lr-find.png", show_default=True, help="File for the figure.")
+def lr_find_command(steps: int, lowest: float, highest: float, out: str, **options: Any) -> None:
+    """Train a few steps with a rising rate, draw the loss, and suggest a learning rate.
+
+    Takes the options of `minidl train`; nothing of what the steps learn is kept.
+    """
+    config = config_from(options)
+    data = load_data(config, None, True).train
+    found = find_rate(config, data, steps=steps, lowest=lowest, highest=highest)
+    found.plot(out)
+    ended = "" if len(found.rates) == steps else f", ended at {found.rates[-1]:.2g} by the loss"
+    click.echo(f"{len(found.rates)} steps with rates from {lowest:g} to {highest:g}{ended}")
+    if found.suggestion is None:
+        click.echo("no rate made the loss fall; `minidl doctor` with the same options says why")
+    else:
+        click.echo(f"suggested: --lr {found.suggestion:.2g}")
+    click.echo(f"written to {out}")
 
 
 @cli.command("lab")

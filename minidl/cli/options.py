@@ -6,17 +6,20 @@ from typing import Any
 import click
 
 from ..runs import NAMED, Config
-from ..runs.config import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES
+from ..runs.config import AUGMENTATIONS, AUTO, GREY, MODELS, OPTIMIZERS, SCHEDULES
 
 _DEFAULT = Config()
 
 
 _SECTIONS = {
-    "Data": ("data", "root", "validation", "size", "gray", "skip_bad", "standardize", "augment"),
+    "Data": (
+        *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache"),
+        *("standardize", "augment"),
+    ),
     "Model": ("model", "depth", "width", "init"),
     "Descent": (
-        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "batch_size", "seed"),
-        *("base_batch", "device"),
+        *("optimizer", "lr", "schedule", "warmup", "momentum", "epochs", "patience"),
+        *("batch_size", "base_batch", "seed", "device"),
     ),
     "Remedies for exploding and vanishing gradients, and for learning by heart": (
         *("clip_norm", "clip_value", "clip_adaptive", "batch_norm", "residual", "weight_norm"),
@@ -24,6 +27,15 @@ _SECTIONS = {
     ),
     "Several processes: mpiexec -n 4 minidl train ...": ("deterministic", "sync_batch_norm"),
 }
+
+
+class Rate(click.ParamType):
+    """A number, or "auto"."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return value if value == AUTO else click.FLOAT.convert(value, param, ctx)
 
 
 class InSections(click.Command):
@@ -38,6 +50,15 @@ class InSections(click.Command):
                     formatter.write_dl(found)
         with formatter.section("The run"):
             formatter.write_dl([record for record in records.values() if record])
+
+
+def config_from(options: dict[str, Any]) -> Config:
+    """The Config of these options, checked. Model and epochs suit the data where none are given."""
+    grey = options["data"] in GREY or options["gray"]
+    suited = {"model": "article", "epochs": 5} if grey else {"model": "vgg_small", "epochs": 10}
+    config = Config(**options | {n: v for n, v in suited.items() if options[n] is None})
+    config.check()
+    return config
 
 
 def _option(flag: str, about: str, **details: Any) -> Callable[..., Any]:
@@ -60,17 +81,23 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--size", "Stretch a folder's images to this square size.", type=int),
         _option("--gray", "Read a folder's images in grey.", is_flag=True),
         _option("--skip-bad", "Leave out files that cannot be read.", is_flag=True),
+        _option("--lazy/--no-lazy", "Leave a folder's images in their files, and decode each batch "
+                "when it is needed [if they would take more than half of the free memory]."),
+        _option("--cache", "Decode a folder's images once, into a file that later runs use too.",
+                is_flag=True),
         _option("--standardize/--no-standardize", "Mean 0, deviation 1 in each channel [for a "
                 "folder: yes]."),
         _option("--augment", "Random shifts and mirroring.", type=click.Choice(AUGMENTATIONS)),
-        _option("--model", "The network.", type=click.Choice(MODELS)),
+        click.option("--model", type=click.Choice(MODELS),
+                     help="The network [article for the grey data sets, else vgg_small]."),
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
         _option("--optimizer", "What changes the weights [sgd for grey data sets and "
                 "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
         _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
-                "networks without normalisation].", type=float),
+                "networks without normalisation]; auto: the largest that the doctor finds safe.",
+                type=Rate()),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
@@ -89,7 +116,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "number.", type=float, metavar="LENGTH"),
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
-        _option("--epochs", "Passes over the training images.", type=int),
+        click.option("--epochs", type=int, help="Passes over the training images [5 of the grey "
+                     "data sets, else 10]."),
+        _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
+                type=int, metavar="EPOCHS"),
+        _option("--keep-pictures", "Keep filters, feature maps and saliency after each epoch.",
+                is_flag=True),
         _option("--batch-size", "Images in a step.", type=int),
         _option("--base-batch", "The batch that the rate is meant for: it is multiplied by "
                 "--batch-size over this number; give --warmup too.", type=int, metavar="IMAGES"),

@@ -15,17 +15,22 @@ from ..processes import place
 from ..runs import Run, compare
 from .group import cli, table, tell
 
+_last = click.option(
+    "--last", is_flag=True, help="The weights of the last epoch, where those of the best are kept."
+)
+
 
 @cli.command("evaluate")
 @click.argument("run", type=click.Path())
 @click.option("--out", type=click.Path(), help="Folder for the figures and the table [RUN].")
-def evaluate_command(run: str, out: str | None) -> None:
+@_last
+def evaluate_command(run: str, out: str | None, last: bool) -> None:
     """Measure the model of RUN, a run's folder, on the test part of its data.
 
     Prints how well each class is found and what is most often confused. Writes confusion.png,
     mistakes.png (the worst mistakes) and predictions.csv (every image).
     """
-    opened = Run.open(run)
+    opened = Run.open(run, last=last)
     test = opened.test_part(say=lambda text: tell(f"warning: {text}", err=True))
     numbers, results = opened.trainer().evaluate(test), opened.results(test)
     if place()[0]:  # process 0 tells and writes
@@ -67,7 +72,8 @@ def compare_command(runs: tuple[str, ...], out: str | None) -> None:
 @click.argument("images", type=click.Path(), nargs=-1, required=True)
 @click.option("--top", default=1, show_default=True, help="The so many most probable classes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each image.")
-def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool) -> None:
+@_last
+def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool, last: bool) -> None:
     """Print the class of each of IMAGES, and how probable the model of RUN finds it.
 
     IMAGES are files, or folders of them. Each is stretched to the size of the images that the
@@ -75,7 +81,7 @@ def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool) 
     are white on black, so invert a photograph of ink on paper first.
     """
     check("predict", "an int >= 1", top=top)
-    opened = Run.open(run)
+    opened = Run.open(run, last=last)
     rows: list[tuple[str, ...]] = []
     bad: list[str] = []
     for path in _files(images, bad):
@@ -114,12 +120,13 @@ def _files(paths: Sequence[str], bad: list[str]) -> Iterator[str]:
 @cli.command("export")
 @click.argument("run", type=click.Path())
 @click.option("--out", type=click.Path(), help="The file [RUN/model.onnx].")
-def export_command(run: str, out: str | None) -> None:
+@_last
+def export_command(run: str, out: str | None, last: bool) -> None:
     """Write the model of RUN, a run's folder, as an ONNX file for other programs.
 
     It takes images as minidl reads them, float32 in [0, 1], and gives logits.
     """
-    opened = Run.open(run)
+    opened = Run.open(run, last=last)
     path = Path(run) / "model.onnx" if out is None else Path(out)
     model, shape = opened.model, opened.shape
     export_onnx(path, model, shape, normalize=opened.normalize, classes=opened.classes)

@@ -10,10 +10,13 @@ from click.core import ParameterSource
 
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
+from ..runs.config import AUTO
+from ..runs.next_steps import next_steps
 from ..runs.run import read_config
+from ..train.session import BEST
 from ..train.team import team
 from .group import cli, table, tell
-from .options import InSections, run_options
+from .options import InSections, config_from, run_options
 
 
 @cli.command("train", cls=InSections)
@@ -54,9 +57,10 @@ def train_command(
     if options["root"] is not None:
         options["root"] = os.path.abspath(options["root"])
     if resume and (of_run := team().first(lambda: _options_of(str(out)))):
+        if options["lr"] == AUTO:
+            given -= {"lr"}  # the rate that was found then
         options = {n: v if n in given | {"device"} else of_run[n] for n, v in options.items()}
-    config = Config(**options)
-    config.check()
+    config = config_from(options)
     folder = team().first(lambda: _claimed_folder(config)) if out is None else Path(out)
     result = train(config, folder, resume=resume, progress=not quiet, say=tell)
     last, speed = result.history.last, result.steps / max(result.seconds, 1e-9)
@@ -67,15 +71,15 @@ def train_command(
         ("time", f"{result.seconds:.1f} s"),
         ("steps", f"{result.steps:,} ({speed:,.0f} a second)"),
     ]
-    files = ["config.json", "model.safetensors", "checkpoint", "history.csv", *result.figures]
+    if (folder / BEST).exists():
+        rows.insert(0, ("best epoch", f"{result.history.best_epoch}, by the validation loss"))
+    files = ["config.json", "model.safetensors", BEST, "checkpoint", "history.csv"]
+    files = [name for name in files if (folder / name).exists()] + result.figures
     rows += [("written to" if i == 0 else "", str(folder / f)) for i, f in enumerate(files)]
     tell("\n" + table(rows))
-    guess = 1 / len(team().first(lambda: read_config(folder))[1]["classes"])
-    if result.test["accuracy"] < 1.5 * guess:
-        tell(
-            f"\nHardly better than a guess ({guess:.0%}). `minidl doctor` with the same options "
-            "says why."
-        )
+    classes = len(team().first(lambda: read_config(folder))[1]["classes"])
+    if advice := next_steps(config, result.history, result.test, classes):
+        tell("\nWhat to try next:\n" + "\n".join(f"- {line}" for line in advice))
 
 
 def _options_of(folder: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import as_array
 from ..device import to_host
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
+from .pictures import Pictures, changed, chosen
 
 _LISTED = 20  # classes that a notebook shows
 
@@ -22,7 +23,8 @@ class Dataset:
     True and False are the labels 1 and 0. Targets of any other dtype or shape (numbers to
     predict, images, sequences) are kept as they are, and `classes` is empty.
     Both may be arrays of NumPy, CuPy, pandas or PyTorch, tensors, or lists. NumPy arrays are not
-    copied.
+    copied. The images of a folder are kept as pixels of 8 bits, or in their files, and become
+    floats where they are used: `rows(index)` gives some of them, `.images` all at once.
     Shapes: images (N, ...), float32 or float64, or integers that are no pixels (`scale` turns
     pixels 0..255 into [0, 1]); labels (N, ...).
     Raises: DTypeError, ShapeError for arrays of the wrong kind; DataError if there are no
@@ -36,8 +38,10 @@ class Dataset:
         classes: Sequence[str] | None = None,
         name: str = "",
     ) -> None:
-        self.images: np.ndarray = _checked_inputs(images)
-        self.labels: np.ndarray = _checked_targets(labels, len(self.images))
+        self.source: np.ndarray | Pictures = (
+            images if isinstance(images, Pictures) else _checked_inputs(images)
+        )
+        self.labels: np.ndarray = _checked_targets(labels, len(self.source))
         self.name = name
         self.paths: tuple[str, ...] = ()  # the file of each image, where they came from files
         self.classes: tuple[str, ...] = ()
@@ -59,8 +63,23 @@ class Dataset:
             )
         return names
 
+    @property
+    def images(self) -> np.ndarray:
+        """All inputs as one array. For the images of a folder it is made anew at each use."""
+        return self.source if isinstance(self.source, np.ndarray) else self.rows(slice(None))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `.images`."""
+        return self.source.shape
+
+    def rows(self, index: Any) -> np.ndarray:
+        """`images[index]`, without making the others."""
+        source = self.source
+        return source[index] if isinstance(source, np.ndarray) else source.rows(index)
+
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.source)
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name or 'without a name'}: {', '.join(self._summary())}>"
@@ -76,8 +95,8 @@ class Dataset:
         return f"<b>Dataset {escape(self.name)}</b><ul>{rows}</ul>"
 
     def _summary(self) -> list[str]:
-        kind = "images" if self.images.ndim == 4 else "inputs"
-        parts = [f"{len(self):,} {kind} {self.images.shape[1:]} {self.images.dtype}"]
+        kind = "images" if len(self.shape) == 4 else "inputs"
+        parts = [f"{len(self):,} {kind} {self.shape[1:]} {self.source.dtype}"]
         if self.classes:
             return [*parts, f"{len(self.classes)} classes"]
         return [*parts, f"targets {self.labels.shape[1:]} {self.labels.dtype}"]
@@ -90,10 +109,16 @@ class Dataset:
         try:
             if isinstance(index, tuple):
                 raise IndexError("one index is expected")
-            images, labels = self.images[index], self.labels[index]
+            labels = self.labels[index]
+            if isinstance(self.source, np.ndarray):
+                images: Any = self.source[index]
+            elif np.ndim(labels) < self.labels.ndim:
+                images = self.source.rows([index])[0]
+            else:
+                images = chosen(self.source, index)
         except (IndexError, TypeError, ValueError) as error:
             raise DataError(f"Dataset: no such index among {len(self)} rows: {error}") from None
-        if images.ndim < self.images.ndim:
+        if images.ndim < len(self.shape):
             return images, int(labels) if self.classes else labels
         paths = tuple(np.array(self.paths, object)[index]) if self.paths else ()
         return self._with(images, labels, paths)
@@ -122,10 +147,17 @@ class Dataset:
         return self[~chosen], self[chosen]
 
     def map(self, transform: Callable[[np.ndarray], np.ndarray]) -> "Dataset":
-        """The same targets with transform(images); for example `data.map(normalize(0.5, 0.2))`."""
-        return self._with(transform(self.images), self.labels, self.paths)
+        """The same targets with transform(images); for example `data.map(normalize(0.5, 0.2))`.
 
-    def _with(self, images: np.ndarray, labels: np.ndarray, paths: tuple[str, ...]) -> "Dataset":
+        Where the transform treats each image by itself, as minidl's own do, the images of a folder
+        are transformed batch by batch, each time that they are used.
+        """
+        by_image = getattr(transform, "by_image", False) and not getattr(transform, "random", False)
+        if isinstance(self.source, np.ndarray) or not by_image:
+            return self._with(transform(self.images), self.labels, self.paths)
+        return self._with(changed(self.source, transform), self.labels, self.paths)
+
+    def _with(self, images: Any, labels: np.ndarray, paths: tuple[str, ...]) -> "Dataset":
         new = Dataset(images, labels, self.classes or None, self.name)
         new.paths = paths
         return new

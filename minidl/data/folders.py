@@ -1,7 +1,6 @@
 """A folder of class folders as a dataset, and a folder of such parts as three."""
 
 import hashlib
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,17 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from .bar import progress_bar
 from .dataset import Dataset
-from .images import Size, load_image
+from .images import Size
 from .parts import PARTS, Bad, find_parts, same_classes, strangers, subfolders, walk
-
-_LISTED = 20
+from .reading import read_files
 
 
 class ImageFolder(Dataset):
-    """The images of root/CLASS/..., read at once; the sorted folder names are the classes.
+    """The images of root/CLASS/...; the sorted folder names are the classes.
 
+    They are read at once and kept as pixels, or stay in their files where `lazy`: then a batch is
+    decoded when it is asked for. By default the files are left where they are if their pixels would
+    take more than half of the free memory. `cache`: decode them once, into a file of pixels that
+    later readings map into memory; True puts it beside the downloads, a path names its folder.
+    What the model gets is the same in all three ways, bit for bit.
     `.paths` names the file of each image; `.skipped` lists (path, reason) of the files left out.
     Files lie anywhere below their class folder. Hidden files and folders, thumbnails and the
     like do not count, and symbolic links to folders inside a class are not followed. `gray` and
@@ -31,7 +33,8 @@ class ImageFolder(Dataset):
     Raises: DataError if the folder is missing, holds parts (train, test, ...) in place of
     classes, or has fewer than two classes; if a class has no image; if sizes differ and no `size`
     is given; or, unless `skip_bad`, if a file cannot be read. One error names all the files
-    (`error.files`).
+    (`error.files`). Of lazy images a bad file is found when it is used, or when all are looked at
+    (`skip_bad`, md.data.standardize, the start of a run that writes checkpoints).
     """
 
     def __init__(
@@ -42,17 +45,19 @@ class ImageFolder(Dataset):
         size: Size | None = None,
         skip_bad: bool = False,
         classes: Sequence[str] | None = None,
+        lazy: bool | None = None,
+        cache: bool | str | os.PathLike[str] = False,
         progress: bool = False,
     ) -> None:
         folder = Path(root)
         names = _class_names(folder, classes)
         present = {name for name in names if (folder / name).is_dir()}
-        files, bad = _list_files(folder, names)
-        images, kept, unread, odd = _read(files, gray, size, progress)
-        bad += unread
-        if odd or (bad and not skip_bad):
-            raise _bad_files(folder, odd, [] if skip_bad else bad, len(files))
-        labels = np.array([files[i][1] for i in kept], dtype=np.int64)
+        paths, label_of, bad = _list_files(folder, names)
+        images, kept, bad = read_files(
+            folder, paths, bad, gray=gray, size=size, skip_bad=skip_bad,
+            lazy=lazy, cache=cache, progress=progress,
+        )  # fmt: skip
+        labels = np.array(label_of, dtype=np.int64)[kept]
         empty = present - {names[label] for label in set(labels.tolist())}
         if empty:
             raise DataError(
@@ -61,7 +66,7 @@ class ImageFolder(Dataset):
                 files=[(str(folder / name), "no readable image") for name in sorted(empty)] + bad,
             )
         super().__init__(images, labels, names, folder.name)
-        self.paths = tuple(str(files[i][0]) for i in kept)
+        self.paths = tuple(paths[i] for i in kept)
         self.skipped: Bad = bad
 
 
@@ -110,7 +115,7 @@ def folder_parts(
                 files=[(str(place / name), "not a training class") for name in unseen],
             )
     read = {part: ImageFolder(place, classes=names, **options) for part, place in places.items()}
-    shapes = {part: data.images.shape[1:] for part, data in read.items()}
+    shapes = {part: data.shape[1:] for part, data in read.items()}
     if len(set(shapes.values())) > 1:
         found = " and ".join(f"{shape} in {part}" for part, shape in shapes.items())
         raise DataError(
@@ -161,22 +166,16 @@ def folder_splits(
 
 def _shared(parts: dict[str, ImageFolder]) -> list[str]:
     """A sentence for each two parts that hold the same image files, under whatever name."""
-    digests = {
-        part: {
-            hashlib.blake2b(image, digest_size=16).digest(): path
-            for image, path in zip(data.images, data.paths, strict=True)
-        }
-        for part, data in parts.items()
-    }
+    sizes = {part: {p: os.path.getsize(p) for p in data.paths} for part, data in parts.items()}
     notes = []
-    for k, first in enumerate(digests):
-        for second in list(digests)[k + 1 :]:
-            pairs = [
-                (digests[first][digest], digests[second][digest])
-                for digest in digests[first].keys() & digests[second].keys()
+    for k, first in enumerate(parts):
+        for second in list(parts)[k + 1 :]:
+            alike = set(sizes[first].values()) & set(sizes[second].values())
+            digests = [
+                {_digest(path): path for path, size in sizes[part].items() if size in alike}
+                for part in (first, second)
             ]
-            # Equal pixels may be two plain pictures brought to one size: compare the files.
-            same = sorted(pair for pair in pairs if _bytes(pair[0]) == _bytes(pair[1]))
+            same = sorted((digests[0][d], digests[1][d]) for d in digests[0].keys() & digests[1])
             if same:
                 listed = ", ".join(f"{a} = {b}" for a, b in same[:3])
                 notes.append(
@@ -186,9 +185,9 @@ def _shared(parts: dict[str, ImageFolder]) -> list[str]:
     return notes
 
 
-def _bytes(path: str) -> bytes:
+def _digest(path: str) -> bytes:
     with open(path, "rb") as file:
-        return file.read()
+        return hashlib.file_digest(file, "blake2b").digest()[:16]
 
 
 def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -223,9 +222,10 @@ def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]
     return tuple(found)
 
 
-def _list_files(folder: Path, names: Sequence[str]) -> tuple[list[tuple[Path, int]], Bad]:
-    """(path, label) of every file, in order, and what cannot even be listed."""
-    files: list[tuple[Path, int]] = []
+def _list_files(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int], Bad]:
+    """The path and the label of every file, in order, and what cannot even be listed."""
+    paths: list[str] = []
+    labels: list[int] = []
     bad: Bad = []
     root = os.path.realpath(folder)
     for label, name in enumerate(names):
@@ -235,75 +235,6 @@ def _list_files(folder: Path, names: Sequence[str]) -> tuple[list[tuple[Path, in
         if top.is_symlink() and Path(root).is_relative_to(os.path.realpath(top)):
             bad.append((str(top), "a symbolic link back to a folder that holds it"))
             continue
-        files += [(path, label) for path in walk(top, bad)]
-    return files, bad
-
-
-def _read(
-    files: Sequence[tuple[Path, int]], gray: bool, size: Size | None, progress: bool
-) -> tuple[np.ndarray, list[int], Bad, Bad]:
-    """The images, the positions of their files, the unreadable files, those of another size."""
-    images = np.empty((0, 1, 1, 1), np.float32)
-    kept: list[int] = []
-    unread: Bad = []
-    odd: Bad = []
-    with progress_bar("read images", len(files), show=progress) as advance:
-        for position, (path, _) in enumerate(files):
-            advance(1)
-            try:
-                image = load_image(path, gray=gray, size=size)
-            except DataError as error:
-                if not error.files:
-                    raise
-                unread += error.files
-                continue
-            if not kept:
-                images = _room(len(files), image.shape)
-            if image.shape != images.shape[1:]:
-                ours, theirs = ("x".join(map(str, s[-2:])) for s in (image.shape, images.shape))
-                odd.append((str(path), f"{ours} pixels, but {files[kept[0]][0]} has {theirs}"))
-                continue
-            images[len(kept)] = image
-            kept.append(position)
-    return images[: len(kept)], kept, unread, odd
-
-
-def _room(count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory for all images. Raises: DataError naming the largest halved size that would fit."""
-    if (images := _allocated(count, shape)) is not None:
-        return images
-    side = min(shape[1:]) // 2
-    while side and _allocated(count, (shape[0], side, side)) is None:
-        side //= 2
-    raise DataError(
-        f"ImageFolder: expected {count:,} images of shape {shape} to fit into memory; give a "
-        "smaller size (--size), or gray=True (--gray): they need "
-        f"{4e-9 * count * math.prod(shape):,.1f} GB"
-        + (f", and {side}x{side} pixels would fit" if side else "")
-    )
-
-
-def _allocated(count: int, shape: tuple[int, ...]) -> np.ndarray | None:
-    try:
-        return np.empty((count, *shape), np.float32)
-    except (MemoryError, ValueError):
-        return None
-
-
-def _bad_files(folder: Path, odd: Bad, unread: Bad, total: int) -> DataError:
-    advice = []
-    if odd:
-        advice.append("give size=(height, width), or --size, to bring all images to one size")
-    if unread:
-        advice.append(
-            "repair or remove the files, or give skip_bad=True, or --skip-bad, to leave them out"
-        )
-    bad = odd + unread
-    lines = [f"  {path}: {reason}" for path, reason in bad[:_LISTED]]
-    if len(bad) > _LISTED:
-        lines.append(f"  and {len(bad) - _LISTED:,} more")
-    return DataError(
-        f"ImageFolder: expected readable images of one size in {str(folder)!r}, but "
-        f"{len(bad):,} of {total:,} files cannot be used: {'; '.join(advice)}\n" + "\n".join(lines),
-        files=bad,
-    )
+        paths += map(str, walk(top, bad))
+        labels += [label] * (len(paths) - len(labels))
+    return paths, labels, bad

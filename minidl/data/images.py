@@ -32,6 +32,18 @@ def load_image(
     another depth or an unusual kind, does not fit into memory, or claims more than 64 megapixels
     (refused before it is decoded).
     """
+    return unit(load_pixels(path, gray=gray, size=size))
+
+
+def unit(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of 8 or 16 bits as float32 in [0, 1]."""
+    return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32)
+
+
+def load_pixels(
+    path: str | os.PathLike[str], *, gray: bool = False, size: Size | None = None
+) -> np.ndarray:
+    """As load_image, but the pixels as they are stored: uint8, or uint16 from files of 16 bits."""
     shape = None if size is None else height_width(size, "load_image")
     cv2, _ = libraries()  # before the first byte: a missing library is not the file's fault
     try:
@@ -45,9 +57,7 @@ def load_image(
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
             if shape is not None:
                 pixels = resize_plane(pixels, shape)
-            largest = np.float32(np.iinfo(pixels.dtype).max)
-            planes = pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-            return planes / largest
+            return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
         except MemoryError:
             raise ValueError(
                 f"its {header.height}x{header.width} pixels need about "

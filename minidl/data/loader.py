@@ -1,7 +1,8 @@
 """A dataset in batches."""
 
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from ..errors import ConfigError
 from ..rng import Rows
 from .dataset import Dataset, seeded
+from .pictures import look_ahead
+
+_AHEAD = 2**24  # pixels that may lie decoded and unused
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -91,24 +95,38 @@ class DataLoader:
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = seeded(self.seed, epoch).permutation(order)
-        for batch in range(start_batch, len(self)):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield self._images(chosen, epoch, batch), self.dataset.labels[chosen]
+        numbers = range(start_batch, len(self))
+        batches = [order[b * self.batch_size : (b + 1) * self.batch_size] for b in numbers]
+        fetched = self._fetched([chosen[self._fetched_rows(len(chosen))] for chosen in batches])
+        for batch, chosen, images in zip(numbers, batches, fetched, strict=True):
+            yield self._transformed(images, len(chosen), epoch, batch), self.dataset.labels[chosen]
         self.epoch = epoch + 1
 
-    def _images(self, chosen: np.ndarray, epoch: int, batch: int) -> np.ndarray:
-        """The images of a batch, transformed; those of this process where `rows` says which."""
-        images, transform = self.dataset.images, self.transform
-        random = (seeded(self.seed, epoch, batch),) if getattr(transform, "random", False) else ()
-        if self.rows is None:
-            return images[chosen] if transform is None else transform(images[chosen], *random)
-        rows = self.rows(len(chosen))
-        if transform is None:
-            return images[chosen[rows]]
-        if getattr(transform, "by_image", False):
-            parts = (Rows(generator.bit_generator, rows, len(chosen)) for generator in random)
-            return transform(images[chosen[rows]], *parts)
-        return transform(images[chosen], *random)[rows]  # it may look at the batch as a whole
+    def _fetched(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """The images at these places. Files are decoded while the batch before is in use."""
+        source = self.dataset.source
+        if isinstance(source, np.ndarray) or not source.slow:
+            return map(self.dataset.rows, batches)
+        ahead = max(1, _AHEAD // (self.batch_size * math.prod(source.shape[1:])))
+        return map(source.floats, look_ahead(source.pixels, batches, min(ahead, 2)))
+
+    def _fetched_rows(self, count: int) -> slice:
+        """Which of a batch's images are fetched: all, if the transform may look at all of them."""
+        alone = self.transform is None or getattr(self.transform, "by_image", False)
+        return slice(count) if self.rows is None or not alone else self.rows(count)
+
+    def _transformed(self, images: np.ndarray, count: int, epoch: int, batch: int) -> np.ndarray:
+        """What was fetched of a batch of `count` images, transformed: this process's rows."""
+        if self.transform is None:
+            return images
+        rows = slice(count) if self.rows is None else self.rows(count)
+        random: tuple[Any, ...] = ()
+        if getattr(self.transform, "random", False):
+            random = (seeded(self.seed, epoch, batch),)
+        if len(images) < count:  # fetched were this process's rows
+            random = tuple(Rows(generator.bit_generator, rows, count) for generator in random)
+            return self.transform(images, *random)
+        return self.transform(images, *random)[rows]
 
 
 def _check_count(name: str, value: Any, least: int, most: int | None = None) -> None:

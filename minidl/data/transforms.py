@@ -12,8 +12,9 @@ import numpy as np
 
 from ..checks import check
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from .dataset import to_float
+from .dataset import Dataset, to_float
 from .images import Size, height_width, resize_plane
+from .pictures import Pictures, mean_and_deviation
 
 
 class Transform:
@@ -109,25 +110,34 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> No
     return Normalize(means.copy(), stds.copy())
 
 
-def standardize(images: np.ndarray) -> Normalize:
+def standardize(images: np.ndarray | Dataset) -> Normalize:
     """Fit `normalize` to images: each channel then has mean 0 and standard deviation 1 there.
 
     Fit it to the training part only: a test part must not shape what the model sees.
-    Numerics: mean and std in float64, std over all N * H * W values.
+    images: an array, or a Dataset of images; those of a folder are looked at one by one.
+    Numerics: mean and std in float64, std over all N * H * W values; from exact sums where the
+    images are pixels of 8 or 16 bits.
     Raises: DataError if a channel is constant (its std is 0).
     """
-    images = _float_images(images, "standardize")
-    mean, std = [], []
-    for index in range(images.shape[1]):
-        channel = images[:, index]  # one channel at a time: std works on a float64 copy
-        if channel.size == 0 or channel.min() == channel.max():
-            raise DataError(
-                f"standardize: expected values that vary, but channel {index} of images of shape "
-                f"{images.shape} is constant; drop it, use normalize(mean, std) with a std of "
-                "your own, or train without standardising (--no-standardize)"
-            )
-        mean.append(float(channel.mean(dtype=np.float64)))
-        std.append(float(channel.std(dtype=np.float64)))
+    source = images.source if isinstance(images, Dataset) else images
+    if isinstance(source, Pictures) and not getattr(source, "transforms", ()):
+        mean, std = mean_and_deviation(source)
+    else:
+        source = (
+            images.images if isinstance(images, Dataset) else _float_images(source, "standardize")
+        )
+        mean, std = [], []
+        for index in range(source.shape[1]):
+            channel = source[:, index]  # one channel at a time: std works on a float64 copy
+            constant = channel.size == 0 or channel.min() == channel.max()
+            mean.append(0.0 if constant else float(channel.mean(dtype=np.float64)))
+            std.append(0.0 if constant else float(channel.std(dtype=np.float64)))
+    if 0.0 in std:
+        raise DataError(
+            f"standardize: expected values that vary, but channel {std.index(0.0)} of images of "
+            f"shape {source.shape} is constant; drop it, use normalize(mean, std) with a std of "
+            "your own, or train without standardising (--no-standardize)"
+        )
     return normalize(mean, std)
 
 

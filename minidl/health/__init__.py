@@ -11,10 +11,12 @@ The doctor works in seven stages. Each is one file, and imports only from the st
 7. report: holds the result, and shows it as text, HTML, JSON or a figure.
 
 `doctor.py` runs the stages in this order and puts the model back as it was. `monitor.py` stands
-beside them: it uses the probe's idea at every step of a training.
+beside them: it uses the probe's idea at every step of a training. `rate.py` chooses a learning
+rate.
 """
 
 from .doctor import doctor
+from .rate import RateTest, rate_test, safe_rate
 from .monitor import GradientMonitor
 from .report import Report
 from .rules import Finding

@@ -14,7 +14,7 @@ from ..nn import Module
 from ..ops import cross_entropy
 from ..tensor import ArrayLike, as_tensor
 from ..train.settings import Clip, check_optimizer, clipper
-from .measure import measure
+from .measure import Measurements, measure
 from .probe import examining
 from .report import Report, report_on
 
@@ -43,6 +43,23 @@ def doctor(
     Raises: ConfigError where the optimizer holds none of the model's parameters, or nothing can be
     trained; DataError for a batch that is empty or not finite.
     """
+    found = take_measurements(
+        model, batch, optimizer, loss=loss, clip=clip, trial_steps=trial_steps
+    )
+    with np.errstate(all="ignore"):
+        return report_on(found)
+
+
+def take_measurements(
+    model: Module,
+    batch: tuple[ArrayLike, ArrayLike],
+    optimizer: Any = None,
+    *,
+    loss: Any = cross_entropy,
+    clip: Clip | None = None,
+    trial_steps: int = 0,
+) -> Measurements:
+    """What the doctor measures, from which `report_on` makes its report; arguments as there."""
     check("doctor", "an int >= 0", trial_steps=trial_steps)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         got = type(batch).__name__ + (
@@ -57,16 +74,12 @@ def doctor(
         check_optimizer("doctor", optimizer, model.parameters())
         # The copy has its own state and the model's parameters.
         optimizer = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
-    with np.errstate(all="ignore"):
-        with _put_back(model, loss, optimizer):
-            found = measure(
-                model, as_tensor(images), labels, optimizer, loss, shorten, int(trial_steps)
-            )
-        return report_on(found)
+    with np.errstate(all="ignore"), put_back(model, loss, optimizer):
+        return measure(model, as_tensor(images), labels, optimizer, loss, shorten, int(trial_steps))
 
 
 @contextmanager
-def _put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
+def put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     """Context in which the model may be trained: everything that training changes is put back.
 
     It is the model itself, not a copy, since a loss may look at the model's weights.

@@ -92,7 +92,7 @@ class Report:
 
         Raises: ConfigError where it cannot be written.
         """
-        text = json.dumps(_plain(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(plain(asdict(self)), indent=2, allow_nan=False, ensure_ascii=False)
         write_text("Report.to_json", path, text + "\n")
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
@@ -153,11 +153,12 @@ def write_text(call: str, path: str | os.PathLike[str], text: str) -> None:
         ) from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value in what JSON has: inf and nan as strings, NumPy's numbers as Python's."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value - value != 0:  # inf or nan: JSON has neither

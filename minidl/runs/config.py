@@ -41,15 +41,16 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "adam": (optim.Adam, 0.001, 0.0003),
     "adamw": (functools.partial(optim.AdamW, weight_decay=0.01), 0.001, 0.0003),
 }
-_GREY = ("digits", "mnist", "fashion-mnist")
+GREY = ("digits", "mnist", "fashion-mnist")
 _NORMALISED = ("vgg_small", "resnet_small")
+AUTO = "auto"  # the learning rate that the doctor finds safe
 SCHEDULES = ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
 _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
-FREE = ("epochs", "device")
+FREE = ("epochs", "device", "lazy", "cache", "keep_pictures")
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
@@ -64,6 +65,12 @@ def _at_least(least: int) -> _Rule:
 
 
 _POSITIVE: _Rule = ((int, float), lambda value: 0 < value < math.inf, "a number above 0")
+
+
+def _is_rate(value: Any) -> bool:
+    return value == AUTO if isinstance(value, str) else 0 < value < math.inf
+
+
 _FLAG: _Rule = (bool, lambda value: True, "true or false")
 _TEXT: _Rule = (str, lambda value: "\0" not in value, "a text")
 _RULES: dict[str, _Rule] = {
@@ -75,7 +82,7 @@ _RULES: dict[str, _Rule] = {
     "schedule": _one_of(*SCHEDULES),
     "augment": _one_of(*AUGMENTATIONS),
     "device": _one_of("cpu", "cuda"),
-    "lr": _POSITIVE,
+    "lr": ((int, float, str), _is_rate, 'a number above 0, or "auto"'),
     "clip_norm": _POSITIVE,
     "clip_value": _POSITIVE,
     "clip_adaptive": _POSITIVE,
@@ -84,6 +91,7 @@ _RULES: dict[str, _Rule] = {
     "label_smoothing": ((int, float), lambda value: 0 <= value < 1, "a number from 0, below 1"),
     "validation": (float, lambda value: 0 < value < 1, "a share between 0 and 1"),
     "epochs": _at_least(1),
+    "patience": _at_least(1),
     "batch_size": _at_least(1),
     "base_batch": _at_least(1),
     "size": _at_least(1),
@@ -98,12 +106,42 @@ _RULES: dict[str, _Rule] = {
     "weight_norm": _POSITIVE,
     "gray": _FLAG,
     "skip_bad": _FLAG,
+    "lazy": _FLAG,
+    "cache": _FLAG,
+    "keep_pictures": _FLAG,
     "standardize": _FLAG,
 }
 
 
-def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
-    """The initializer, which refuses to draw more weights in all than a machine can hold."""
+def check_option(option: str, value: Any) -> None:
+    """Look at one option of a run alone. Raises: ConfigError for a value out of its bounds."""
+    kind, valid, expected = _RULES[option]
+    if value is None and getattr(Config, option) is None:
+        return
+    mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
+    if mistaken or not isinstance(value, kind) or not valid(value):
+        raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+    if option == "init":
+        init.draw("train", initializer(value), (2, 2))
+
+
+def initializer(name: str) -> Any:
+    """An initializer by its name; "normal:0.3" is normal(0.3), a function of a shape."""
+    plain, colon, number = str(name).partition(":")
+    if not colon:
+        return plain
+    try:
+        make = getattr(init, plain)
+        return make(float(number))
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            f"init: expected the name of an initializer, or with its number as in "
+            f"normal:0.3, got {name!r}"
+        ) from None
+
+
+def _bounded(draw_weights: Any) -> Callable[[tuple[int, ...]], Any]:
+    """An initializer that refuses to draw more weights in all than a machine can hold."""
     drawn = 0
 
     def draw(shape: tuple[int, ...]) -> Any:
@@ -114,7 +152,7 @@ def _bounded(initializer: Any) -> Callable[[tuple[int, ...]], Any]:
                 f"model: expected at most {_MOST_WEIGHTS:,} weights, got a layer of {shape}; give "
                 "a smaller size, width or depth"
             )
-        return init.draw("model", initializer, shape)
+        return init.draw("model", draw_weights, shape)
 
     return draw
 
@@ -192,6 +230,7 @@ class RunClip:
 class Config:
     """The options of `minidl train`, by the same names.
 
+    lazy and cache are those of ImageFolder: nothing that is learned depends on them.
     If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
     optimizer's own, as are `momentum` and `weight_decay`, and `standardize` is true for a folder.
 
@@ -204,6 +243,8 @@ class Config:
     size: int | None = None
     gray: bool = False
     skip_bad: bool = False
+    lazy: bool | None = None
+    cache: bool = False
     standardize: bool | None = None
     augment: str = "none"
     model: str = "article"
@@ -211,7 +252,7 @@ class Config:
     width: int = 16
     init: str = "he_normal"
     optimizer: str | None = None
-    lr: float | None = None
+    lr: float | str | None = None
     schedule: str = "cosine"
     warmup: int = 0
     clip_norm: float | None = None
@@ -224,7 +265,9 @@ class Config:
     residual: bool = False
     weight_norm: float | None = None
     epochs: int = 5
+    patience: int | None = None
     batch_size: int = 64
+    keep_pictures: bool = False
     device: str = "cpu"
     seed: int = 0
     deterministic: bool = False
@@ -233,13 +276,8 @@ class Config:
 
     def check(self) -> None:
         """Raises: ConfigError for an unknown name or a number out of its bounds; DeviceError."""
-        for option, (kind, valid, expected) in _RULES.items():
-            value = getattr(self, option)
-            if value is None and getattr(Config, option) is None:
-                continue
-            mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
-            if mistaken or not isinstance(value, kind) or not valid(value):
-                raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+        for option in _RULES:
+            check_option(option, getattr(self, option))
         shaped = {n for n in ("depth", "width") if getattr(self, n) != getattr(Config, n)}
         if shaped and self.model != "deep_plain_cnn":
             raise ConfigError(
@@ -253,48 +291,44 @@ class Config:
                     f"{remedy}: expected only with the model {' or '.join(models_for_it)}, got "
                     f"{self.model}{' (it has it already)' if self.model in _NORMALISED else ''}"
                 )
+        if self.keep_pictures and self.model == "mlp":
+            raise ConfigError("keep-pictures: expected a model with convolutions, got mlp")
         if self.momentum is not None and self.method not in _WITH_MOMENTUM:
             raise ConfigError(
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
                 f"{self.method}"
             )
-        init.draw("train", self.initializer(), (2, 2))
-        device.to_device(np.zeros(1), self.device)
-
-    def initializer(self) -> Any:
-        """`init` as a function of a shape; "normal:0.3" is normal(0.3)."""
-        name, colon, number = str(self.init).partition(":")
-        if not colon:
-            return name
-        try:
-            make = getattr(init, name)
-            return make(float(number))
-        except (AttributeError, TypeError, ValueError):
+        if self.base_batch is not None and self.lr == AUTO:
             raise ConfigError(
-                f"init: expected the name of an initializer, or with its number as in "
-                f"normal:0.3, got {self.init!r}"
-            ) from None
+                "base-batch: expected a rate that is meant for that batch, got lr auto, which finds "
+                "the rate of this one; leave one of them out"
+            )
+        device.to_device(np.zeros(1), self.device)
 
     @property
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients.
 
-        With `base_batch` it is meant for batches of that size, and grows as the batch does
-        (Goyal et al. 2017, section 2.1).
+        For "auto" it is the larger one, from which the search for a safe rate comes down. With
+        `base_batch` it is meant for batches of that size, and grows as the batch does (Goyal et al.
+        2017, section 2.1).
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in _GREY or self._is_normalised else other
-        rate = suits if self.lr is None else self.lr
+        suits = calm if self.data in GREY or self.is_normalised else other
+        if self.lr == AUTO:
+            return calm
+        rate = suits if self.lr is None else float(self.lr)
         return rate * self.batch_size / self.base_batch if self.base_batch else rate
 
     @property
     def method(self) -> str:
         """The optimizer's name: `optimizer`, or the one that suits model and data."""
-        plain = self.data in _GREY and not self._is_normalised
+        plain = self.data in GREY and not self.is_normalised
         return self.optimizer or ("sgd" if plain else "adam")
 
     @property
-    def _is_normalised(self) -> bool:
+    def is_normalised(self) -> bool:
+        """Whether the model has batch normalisation."""
         return self.model in _NORMALISED or self.batch_norm
 
     @property
@@ -321,7 +355,7 @@ class Config:
                 "stretches them (--size 32)"
             )
         rng.manual_seed(self.seed)
-        weights = _bounded(self.initializer())
+        weights = _bounded(initializer(self.init))
         makers: dict[str, Callable[..., Any]] = {
             "mlp": lambda init, in_channels, size, classes: models.mlp(
                 in_channels * size**2, classes=classes, init=init

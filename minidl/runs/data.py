@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import data
 from ..data import Dataset, Normalize
+from ..data.pictures import image_digests
 from ..errors import ConfigError, DataError
 from ..files import kind_of
-from ..train.recipe import image_digests
 from .config import Config
 
 _HELD_OUT = 0.2
@@ -87,7 +87,8 @@ def load_data(
     Where a folder has no test part, the validation part is both. Where there is no validation
     part, the test part is both, unless `validation` asks for a share of the training images.
     Digits and a folder of class folders have neither: a share (`validation`, else 0.2) is held
-    out for both, the same one for every seed.
+    out for both, the same one for every seed. With `patience` the three parts are always three:
+    who stops by the validation part, and keeps the weights that are best on it, cannot judge by it.
     normalize: what a trained model expects; by default fitted to the training images where the
     options ask for it.
     say: told of files left out, folders not read, and images in two parts; by default these
@@ -107,8 +108,10 @@ def _load(
     config: Config, normalize: Normalize | None, progress: bool, say: Callable[[str], Any]
 ) -> Splits:
     if config.data in NAMED:
-        if config.size is not None or config.gray or config.skip_bad:
-            raise ConfigError("size, gray, skip-bad: expected only with a folder of images")
+        if config.size is not None or config.gray or config.skip_bad or config.cache or config.lazy:
+            raise ConfigError(
+                "size, gray, skip-bad, lazy, cache: expected only with a folder of images"
+            )
         if config.root is not None and config.data == "digits":
             raise ConfigError("root: digits come with scikit-learn and need no folder")
         load = NAMED[config.data].load
@@ -122,15 +125,17 @@ def _load(
             "validation: expected no share to hold out, because the folder has a validation part "
             "of its own; leave the option out"
         )
-    if validation is None and (config.validation is not None or test is None):
+    if validation is None and test is None and config.patience is not None:
+        train, test = train.split(_HELD_OUT, _SPLIT_SEED)
+    if validation is None and (config.validation or config.patience or test is None):
         train, validation = train.split(config.validation or _HELD_OUT, _SPLIT_SEED)
     validation = test if validation is None else validation
     test = validation if test is None else test
     assert validation is not None and test is not None
     parts = {"train": train, "validation": validation, "test": test}
-    hashes = {part: image_digests(dataset.images) for part, dataset in parts.items()}
+    hashes = {part: image_digests(dataset.source) for part, dataset in parts.items()}
     if normalize is None and config.standardizes:
-        normalize = data.standardize(train.images)
+        normalize = data.standardize(train)
     if normalize is not None:
         same = validation is test
         train, test = train.map(normalize), test.map(normalize)
@@ -160,6 +165,8 @@ def _folder(
         gray=config.gray,
         size=config.size,
         skip_bad=config.skip_bad,
+        lazy=config.lazy,
+        cache=config.cache,
         progress=progress,
     )
     train, validation, test, notes = parts

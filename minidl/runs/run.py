@@ -1,6 +1,7 @@
 """A run and its folder: trained, opened again, measured, asked about images."""
 
 import base64
+import functools
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from ..data import DataLoader, Dataset, Normalize, load_image, normalize
+from ..data import DataLoader, Dataset, Normalize, Transform, load_image, normalize
 from ..errors import CheckpointError, ConfigError, DataError, GradientError, MinidlError
 from ..files import check_ordinary, remove_parts, write_bytes
 from ..health import doctor
@@ -29,9 +30,12 @@ from ..train.lock import locked
 from ..train.nonfinite import CURES, NotFiniteError
 from ..train.progress import LossJump
 from ..train.recipe import describe, differences
+from ..train.session import BEST
 from ..train.team import team
-from .config import FREE, Config
+from .advice import with_safe_rate
+from .config import AUTO, FREE, Config
 from .data import NAMED, Splits, load_data, split_of
+from .keepsakes import PictureKeeper, tensorboard_writer
 
 PathLike = str | os.PathLike[str]
 
@@ -62,12 +66,16 @@ class Run:
     facts: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: PathLike, device: str = "cpu") -> "Run":
-        """Read config.json and model.safetensors. Raises: CheckpointError, ConfigError."""
+    def open(cls, folder: PathLike, device: str = "cpu", *, last: bool = False) -> "Run":
+        """Read config.json and the weights: of the best epoch where they were kept, else the last.
+
+        last: take those of the last epoch. Raises: CheckpointError, ConfigError.
+        """
         config, facts = read_config(folder)
         shape = tuple(facts["image_shape"])
         model = config.build_model(shape, len(facts["classes"]))
-        load(Path(folder) / "model.safetensors", model)
+        best = (Path(folder) / BEST).exists() and not last
+        load(Path(folder) / (BEST if best else "model.safetensors"), model)
         return cls(config, model.to(device), facts["classes"], shape, facts["normalize"], facts)
 
     def trainer(self) -> Trainer:
@@ -109,9 +117,11 @@ class Run:
         probabilities = self.trainer().predict(test)
         return Results(test.labels, probabilities, self.classes, test.paths)
 
-    def as_seen(self, test: Dataset) -> np.ndarray:
-        """The images of a test part before they were normalised."""
-        return self.normalize.undo(test.images) if self.normalize else test.images
+    def as_seen(self, test: Dataset) -> Dataset:
+        """A test part with its images as they were before they were normalised."""
+        if self.normalize is None:
+            return test
+        return test.map(Transform(self.normalize.undo, "as seen"))
 
     def predict(self, paths: Iterable[PathLike]) -> np.ndarray:
         """The probabilities (N, K) for image files, brought to the model's size and colours."""
@@ -131,10 +141,15 @@ def train(
     progress: bool = True,
     say: Callable[[str], Any] = lambda text: None,
     monitors: Sequence[Any] = (),
+    splits: Splits | None = None,
+    doctor: bool = True,
+    figures: bool = True,
 ) -> Outcome:
     """Train as the options say, and fill the folder `out`.
 
     say: told what is about to happen, the model's summary, and what the doctor thinks of it.
+    splits: the data that the options name, where the caller has read it already.
+    doctor, figures: False leaves out the doctor's advice, and the figures.
     Raises: MinidlError of every kind, before training wherever it can be known.
     """
     config.check()
@@ -146,7 +161,9 @@ def train(
         if out is not None:
             several.first(lambda: stack.enter_context(locked(out)) and None)
         folder = None if out is None else Path(out)
-        return _train(config, folder, resume, progress, say, monitors, several.first)
+        return _train(
+            config, folder, resume, progress, say, monitors, several.first, splits, doctor, figures
+        )
 
 
 def _train(
@@ -157,6 +174,9 @@ def _train(
     say: Callable[[str], Any],
     monitors: Sequence[Any],
     first: Callable[[Callable[[], Any]], Any],
+    splits: Splits | None,
+    advise: bool,
+    draw: bool,
 ) -> Outcome:
     """As `train`. first: does in process 0 alone what all want to know."""
     if folder is not None:
@@ -166,10 +186,14 @@ def _train(
     if resume and not again:
         say(f"resume: there is no run in {str(folder)!r} yet; this one starts from the beginning")
     before = first(lambda: read_config(folder)[1]) if again and folder else None
-    splits = load_data(config, before["normalize"] if before else None, progress, say)
+    if splits is None:
+        splits = load_data(config, before["normalize"] if before else None, progress, say)
     if before and before["digests"]:
         _check_data(before, splits, folder)
-    shape, classes = splits.train.images.shape[1:], splits.train.classes
+    shape, classes = splits.train.shape[1:], splits.train.classes
+    if config.lr == AUTO:
+        config = first(lambda: with_safe_rate(config, splits.train))
+        say(f"learning rate: {config.rate:.3g}, which the gradient doctor finds safe\n")
     model = config.build_model(shape, len(classes))
     say(
         f"{len(splits.train):,} images to train on, {len(splits.validation):,} to validate with, "
@@ -190,12 +214,20 @@ def _train(
         deterministic=config.deterministic,
         sync_batch_norm=config.sync_batch_norm,
     )
-    if not again:
+    if advise and not again:
         first(lambda: _warn(config, splits, trainer, say))
     if folder is not None:
         first(lambda: _write_config(folder, config, splits, trainer, again))
     counted, start = _Steps(), time.perf_counter()
     trainer.monitors += (counted,)
+    keeper = None
+    if folder is not None and team().rank == 0:
+        writer = tensorboard_writer(folder, say)
+        trainer.monitors += () if writer is None else (writer,)
+        if config.keep_pictures:
+            image, label = splits.test[0]
+            keeper = PictureKeeper(folder, image, label, steps // config.epochs)
+            trainer.monitors += (keeper,)
     try:
         trainer.fit(
             splits.train,
@@ -206,6 +238,7 @@ def _train(
             resume=resume,
             progress=progress,
             transform=config.build_transform(shape[-1]),
+            patience=None if splits.validation is splits.test else config.patience or config.epochs,
         )
     except NotFiniteError as error:
         diagnosis = first(lambda: _diagnosis(config, splits, trainer, folder))
@@ -213,8 +246,8 @@ def _train(
     finally:
         seconds = time.perf_counter() - start
         figures = []
-        if folder is not None and len(trainer.history):
-            figures = first(lambda: _draw(trainer.history, folder, say))
+        if draw and folder is not None and len(trainer.history):
+            figures = first(lambda: _draw(trainer.history, folder, say, keeper))
     test = trainer.evaluate(splits.test)
     history = trainer.history
     return Outcome(config, history, trainer, test, seconds, counted.made, folder, figures)
@@ -281,7 +314,7 @@ def _findings(report: Report) -> str:
 
 def _diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
     """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
-    shape = splits.train.images.shape[1:]
+    shape = splits.train.shape[1:]
     model = config.build_model(shape, len(splits.train.classes))
     if folder is not None:
         load(folder / "model.safetensors", model)
@@ -395,8 +428,8 @@ def _check_data(before: dict[str, Any], splits: Splits, folder: Path | None) -> 
 def _check_space(folder: Path, model: Module) -> None:
     weights = sum(array.nbytes for array in model.state_dict().values())
     # Weights and two slots of the optimizer in four checkpoints (three and the one being
-    # written), the model's own file twice, and a megabyte for the rest.
-    need = weights * (4 * 3 + 2) + 2**20
+    # written), the model's own file and the best weights twice, and a megabyte for the rest.
+    need = weights * (4 * 3 + 4) + 2**20
     free = shutil.disk_usage(folder).free
     if free < need:
         raise CheckpointError(
@@ -415,7 +448,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     norm, data = splits.normalize, splits.train
     fixed = config.data in NAMED and NAMED[config.data].where is not None
     seen = b"" if fixed else np.sort(splits.hashes["train"]).tobytes()
-    transform = config.build_transform(data.images.shape[-1])
+    transform = config.build_transform(data.shape[-1])
     loader = DataLoader(
         data, config.batch_size, shuffle=True, seed=config.seed, transform=transform
     )
@@ -424,7 +457,7 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
         "recipe": describe(trainer, loader) | {"split": split_of(config)},
         "data": {
             "classes": list(data.classes),
-            "image_shape": list(data.images.shape[1:]),
+            "image_shape": list(data.shape[1:]),
             "images": {
                 "train": len(data),
                 "validation": len(splits.validation),
@@ -448,11 +481,19 @@ def _describe(config: Config, splits: Splits, trainer: Trainer) -> dict[str, Any
     }
 
 
-def _draw(history: History, folder: Path, say: Callable[[str], Any]) -> list[str]:
+def _draw(
+    history: History, folder: Path, say: Callable[[str], Any], keeper: PictureKeeper | None
+) -> list[str]:
+    draw: dict[str, Callable[[Path], Any]] = {
+        "curves.png": functools.partial(plot.curves, history),
+        "gradients.png": functools.partial(plot.gradients, history),
+    }
+    if keeper is not None:
+        draw["pictures.png"] = keeper.draw
     try:
-        plot.curves(history, folder / "curves.png")
-        plot.gradients(history, folder / "gradients.png")
+        for name, figure in draw.items():
+            figure(folder / name)
     except Exception as error:  # the run itself is whole, whatever ails the figures
         say(f"no figures: {error}")
         return []
-    return ["curves.png", "gradients.png"]
+    return [*draw]

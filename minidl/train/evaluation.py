@@ -18,7 +18,7 @@ from .step import one_number
 BATCH = 256  # where nothing is learned, the batch size changes no result
 
 
-def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarray]:
     """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
 
     Of several processes each computes some of the batches.
@@ -26,12 +26,12 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
     A batch that does not fit into memory is halved: the outputs are the same.
     Raises: DeviceError where not even a batch of one fits.
     """
-    rows = job.team.batches(len(images), batch_size)
+    rows = job.team.batches(len(data), batch_size)
     training, start = job.model.training, rows.start
     job.model.eval()
     try:
         while start < rows.stop:
-            batch = images[start : min(start + batch_size, rows.stop)]
+            batch = data.rows(slice(start, min(start + batch_size, rows.stop)))
             try:
                 with no_grad(), np.errstate(over="ignore", invalid="ignore"):
                     found = job.forward(batch).numpy()
@@ -39,7 +39,7 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
                 if batch_size == 1:
                     raise DeviceError(
                         f"evaluate, predict: the memory of '{job.device}' does not hold a single "
-                        f"input of shape {images.shape[1:]} and what the model makes of it; use a "
+                        f"input of shape {data.shape[1:]} and what the model makes of it; use a "
                         f"smaller model or smaller inputs ({error})"
                     ) from None
                 traceback.clear_frames(error.__traceback__)  # they hold every array of the pass
@@ -52,15 +52,15 @@ def outputs(job: Settings, images: np.ndarray, batch_size: int) -> Iterator[np.n
         job.model.train(training)
 
 
-def everywhere(job: Settings, images: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
     """The outputs of all batches, each computed by one of the team's processes."""
     with job.team.together():
-        return job.team.all(list(outputs(job, images, batch_size)))
+        return job.team.all(list(outputs(job, data, batch_size)))
 
 
 def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[str, float]:
     """{"loss", "accuracy", and the metrics} over all the data; accuracy is NaN without classes."""
-    found = np.concatenate(everywhere(job, dataset.images, batch_size))
+    found = np.concatenate(everywhere(job, dataset, batch_size))
     targets = dataset.labels
     if targets.dtype.kind == "f":
         targets = targets.astype(found.dtype, copy=False)

@@ -68,6 +68,14 @@ class History:
         row = self._epochs[-len(self.epoch_names) :]
         return dict(zip(self.epoch_names, row, strict=True)) if row else {}
 
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch (from 1) with the lowest validation loss, the first of several; or None."""
+        losses = self.epochs.get("validation_loss", np.empty(0))
+        if not np.isfinite(losses).any():
+            return None
+        return int(self.epochs["epoch"][np.nanargmin(np.where(np.isinf(losses), np.nan, losses))])
+
     def add_step(self, row: Sequence[float]) -> None:
         """Append a step: the numbers in the order of `step_names`."""
         self._steps.extend(row)

@@ -36,10 +36,11 @@ class Loop:
         epochs: int,
         checkpoint_every: int | None,
         progress: bool,
+        patience: int | None = None,
     ) -> None:
         self.job, self.session, self.validation = job, session, validation
         self.loader, self.history = session.loader, session.history
-        self.epochs, self.every = epochs, checkpoint_every
+        self.epochs, self.every, self.patience = epochs, checkpoint_every, patience
         self.names = [name for name, _ in job.model.named_parameters()]
         self.team = job.team
         self.progress = Progress(epochs, len(self.loader), show=progress and self.team.rank == 0)
@@ -73,8 +74,10 @@ class Loop:
             ):
                 self.progress.start()
                 self._call("start")
-                while session.epoch < self.epochs:
+                while session.epoch < self.epochs and not self._is_stale():
                     self._one_epoch()
+            if self.patience is not None:
+                session.take_best()
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", 2)
             said = self.team.first(lambda: session.stop(self.epochs))
@@ -109,6 +112,19 @@ class Loop:
         number = self.team.stopped_by()
         if number is not None:
             raise Stopped("", number)
+
+    def _is_stale(self) -> bool:
+        """Whether the validation loss has not fallen for as many epochs as the patience lasts."""
+        best = self.history.best_epoch
+        if self.patience is None or self.session.batch:
+            return False
+        if self.session.epoch - (best or 0) < self.patience:
+            return False
+        self.progress.say(
+            f"stopped after epoch {self.session.epoch}: the validation loss has not fallen for "
+            f"{self.session.epoch - (best or 0)} epochs; the weights are those of epoch {best}"
+        )
+        return True
 
     def _one_step(self, images: np.ndarray, labels: np.ndarray) -> None:
         job, at = self.job, self.session.step
@@ -148,6 +164,8 @@ class Loop:
         measured = {} if self.validation is None else evaluate(self.job, self.validation)
         row = [self.session.epoch + 1, *means, *measured.values(), self.session.seconds]
         self.history.add_epoch(row)
+        if self.patience is not None:
+            self.session.keep_best()
         self.session.next_epoch()
         self.session.save()
         self.progress.epoch(self.history.last)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data import DataLoader, Dataset
+from ..data.pictures import Pictures, image_digests
 from ..nn import Module
 from .settings import Settings
 
@@ -21,7 +22,7 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "seed": int(loader.seed),
         "batch size": loader.batch_size,
         "smaller last batch": "dropped" if loader.drop_last else "kept",
-        "images": [*data.images.shape, str(data.images.dtype)],
+        "images": [*data.shape, str(data.source.dtype)],
         "classes": list(data.classes),
         "data": digest(data),
         "model": {name or "model": plain(m) for name, m in job.model.named_modules()},
@@ -101,16 +102,15 @@ def _compare(name: str, then: Any, now: Any, words: str) -> list[str]:
 def digest(data: Dataset) -> str:
     """A hash of all inputs and targets: equal for equal data alone."""
     total = hashlib.blake2b(digest_size=8)
-    for array in (data.images, data.labels):
+    source: Any = data.source
+    if isinstance(source, Pictures):  # hashed once, whatever kind they are
+        transforms = getattr(source, "transforms", ())
+        total.update(repr([plain(transform) for transform in transforms]).encode())
+        source = image_digests(source)
+    for array in (source, data.labels):
         for start in range(0, len(array), 256):  # a copy of the whole might not fit into memory
             total.update(np.ascontiguousarray(array[start : start + 256]).tobytes())
     return total.hexdigest()
-
-
-def image_digests(images: np.ndarray) -> np.ndarray:
-    """A hash of each image, uint64 (N,)."""
-    hashes = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
-    return np.frombuffer(b"".join(hashes), "<u8")
 
 
 def _is_option(value: Any) -> bool:

@@ -138,11 +138,11 @@ class Results:
         """
         from .. import plot
 
-        images = images.images if isinstance(images, Dataset) else np.asarray(images)
-        if len(images) != len(self.labels) or images.ndim != 4:
+        data = images if isinstance(images, Dataset) else np.asarray(images)
+        if len(data) != len(self.labels) or len(data.shape) != 4:
             raise DataError(
                 f"Results.plot_mistakes: expected images ({len(self.labels)}, C, H, W), one for "
-                f"each label, got {images.shape}"
+                f"each label, got {data.shape}"
             )
         rows, guesses = self.mistakes(most), self.guesses
         titles = [
@@ -152,7 +152,8 @@ class Results:
         ]
         wrong = int((guesses != self.labels).sum())
         about = f"{len(rows)} of {wrong:,} mistakes among {len(self.labels):,}, the worst first"
-        return plot.gallery(images[rows], titles, about, path)
+        images = data.rows(rows) if isinstance(data, Dataset) else data[rows]
+        return plot.gallery(images, titles, about, path)
 
 
 def _share(some: np.ndarray, of: np.ndarray) -> np.ndarray:

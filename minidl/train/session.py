@@ -13,10 +13,13 @@ from ..data import DataLoader
 from ..errors import CheckpointError
 from ..files import PathLike, append_text, remove_parts
 from . import recipe
+from .arrays_file import read_arrays
 from .checkpoint import Checkpoints, host_arrays, not_finite, pack, put_into, save, unpack
 from .history import History
 from .nonfinite import NotFiniteError
 from .settings import Settings
+
+BEST = "best.safetensors"  # the weights of the epoch with the lowest validation loss
 
 
 class Session:
@@ -35,6 +38,7 @@ class Session:
         self.whole = True  # False inside a step, where the state is half old and half new
         self._written = 0  # rows of the history that are in history.csv
         self._recipe: dict[str, Any] = {}
+        self._best: dict[str, np.ndarray] | None = None  # the best weights, where there is no out
         self._begun = time.perf_counter()  # of this epoch, without the time that the run stood
 
     def begin(self, *, resume: bool) -> None:
@@ -43,7 +47,7 @@ class Session:
         if self.out is None:
             self.check_weights()
             return
-        remove_parts(self.out, "history.csv", "model.safetensors")
+        remove_parts(self.out, "history.csv", "model.safetensors", BEST)
         self._recipe = recipe.describe(self.job, self.loader)
         checkpoints = Checkpoints(self.out / "checkpoint")
         newest = checkpoints.newest() if resume else None
@@ -81,6 +85,26 @@ class Session:
         save(self.out / "model.safetensors", self.job.model)
         self.kept = self.step
         self.close()
+
+    def keep_best(self) -> None:
+        """Keep the weights if the epoch that has just ended has the lowest validation loss."""
+        if self.history.best_epoch != self.history.last["epoch"] or self.job.team.rank:
+            return
+        if self.out is not None:
+            save(self.out / BEST, self.job.model)
+        else:
+            self._best = {n: a.copy() for n, a in host_arrays(self.job.model.state_dict()).items()}
+
+    def take_best(self) -> None:
+        """Give the model the weights of its best epoch."""
+        best = self.job.team.first(self._best_weights)
+        if best is not None:
+            put_into(self.job.model, best, "the best epoch")
+
+    def _best_weights(self) -> dict[str, np.ndarray] | None:
+        if self.out is not None and (self.out / BEST).exists():
+            return read_arrays(self.out / BEST)[0]
+        return self._best
 
     def state(
         self, weights: dict[str, np.ndarray] | None = None

@@ -64,6 +64,7 @@ class Trainer(Settings):
         progress: bool = True,
         transform: Callable[..., np.ndarray] | None = None,
         checkpoint_every: int | None = None,
+        patience: int | None = None,
         drop_last: bool = False,
     ) -> History:
         """Train for `epochs` passes over the data, in an order that the seed decides.
@@ -74,6 +75,9 @@ class Trainer(Settings):
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
+        patience: stop when the validation loss has not fallen for so many epochs. The model then
+        has the weights of the best epoch, also where all epochs were trained; with `out` they are
+        in best.safetensors, beside those of the last epoch.
         drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
         for BatchNorm2d after a Dense layer.
         Raises: DataError where validation has labels that train lacks; GradientError as soon as
@@ -81,11 +85,14 @@ class Trainer(Settings):
         CheckpointError where `out` cannot be written or resumed, or another training fills it;
         KeyboardInterrupt after Ctrl-C or SIGTERM, when a checkpoint is written.
         """
-        for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
+        counts = {"epochs": epochs, "checkpoint_every": checkpoint_every, "patience": patience}
+        for name, count in counts.items():
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
                 raise ConfigError(f"fit: expected {name} as an int of at least 1, got {count!r}")
         if resume and out is None:
             raise ConfigError("fit: resume=True needs out, the folder of the run")
+        if patience is not None and validation is None:
+            raise ConfigError("fit: patience needs validation, the data whose loss is watched")
         seed = self.seed
         if seed is None:
             drawn = int(rng.generator().integers(2**31))
@@ -99,7 +106,7 @@ class Trainer(Settings):
             transform=transform,
         )
         self.score = Score(self.loss, loader.dataset.labels)
-        self._axes = loader.dataset.images.ndim
+        self._axes = len(loader.dataset.shape)
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None:
             _same_labels(loader.dataset, held_out)
@@ -110,13 +117,14 @@ class Trainer(Settings):
         team.check(batch_size)
         loader.rows = team.rows if team.size > 1 else None
         session = Session(self, loader, self.history, None if team.rank else out)
-        about = {"epochs": epochs, "checkpoint_every": checkpoint_every, "validation": held_out}
+        about: dict[str, Any] = {"epochs": epochs, "checkpoint_every": checkpoint_every}
+        about |= {"patience": patience, "validation": held_out}
         with team.together(), ExitStack() as stack:
             if out is not None:
                 team.first(lambda: stack.enter_context(locked(out)))
             stack.enter_context(rng.using(np.random.default_rng(seed)))
             team.first(lambda: session.begin(resume=resume))
-            loop = Loop(self, session, held_out, epochs, checkpoint_every, progress)
+            loop = Loop(self, session, held_out, epochs, checkpoint_every, progress, patience)
             team.begin(session, about, loop.progress.say)
             loop.run()
         return self.history
@@ -146,7 +154,7 @@ class Trainer(Settings):
                     f"{images.shape}; write image[None] for a single image"
                 )
             x = Dataset(images, np.zeros(len(images), dtype=np.int64))
-        parts = everywhere(self, x.images, batch_size)
+        parts = everywhere(self, x, batch_size)
         with no_grad():
             return np.concatenate([self.score.probabilities(part) for part in parts])
 

@@ -1,0 +1,13 @@
+"""The exercises of the book: a blank file for each chapter, and a check of the reader's own file.
+
+    minidl exercise 7        # writes exercise_07.py, and once it is there says what is wrong in it
+
+A chapter's exercise is two files: `chapterNN.py` holds the check, `blank/chapterNN.py` what the
+reader starts from, with the question as its docstring. `answers.py` has what the checks share.
+"""
+
+from .answers import Wrong
+from .registry import Exercise, exercise, exercises
+from .runner import judge
+
+__all__ = ["Exercise", "Wrong", "exercise", "exercises", "judge"]

@@ -1,0 +1,67 @@
+"""Write `cross_entropy`, which no scores can break."""
+
+from types import ModuleType
+
+import numpy as np
+
+import minidl as md
+
+from .answers import Wrong, compare, function, gradient
+
+SUM = "You add up the losses of the batch; the loss is their mean."
+
+
+def check(answer: ModuleType) -> str:
+    """The value, the gradient, then scores at which the formula as written breaks."""
+    cross_entropy = function(answer, "cross_entropy")
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 4)) * 2, rng.integers(0, 4, 6)
+    got = cross_entropy(md.tensor(logits, dtype="float64"), labels)
+    if not isinstance(got, md.Tensor):
+        raise Wrong("`cross_entropy` must return a tensor: compute with `md.ops`, not with NumPy.")
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    at_label = np.log(p[np.arange(6), labels])
+    mistakes = {
+        SUM: -at_label.sum(),
+        "The sign is the other way round: the loss is -ln p.": at_label.mean(),
+        "You take the mean over all classes; only the right class counts.": -np.log(p).mean(),
+        "The softmax runs over the batch (axis 0); it belongs to the classes (axis 1).": -np.log(
+            (np.exp(logits) / np.exp(logits).sum(0))[np.arange(6), labels]
+        ).mean(),
+    }
+    compare("The loss of a batch of 6", got, -at_label.mean(), mistakes)
+    gradient("your loss", lambda x: cross_entropy(x, labels), logits)
+    for says, scores, label, right in EXTREME:
+        x = md.tensor(scores, dtype="float64", requires_grad=True)
+        with np.errstate(all="ignore"):
+            loss = cross_entropy(x, np.array(label))
+            loss.backward()
+        value = float(loss)
+        if not np.isfinite(value):
+            raise Wrong(f"For {says} the loss is {value}, but it must be {right:g}. {_why(value)}")
+        compare(f"For {says}, the loss", value, right)
+        if x.grad is None or not np.isfinite(x.grad.numpy()).all():
+            raise Wrong(f"For {says} the loss is right, but its gradient is not finite.")
+    return "Value and gradient agree, and scores of ±10,000 give finite losses and gradients."
+
+
+def _why(value: float) -> str:
+    if np.isnan(value):
+        return (
+            "e to a large score is infinite, and inf/inf is no number: subtract the largest score "
+            "of each row first."
+        )
+    return (
+        "A probability was rounded to 0 before its logarithm was taken: use "
+        "ln p = s - m - ln Σ e^(s - m), with m the largest score of each row."
+    )
+
+
+# In words, the scores, the labels, the loss.
+EXTREME = [
+    ("the scores 10,000 and 0, the first right", [[1e4, 0.0]], [0], 0.0),
+    ("the scores 10,000 and 0, the second right", [[1e4, 0.0]], [1], 1e4),
+    ("two rows, 10,000 and -10,000 beside 0", [[1e4, 0.0], [-1e4, 0.0]], [1, 0], 1e4),
+    ("the scores -10,000 and -10,000", [[-1e4, -1e4]], [0], float(np.log(2))),
+    ("a row of 10,000 above a row of 0", [[1e4, 1e4], [0.0, 0.0]], [0, 1], float(np.log(2))),
+]

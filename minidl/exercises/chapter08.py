@@ -1,0 +1,83 @@
+"""Write max-pooling and its gradient, for images full of ties."""
+
+from types import ModuleType
+
+import numpy as np
+
+import minidl as md
+
+from .answers import Wrong, array, compare, function
+
+GEOMETRIES = [(2, 2), (3, 3), (3, 2), (2, 1), (3, 1), (2, 3)]  # size and stride
+SEEDS = range(3)
+
+
+def check(answer: ModuleType) -> str:
+    """Values; then what the gradient has under any convention; then minidl's convention."""
+    pool, back = function(answer, "pool"), function(answer, "pool_backward")
+    for size, stride in GEOMETRIES:
+        for seed in SEEDS:
+            rng = np.random.default_rng(seed)
+            x = rng.integers(-2, 2, size=(2, 2, *rng.integers(4, 8, 2))).astype(float)
+            where = f"images {x.shape}, size {size}, stride {stride}"
+            value, pull = md.vjp(lambda x, k=size, s=stride: md.ops.max_pool2d(x, k, stride=s), x)
+            y = value.numpy()
+            mistakes = {"A window of zeros is laid under it: negative numbers are lost.": y.clip(0)}
+            compare(f"pool ({where})", pool(x.copy(), size, stride), y, mistakes)
+
+            g = rng.normal(size=y.shape)
+            what, found = f"pool_backward ({where})", back(x.copy(), g.copy(), size, stride)
+            _properties(what, x, g, array(what, found), size, stride)
+            compare(what, found, pull(g).numpy(), _conventions(x, g, size, stride))
+    count = len(GEOMETRIES) * len(SEEDS)
+    return f"Values, sums and places of the gradient are right for {count} images full of ties."
+
+
+def _properties(
+    what: str, x: np.ndarray, g: np.ndarray, dx: np.ndarray, size: int, stride: int
+) -> None:
+    """If every pixel rises by ε, each maximum does: the gradients must have the same sum."""
+    if dx.shape != x.shape:
+        raise Wrong(f"{what} has shape {dx.shape}, but it must have that of x, {x.shape}.")
+    if abs(dx.sum() - g.sum()) < 1e-9 * np.abs(g).sum():
+        return
+    for rule, sentence in {
+        "all": "Every one of the largest pixels gets all of g: give it to one of them.",
+        "overwrite": "Windows overlap, and each overwrites the one before: use += in place of =.",
+    }.items():
+        if np.allclose(dx, _by_rule(x, g, size, stride, rule)):
+            raise Wrong(f"The numbers of {what} have another sum than g. {sentence}")
+    raise Wrong(
+        f"The numbers of {what} sum to {dx.sum():.4g}, but those of g sum to {g.sum():.4g}. If "
+        "every pixel rises by ε, each maximum rises by ε, so the two sums must be the same."
+    )
+
+
+def _conventions(x: np.ndarray, g: np.ndarray, size: int, stride: int) -> dict[str, np.ndarray]:
+    """Gradients with the right sum that are not the one asked for."""
+    rules = {
+        "last": "Of several largest pixels, the last of them gets g: give it to the first.",
+        "shared": "Several largest pixels share g: give it to the first.",
+        "corner": "The place of the maximum is counted from the corner of the window: add the "
+        "place of the window to it.",
+    }
+    return {words: _by_rule(x, g, size, stride, rule) for rule, words in rules.items()}
+
+
+def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) -> np.ndarray:
+    dx = np.zeros(x.shape)
+    for n, k, r, c in np.ndindex(g.shape):
+        top, left = r * stride, c * stride
+        window = x[n, k, top : top + size, left : left + size]
+        largest = (window == window.max()).astype(float)
+        first, last = (divmod(int(np.flatnonzero(largest)[at]), size) for at in (0, -1))
+        if rule == "overwrite":
+            dx[n, k, top + first[0], left + first[1]] = g[n, k, r, c]
+        elif rule == "corner":
+            dx[n, k, first[0], first[1]] += g[n, k, r, c]
+        elif rule == "last":
+            dx[n, k, top + last[0], left + last[1]] += g[n, k, r, c]
+        else:
+            share = largest / largest.sum() if rule == "shared" else largest
+            dx[n, k, top : top + size, left : left + size] += share * g[n, k, r, c]
+    return dx

@@ -1,0 +1,64 @@
+"""Predict the size of a signal behind many random layers, within 5 %."""
+
+import math
+from itertools import pairwise
+from types import ModuleType
+
+import numpy as np
+
+from .answers import compare, function
+
+NETWORKS = 300  # of each kind: the mean over them is known to about 1 %
+Layer = tuple[int, int, float]
+
+
+def check(answer: ModuleType) -> str:
+    """The prediction beside what random networks measure, from one layer to six."""
+    predict = function(answer, "predict")
+    worst = 0.0
+    for depth in (1, 2, 3, 4, 6):
+        rng = np.random.default_rng(depth)
+        start = float(rng.uniform(2, 3))
+        widths = rng.integers(60, 200, depth + 1)
+        layers = [
+            (int(n), int(m), float(rng.uniform(0.8, 1.8)) * math.sqrt(2 / n))
+            for n, m in pairwise(widths)
+        ]
+        measured, found = _measure(start, layers, rng), predict(start, list(layers))
+        told = ", ".join(f"({n}, {m}, {sigma:.3f})" for n, m, sigma in layers)
+        what = f"predict({start:.2f}, [{told}])"
+        compare(what, found, measured, _mistakes(start, layers), tolerance=0.05)
+        worst = max(worst, abs(float(found) / measured - 1))
+    return f"Each prediction is near the measured size; the largest error is {worst:.1%}."
+
+
+def _measure(start: float, layers: list[Layer], rng: np.random.Generator) -> float:
+    """The root of the mean square of the outputs, over many networks."""
+    squares = []
+    for _ in range(NETWORKS):
+        x = rng.normal(0, start, size=(8, layers[0][0])).astype(np.float32)
+        for number, (fan_in, fan_out, sigma) in enumerate(layers):
+            x = np.maximum(x, 0) if number else x
+            x = x @ (rng.standard_normal((fan_in, fan_out), dtype=np.float32) * np.float32(sigma))
+        squares.append(float(np.mean(np.square(x, dtype=float))))
+    return math.sqrt(np.mean(squares))
+
+
+def _mistakes(start: float, layers: list[Layer]) -> dict[str, float]:
+    """What typical mistakes predict."""
+    depth = len(layers)
+    gain = math.prod(math.sqrt(fan_in) * sigma for fan_in, _, sigma in layers)
+    out = math.prod(math.sqrt(fan_out) * sigma for _, fan_out, sigma in layers)
+    right = start * gain * 0.5 ** ((depth - 1) / 2)
+    return {
+        "The last layer has no ReLU behind it: it halves nothing.": right * math.sqrt(0.5),
+        "ReLU sets half of the numbers to 0, and so halves the mean square.": start * gain,
+        "ReLU halves the mean square, so the RMS falls by √½, not by ½.": (
+            start * gain * 0.5 ** (depth - 1)
+        ),
+        "Each output is a sum over the inputs: count fan_in, not fan_out.": (
+            start * out * 0.5 ** ((depth - 1) / 2)
+        ),
+        "That is the mean square: take its root.": right**2,
+        "The inputs have the RMS `start`, not 1.": right / start,
+    }

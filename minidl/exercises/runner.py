@@ -1,0 +1,49 @@
+"""The reader's own file, run and judged: whatever happens in it becomes a sentence."""
+
+import traceback
+import types
+from pathlib import Path
+
+from ..errors import DataError
+from .answers import Wrong
+from .registry import Exercise
+
+
+def judge(exercise: Exercise, path: Path) -> str:
+    """What is right with the reader's file, in words. Raises: Wrong with what is wrong."""
+    answer = types.ModuleType("answer")
+    answer.__file__ = str(path)
+    text = _text(path)
+    try:
+        code = compile(text, str(path), "exec")
+        exec(code, answer.__dict__)
+        return exercise.check(answer)
+    except Wrong:
+        raise
+    except SyntaxError as error:
+        raise Wrong(f"Line {error.lineno} is no Python: {error.msg}.") from None
+    except RecursionError:
+        raise Wrong("A function calls itself without an end.") from None
+    except Exception as error:
+        raise Wrong(_told(error, path)) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"exercise: cannot read {str(path)!r}: {error}") from None
+
+
+def _told(error: Exception, path: Path) -> str:
+    """An exception as a sentence, with the line of the reader's file in which it arose."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    if not frames:  # such as a pullback that returns no tensor, which the engine notices
+        return f"{type(error).__name__}: {error}"
+    last = frames[-1]
+    if isinstance(error, NotImplementedError):
+        return (
+            f"`{last.name}` is not written yet: put your own lines in the place of line "
+            f"{last.lineno}."
+        )
+    return f"Line {last.lineno}, `{last.line}`, raised {type(error).__name__}: {error}"

@@ -1,0 +1,70 @@
+"""What the loss does when one pixel changes, beside what the gradient says it will do.
+
+The change of the loss is often smaller than float32 can show, so it is computed in float64.
+"""
+
+import copy
+
+import numpy as np
+
+from ..device import Array
+from ..errors import ConfigError
+from ..modes import no_grad
+from ..nn import BatchNorm2d, Dropout, Module
+from .subject import Network
+
+Pixel = tuple[int, int, int]  # channel, row, column
+TOGETHER = 256  # images that are looked at in one pass
+
+
+def true_change(network: Network, image: int, pixel: Pixel, delta: float) -> float:
+    """L(x with the pixel changed by delta) - L(x); L is the mean loss of the batch."""
+    images, labels = network.first
+    if not 0 <= image < len(images) or any(
+        not 0 <= i < n for i, n in zip(pixel, images.shape[1:], strict=True)
+    ):
+        raise ConfigError(
+            f"pixel: expected an image from 0 to {len(images) - 1} and a pixel within "
+            f"{images.shape[1:]}, got image {image}, pixel {pixel}"
+        )
+    model, x = _precise(network.model), images.astype(np.float64)
+    changed = x.copy()
+    changed[image, *pixel] += delta
+    with np.errstate(all="ignore"), no_grad():
+        before, after = (network.loss(model(a), labels).item() for a in (x, changed))
+    return float(after - before)
+
+
+def images_are_apart(model: Module) -> bool:
+    """Whether no image of a batch has an influence on what the network makes of another."""
+    return not any(isinstance(m, BatchNorm2d | Dropout) for _, m in model.named_modules())
+
+
+def true_changes(network: Network, image: int, delta: float) -> Array:
+    """`true_change` for each pixel of an image; shape (C, H, W).
+
+    The changed versions of one image are looked at together: the network must keep images apart.
+    """
+    images, labels = network.first
+    model, x = _precise(network.model), images[image].astype(np.float64)
+    pixels, label = list(np.ndindex(*x.shape)), labels[image : image + 1]
+    losses: list[float] = []
+    with np.errstate(all="ignore"), no_grad():
+        before = network.loss(model(x[None]), label).item()
+        for start in range(0, len(pixels), TOGETHER):
+            part = pixels[start : start + TOGETHER]
+            changed = np.repeat(x[None], len(part), 0)
+            for n, pixel in enumerate(part):
+                changed[n, *pixel] += delta
+            logits = model(changed)
+            losses += [network.loss(logits[n : n + 1], label).item() for n in range(len(part))]
+    return (np.array(losses) - before).reshape(x.shape) / len(images)
+
+
+def _precise(model: Module) -> Module:
+    """A copy of the model in float64."""
+    twin = copy.deepcopy(model)
+    for t in twin._state().values():
+        if t.data.dtype.kind == "f":
+            t.data = t.data.astype(np.float64)
+    return twin

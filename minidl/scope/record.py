@@ -1,0 +1,223 @@
+"""One step of a network with everything that happened in it: each operation, value and gradient.
+
+The step is an ordinary one: `loss.backward()` with the engine's own sweep. Two things are added.
+The layers are watched (`health.probe`), so that none is fused with its neighbour and every
+operation that is written down runs by itself. And an observer notes what each pullback gave.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..device import Array
+from ..errors import ConfigError
+from ..health.probe import LayerCall, probed
+from ..kernels import Window
+from ..modes import observe
+from ..nn import Module
+from ..ops import cross_entropy
+from ..ops.window import Convolution
+from ..tensor import Node, Tensor, tensor
+from ..train.step import one_number
+from .source import Place, code_of, held_by, place_of
+
+
+@dataclass
+class Value:
+    """A tensor of the record. name: of a parameter its path, of the images "images".
+
+    kind: "images", "parameter", "constant" or "result". batched: whether its first axis is the
+    batch. gradient: of the loss by it, all parts added up; None where none was needed.
+    """
+
+    name: str
+    kind: str
+    data: Array
+    batched: bool
+    gradient: Array | None = None
+
+
+@dataclass
+class Operation:
+    """An operation of the record. inputs, output: numbers of values. needed: of each input.
+
+    formulas: for each input the place of its pullback in the source. fast: the place of the faster
+    way to the same gradients, which runs in its stead; None where the formulas themselves run.
+    window, groups: of a convolution or pooling. winners: of max-pooling, each window's first
+    largest tap.
+    """
+
+    name: str
+    layer: str
+    kind: str
+    inputs: list[int]
+    output: int
+    needed: tuple[bool, ...]
+    formulas: list[Place | None]
+    fast: Place | None
+    window: Window | None = None
+    groups: int = 1
+    winners: Array | None = None
+
+
+@dataclass
+class Pull:
+    """One step of the sweep: a gradient was made.
+
+    operation: the number of the operation whose pullback gave it; None where parts were added up.
+    into: the number of the value that the gradient belongs to.
+    """
+
+    operation: int | None
+    into: int
+    gradient: Array
+
+
+@dataclass
+class Record:
+    """All operations in the order in which they ran, and the sweep back over them."""
+
+    loss: float
+    logits: Array
+    calls: list[LayerCall]
+    values: list[Value] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    pulls: list[Pull] = field(default_factory=list)
+
+    def value(self, name: str) -> Value:
+        """The value of that name."""
+        return next(v for v in self.values if v.name == name)
+
+
+def record_step(
+    model: Module,
+    images: Array,
+    labels: Any,
+    loss: Callable[[Any, Any], Any] = cross_entropy,
+) -> Record:
+    """Run the model forward and backward once, and keep everything.
+
+    The parameters' `.grad` is what an ordinary step leaves. The gradient by the images is computed
+    as well, which training has no need of.
+    """
+    x = tensor(images, dtype=images.dtype, requires_grad=True)
+    made: list[tuple[str, Array]] = []
+
+    def note(way: str, name: str, layer: Any, array: Array, sources: list[Array]) -> None:
+        if way == "backward":
+            made.append((name, array))
+
+    model.zero_grad()
+    with np.errstate(all="ignore"), probed(model) as calls:
+        logits = model(x)
+        value = one_number(loss(logits, labels))
+        outputs = _recorded(value)
+        found = Record(float(value.item()), logits.data, calls)
+        numbers = _describe(found, model, x, outputs)
+        plan = _plan(outputs, value)
+        with observe(note):
+            value.backward()
+    if [name for name, _, _ in plan] != [name for name, _ in made]:
+        raise ConfigError("scope: the sweep did not run as the record says; is a hook in its way?")
+    found.values[numbers[id(value)]].gradient = np.ones_like(value.data)
+    for (_, made_by, into), (_, gradient) in zip(plan, made, strict=True):
+        operation = None if made_by is None else numbers[id(made_by)]
+        at = numbers[id(into)]
+        found.pulls.append(
+            Pull(None if operation is None else _maker(found, operation), at, gradient)
+        )
+        found.values[at].gradient = gradient  # the last is the sum of all
+    return found
+
+
+def _maker(found: Record, output: int) -> int:
+    return next(i for i, o in enumerate(found.operations) if o.output == output)
+
+
+def _node(y: Tensor) -> Node:
+    assert y.node is not None
+    return y.node
+
+
+def _recorded(loss: Tensor) -> list[Tensor]:
+    """Every tensor that an operation made on the way to the loss, in the order of operations."""
+    found: dict[int, Tensor] = {}
+    waiting = [loss]
+    while waiting:
+        y = waiting.pop()
+        if y.node is not None and id(y) not in found:
+            found[id(y)] = y
+            waiting += [x for x, _ in y.node.inputs or ()]
+    return sorted(found.values(), key=lambda y: _node(y).order)
+
+
+def _describe(found: Record, model: Module, x: Tensor, outputs: list[Tensor]) -> dict[int, int]:
+    """Fill in values and operations; return the number of each value by its tensor's id."""
+    paths = {id(module): name for name, module in model.named_modules()}
+    parameters = {id(p): name for name, p in model.named_parameters()}
+    numbers: dict[int, int] = {}
+
+    def number(t: Tensor, name: str, kind: str, batched: bool) -> int:
+        if id(t) not in numbers:
+            numbers[id(t)] = len(found.values)
+            found.values.append(Value(name, kind, t.data, batched))
+        return numbers[id(t)]
+
+    number(x, "images", "images", True)
+    for y in outputs:
+        node = _node(y)
+        inputs = []
+        for t, _ in node.inputs or ():
+            name = parameters.get(id(t))
+            inputs.append(number(t, name or "constant", "parameter" if name else "constant", False))
+        from_images = any(found.values[i].batched for i in inputs)
+        batched = from_images and y.ndim > 0 and len(y.data) == len(x.data)
+        output = number(y, f"v{len(found.operations) + 1}", "result", batched)
+        codes = [code_of(pullback) for _, pullback in node.inputs or ()]
+        fast = code_of(node.fast) if node.fast else None
+        operation = Operation(
+            name=node.name,
+            layer=paths.get(id(node.layer), "") if node.layer is not None else "",
+            kind=type(node.layer).__name__ if node.layer is not None else "",
+            inputs=inputs,
+            output=output,
+            needed=node.needed,
+            formulas=[place_of(code) if code else None for code in codes],
+            fast=place_of(fast) if fast else None,
+        )
+        _add_window(operation, node)
+        found.operations.append(operation)
+    return numbers
+
+
+def _add_window(operation: Operation, node: Node) -> None:
+    """The geometry that the first pullback keeps, if the operation slides a window."""
+    if node.inputs:
+        held = held_by(node.inputs[0][1])
+        convolution = held.get("self")
+        if isinstance(convolution, Convolution):
+            operation.window, operation.groups = convolution.window, convolution.groups
+        elif isinstance(held.get("window"), Window):
+            operation.window, operation.winners = held["window"], held.get("index")
+
+
+def _plan(outputs: list[Tensor], loss: Tensor) -> list[tuple[str, Tensor | None, Tensor]]:
+    """What the sweep will do: (name, whose pullback or None for a sum, whose gradient), in order.
+
+    The sweep takes the youngest tensor first, and goes through its inputs in their order.
+    """
+    plan: list[tuple[str, Tensor | None, Tensor]] = []
+    arrived = {id(loss)}
+    for y in reversed(outputs):
+        node = _node(y)
+        if id(y) not in arrived:
+            continue
+        for (t, _), needed in zip(node.inputs or (), node.needed, strict=True):
+            if needed:
+                plan.append((node.name, y, t))
+                if id(t) in arrived:
+                    plan.append(("sum of gradients", None, t))
+                arrived.add(id(t))
+    return plan

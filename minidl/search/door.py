@@ -1,0 +1,73 @@
+"""The doctor at the door: which trials are refused before their first step, and why.
+
+Two of his verdicts are not believed here, because trainings have shown them wrong:
+
+- "will not learn" where the signal vanishes, under Adam or RMSProp. They divide each gradient by
+  its size, so weights that are too small grow at the learning rate's pace, whatever gradient
+  reaches them. Under gradient descent a vanished gradient changes nothing.
+- "will diverge" by a rate that only comes after a rise (a warm-up, a cycle). The bounds are those
+  of fresh networks; while the rate rises, the network becomes another one. If its weights are
+  normalised, each step makes them longer, which makes the next step smaller for their size (Arora,
+  Li, Lyu 2019): it takes almost any rate. Without normalisation it takes a somewhat higher one, so
+  the strain must be well above the critical one.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import MinidlError
+from ..health.report import Report
+from ..runs import Config, Splits
+from ..runs.examine import examine
+
+REFUSED = {
+    "off": (),
+    "diverge": ("will diverge",),
+    "both": ("will diverge", "will not learn"),
+}
+ADAPTIVE = ("rmsprop", "adam", "adamw")
+RISEN = 2.0  # times the critical strain, for a rate that the schedule reaches by a rise
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Why a trial is refused: the verdict, the code of the first finding, and its evidence."""
+
+    verdict: str
+    code: str
+    reason: str
+
+
+def ask(mode: str, config: Config, splits: Splits) -> Opinion | None:
+    """The doctor's reason to refuse a trial; None for one that may be trained.
+
+    mode: the verdicts that count, a name in REFUSED. The doctor is asked at the schedule's largest
+    rate, because under a warm-up or a cycle the first one is small and says nothing. What he
+    cannot judge is trained, so that the training tells what is wrong with it.
+    """
+    if mode == "off":
+        return None
+    try:
+        report = examine(config, splits.train, largest_rate=True)
+    except MinidlError:
+        return None
+    if report.verdict not in REFUSED[mode] or not believed(report, config):
+        return None
+    first = report.findings[0]
+    return Opinion(report.verdict, first.code, f"{first.code} ({first.layer}): {first.evidence}")
+
+
+def believed(report: Report, config: Config) -> bool:
+    """Whether a verdict of the doctor is reason enough to refuse a trial, see above."""
+    if report.verdict == "will not learn":
+        return report.regime == "dead" or config.method not in ADAPTIVE
+    if report.regime == "rate too high" and rises(config):
+        normalised = config.is_normalised or config.weight_norm is not None
+        return (
+            not normalised and report.numbers["strain"] > RISEN * report.numbers["largest_strain"]
+        )
+    return True
+
+
+def rises(config: Config) -> bool:
+    """Whether the learning rate begins below its largest value."""
+    return config.warmup > 1 or config.schedule == "one-cycle"

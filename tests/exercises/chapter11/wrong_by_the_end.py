@@ -1,0 +1,24 @@
+"""Expect: No step has been made, so the rate is not to blame"""
+
+import math
+
+import numpy as np
+
+import minidl as md
+
+
+def diagnose(model, images, labels, rate):
+    optimizer = md.optim.SGD(model.parameters(), rate)
+    losses = []
+    with np.errstate(all="ignore"):
+        for _ in range(10):
+            loss = md.ops.cross_entropy(model(images), labels)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    if not math.isfinite(losses[-1]) or max(losses) > 2 * losses[0]:
+        return "rate"
+    return "healthy"

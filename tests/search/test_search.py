@@ -1,0 +1,174 @@
+"""A search from its beginning to its best settings."""
+
+import json
+import math
+import re
+
+import optuna
+import pytest
+
+import minidl as md
+from minidl.errors import CheckpointError, ConfigError, DataError
+from minidl.runs import Config, Run, compare, train
+from minidl.search import go_on, join, open_search
+from minidl.search.best import config_of
+from minidl.train import History
+from tests.search.conftest import SPACE, drawn
+
+
+def test_every_trial_has_an_outcome_and_its_run(done):
+    rows = done.summary.rows
+    assert [row.number for row in rows] == list(range(8))
+    assert sum(done.summary.counts.values()) == 8 and done.summary.counts["finished"] >= 3
+    for row in rows:
+        folder = done.out / "trials" / f"{row.number:04d}"
+        if row.outcome == "refused" and not row.audited:
+            assert not folder.exists()
+            continue
+        history = History.from_csv(folder / "history.csv")
+        config = Run.open(folder).config
+        assert config == config_of(done.settings, row).resolved()
+        if row.outcome == "finished":
+            assert history.epochs["validation_accuracy"][-1] == row.accuracy
+            assert row.epochs == len(history.epochs["epoch"]) == 3
+    finished = [row for row in rows if row.outcome == "finished"]
+    runs = [done.out / "trials" / f"{row.number:04d}" for row in finished]
+    assert compare(runs).outcome["epochs"] == ["3"] * len(runs)
+
+
+def test_the_best_is_the_best_and_can_be_trained_from_its_file(done, tmp_path):
+    best = done.summary.best
+    assert best.accuracy == max(r.accuracy for r in done.summary.rows if r.outcome == "finished")
+    config = Config.from_file(done.out / "best.toml")
+    assert config == done.best.resolved()
+    outcome = train(config, tmp_path / "again", progress=False)
+    assert outcome.history.last["validation_accuracy"] == best.accuracy
+    assert done.best_run == done.out / "trials" / f"{best.number:04d}"
+
+
+def test_the_best_is_trained_again_with_other_seeds(done):
+    again = done.retrained
+    assert again.seeds == [1, 2] and len(again.validation) == len(again.test) == 2
+    for seed, measured in zip(again.seeds, again.test, strict=True):
+        folder = done.out / "best" / f"trial-{done.summary.best.number:04d}" / f"seed-{seed}"
+        run = Run.open(folder)
+        assert run.config.seed == seed and run.evaluate(progress=False)["accuracy"] == measured
+    assert not again.shared  # the folder has a test part; a fifth of the others was held out
+    assert done.settings.base.validation == 0.2
+
+
+def test_spread():
+    from minidl.search.best import Retrained
+
+    again = Retrained([1, 2, 3], [0.5, 0.7, math.nan], [math.nan] * 3, True)
+    assert again.spread("validation") == "0.5000 to 0.7000, mean 0.6000; 1 diverged"
+    assert again.spread() == "none; 3 diverged"
+
+
+def test_a_search_repeats_itself(small, done, tmp_path):
+    again = go_on(open_search(tmp_path / "again", small | {"audit": 1.0}), progress=False)
+    assert drawn(again) == drawn(done)
+    other = go_on(
+        open_search(tmp_path / "other", small | {"audit": 1.0, "seed": 5}), progress=False
+    )
+    assert drawn(other) != drawn(done)
+
+
+def test_an_audit_changes_no_draw(small, done, tmp_path):
+    without = go_on(open_search(tmp_path / "without", small), progress=False)
+    assert [row.options for row in without.summary.rows] == [
+        row.options for row in done.summary.rows
+    ]
+    assert not without.summary.audited
+
+
+def test_more_trials_go_on_where_the_search_ended(small, done, tmp_path):
+    part = go_on(open_search(tmp_path / "s", small | {"audit": 1.0, "trials": 3}), progress=False)
+    assert len(part.summary.rows) == 3
+    whole = go_on(open_search(tmp_path / "s", {"trials": 8}), progress=False)
+    assert drawn(whole) == drawn(done)
+    assert len(go_on(join(tmp_path / "s"), progress=False).summary.rows) == 8
+
+
+def test_the_time_ends_a_search_and_a_trial_goes_on(small, done, tmp_path):
+    out = tmp_path / "s"
+    search = open_search(out, small | {"audit": 1.0})
+    assert go_on(search, seconds=1e-9, progress=False).stopped
+    assert not search.summary.rows
+    steps = 0
+    while len([r for r in search.summary.rows if r.outcome != "running"]) < 8 and steps < 200:
+        go_on(search, seconds=0.15, progress=False)
+        steps += 1
+    assert steps > 1
+    assert drawn(search) == drawn(done)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"sampler": "random"}, "sampler: was 'tpe', is 'random'"),
+    ({"lr": 0.1}, "lr: was None, is 0.1"),
+    ({"space": {"lr": [0.1, 0.2]}}, r"in the space lr: was \{.*\}, is \[0.1, 0.2\]"),
+    ({"epochs": 4}, "epochs: was 3, is 4"),
+])  # fmt: skip
+def test_other_options_are_refused(done, options, words):
+    before = (done.out / "journal.log").read_bytes()
+    with pytest.raises(ConfigError, match="was started with other options") as caught:
+        open_search(done.out, options)
+    assert re.search(words, str(caught.value)), caught.value
+    assert (done.out / "journal.log").read_bytes() == before
+
+
+def test_the_function_is_the_module(small, tmp_path):
+    options = {k: v for k, v in small.items() if k not in ("space", "data", "trials")}
+    found = md.search(SPACE, small["data"], out=tmp_path / "s", trials=2, progress=False, **options)
+    assert len(found.summary.rows) == 2 and found.settings.trials == 2
+    with pytest.raises(ConfigError, match="unknown options flavour"):
+        md.search(SPACE, small["data"], out=tmp_path / "t", flavour=1)
+    with pytest.raises(ConfigError, match="workers"):
+        md.search(SPACE, small["data"], out=tmp_path / "t", workers=0, **options)
+
+
+def test_data_that_is_not_there(tmp_path):
+    with pytest.raises((ConfigError, DataError), match="nothing-here"):
+        md.search({"lr": [0.1, 0.2]}, str(tmp_path / "nothing-here"), out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_cannot_be_trained_is_kept_with_its_reason(small, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise MemoryError("no room for this model")
+
+    monkeypatch.setattr("minidl.search.trial.train", fail)
+    search = go_on(open_search(tmp_path / "s", small | {"trials": 2}), progress=False)
+    assert search.summary.counts == {"failed": 2}
+    assert {row.reason for row in search.summary.rows} == {"no room for this model"}
+    assert search.best is None and search.best_run is None
+    assert not (tmp_path / "s" / "best.toml").exists()
+    assert "no trial was trained to its end" in search.report().read_text()
+
+
+def test_diverged_trials_are_kept_with_their_reason(small, tmp_path):
+    space = SPACE | {"lr": [1e20, 1e30], "optimizer": "sgd", "clip": "none"}
+    options = small | {"space": space, "doctor": "off", "trials": 2}
+    rows = go_on(open_search(tmp_path / "s", options), progress=False).summary.rows
+    assert [row.outcome for row in rows] == ["diverged"] * 2
+    assert all("so training stopped" in row.reason for row in rows)
+
+
+def test_optuna_reads_the_journal(done):
+    backend = optuna.storages.journal.JournalFileBackend(str(done.out / "journal.log"))
+    [study] = optuna.get_all_study_summaries(optuna.storages.JournalStorage(backend))
+    assert study.n_trials == 8
+    assert study.best_trial.value == done.summary.best.accuracy
+
+
+def test_a_journal_is_lines_of_json(done):
+    lines = (done.out / "journal.log").read_text().splitlines()
+    assert all("op_code" in json.loads(line) for line in lines)
+
+
+def test_no_search(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no search in"):
+        join(tmp_path / "none")
+    with pytest.raises(CheckpointError, match=r"there is no search in .* give --data"):
+        open_search(tmp_path / "none", {})
+    assert not (tmp_path / "none").exists()
