@@ -300,8 +300,8 @@ class Config:
             )
         if self.base_batch is not None and self.lr == AUTO:
             raise ConfigError(
-                "base-batch: expected a rate that is meant for that batch, got lr auto, which finds "
-                "the rate of this one; leave one of them out"
+                "base-batch: expected a rate that is meant for that batch, got lr auto, which "
+                "finds the rate of this one; leave one of them out"
             )
         device.to_device(np.zeros(1), self.device)
 
