@@ -70,7 +70,7 @@ fresh: .venv/installed
 
 # 200 kills, 100,000 damaged files, every small disk; about half an hour.
 faults: .venv/installed
-	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults
+	FAULTS=full OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/faults tests/search/test_workers.py
 
 # One small fault after the other, to see whether a test fails: hours, and it can be stopped. A
 # random sample of them takes less than half an hour: make mutation SAMPLE=200 SEED=1.

@@ -2,6 +2,7 @@
 
     python tools/search_study.py savings --out runs/search-study
     python tools/search_study.py refusals --out runs/search-study
+    python tools/search_study.py vanished
 
 savings: searches with several seeds, 40 trials of deep_plain_cnn on the digits, TPE and the median
 pruner, each once without the doctor and once with him. Prints the epochs trained, the processor
@@ -9,20 +10,31 @@ time (time.process_time, which other programs lengthen least) and the best accur
 `--out` holds already is not made again.
 
 refusals: asks the doctor about every trial that was trained without him, and prints how many of
-those that he would refuse came to 0.9 all the same.
+those that he would refuse came to 0.9 all the same, before the pruner ended them or at their end.
+
+vanished: draws 300 settings from the default space, trains those of which the doctor says that they
+will not learn, and prints what came of them by optimizer. A training that after half of its epochs
+is no better than a guess is ended.
 """
 
 import argparse
+import contextlib
 import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import optuna
+
+from minidl.errors import GradientError
+from minidl.runs import Config, train
 from minidl.runs.data import load_data
 from minidl.runs.examine import examine
 from minidl.search import Search, go_on, open_search
 from minidl.search.best import config_of
-from minidl.search.door import believed
+from minidl.search.door import ADAPTIVE, believed
+from minidl.search.settings import make_space
+from minidl.train.interrupt import Stopped
 
 # The plain network, as narrow as the article's: what explodes and vanishes is the subject here.
 SPACE = {"width": [8, 16], "body": "plain"}
@@ -82,11 +94,7 @@ def spread(values: list[float]) -> str:
 
 
 def refusals(out: Path, seeds: int) -> None:
-    """Ask the doctor about the trials that searches without him have trained, and count.
-
-    A trial that the pruner ended early counts as one that learned nothing: it was worse than the
-    others at its epoch.
-    """
+    """Ask the doctor about the trials that searches without him have trained, and count."""
     kinds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in range(seeds):
         search = open_search(out / f"off-{seed}", {})
@@ -98,7 +106,7 @@ def refusals(out: Path, seeds: int) -> None:
             if not report.verdict.startswith("will"):
                 continue
             kind = report.verdict, "" if believed(report, config) else ", not believed at the door"
-            kinds[kind].append(row.accuracy if row.outcome == "finished" and row.accuracy else 0.0)
+            kinds[kind].append(row.accuracy or 0.0)
     for (verdict, door), accuracies in sorted(kinds.items()):
         wrong = sum(accuracy >= LEARNED for accuracy in accuracies)
         print(
@@ -107,17 +115,52 @@ def refusals(out: Path, seeds: int) -> None:
         )
 
 
+class GiveUp:
+    """Ends a training that after half of its epochs is no better than a guess."""
+
+    def before_step(self, trainer: Any, step: int) -> None:
+        """Raises: Stopped."""
+        last = trainer.history.last
+        if last.get("epoch", 0) > GIVEN["epochs"] // 2 and last["validation_accuracy"] < 0.15:
+            raise Stopped("no better than a guess")
+
+
+def vanished(draws: int, seed: int) -> None:
+    """Train what the doctor says will not learn, and print what came of it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    base = Config(data="digits", model="deep_plain_cnn", epochs=GIVEN["epochs"], validation=0.2)
+    space, splits = make_space(base, ("data", "model", "epochs")), load_data(base, None, False)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(draws):
+        config = space.config(base, space.draw(study.ask(), base))
+        if examine(config, splits.train, largest_rate=True).verdict != "will not learn":
+            continue
+        accuracy = 0.0
+        with contextlib.suppress(GradientError, Stopped):
+            outcome = train(
+                config, progress=False, splits=splits, doctor=False, monitors=[GiveUp()]
+            )
+            accuracy = float(outcome.history.last["validation_accuracy"])
+        found[config.method in ADAPTIVE].append(accuracy)
+    for adaptive, name in ((False, "gradient descent"), (True, "Adam and RMSProp")):
+        learned = sorted((a for a in found[adaptive] if a > 0.5), reverse=True)
+        print(f"{name}: {len(learned)} of {len(found[adaptive])} learned {learned}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("savings", "refusals"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("what", choices=("savings", "refusals", "vanished"))
+    parser.add_argument("--out", type=Path, default=Path("runs/search-study"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--doors", default="off,both", help="off, diverge, both")
     given = parser.parse_args()
     if given.what == "savings":
         savings(given.out, given.seeds, given.doors.split(","))
-    else:
+    elif given.what == "refusals":
         refusals(given.out, given.seeds)
+    else:
+        vanished(draws=300, seed=1)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(), help="Folder of the search [searches/DATA].")
 @click.option("--space", type=click.Path(), help="A TOML file that narrows or widens the space.")
 @click.option("--trials", default=40, show_default=True, help="How many, refused ones counted.")
-@click.option("--time", "seconds", type=float, metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--time",
+    "seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Stop after this time; the best is trained again after it.",
+)
 @click.option("--workers", default=1, show_default=True, help="Processes that share the work.")
 @click.option(
     "--sampler",

@@ -3,7 +3,8 @@
 from .compare import Comparison, compare
 from .config import Config
 from .data import NAMED, Splits, load_data
-from .run import Outcome, Run, train, train_seeds
+from .run import Run
+from .training import Outcome, train, train_seeds
 
 __all__ = [
     *("NAMED", "Comparison", "Config", "Outcome", "Run", "Splits"),

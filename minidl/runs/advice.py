@@ -35,7 +35,7 @@ def with_safe_rate(config: Config, data: Dataset) -> Config:
     """
     model, optimizer, batch = opened(config, data, largest_rate=True)
     rate = safe_rate(model, batch, optimizer, loss=config.build_loss(), clip=config.build_clip())
-    return dataclasses.replace(config, lr=rate)
+    return dataclasses.replace(config, lr=rate, base_batch=None)
 
 
 # Each remedy for exploding gradients, and the options that bring it.

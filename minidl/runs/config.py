@@ -298,26 +298,19 @@ class Config:
                 f"momentum: expected only with the optimizer {' or '.join(_WITH_MOMENTUM)}, got "
                 f"{self.method}"
             )
-        if self.base_batch is not None and self.lr == AUTO:
-            raise ConfigError(
-                "base-batch: expected a rate that is meant for that batch, got lr auto, which "
-                "finds the rate of this one; leave one of them out"
-            )
         device.to_device(np.zeros(1), self.device)
 
     @property
     def rate(self) -> float:
         """The learning rate: `lr`, or the optimizer's own for these gradients.
 
-        For "auto" it is the larger one, from which the search for a safe rate comes down. With
-        `base_batch` it is meant for batches of that size, and grows as the batch does (Goyal et al.
-        2017, section 2.1).
+        With `base_batch` it is meant for batches of that size, and grows as the batch does
+        (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's, from
+        which the search for a safe rate comes down.
         """
         _, calm, other = OPTIMIZERS[self.method]
-        suits = calm if self.data in GREY or self.is_normalised else other
-        if self.lr == AUTO:
-            return calm
-        rate = suits if self.lr is None else float(self.lr)
+        suits = calm if self.data in GREY or self.is_normalised or self.lr == AUTO else other
+        rate = suits if self.lr in (None, AUTO) else float(self.lr)
         return rate * self.batch_size / self.base_batch if self.base_batch else rate
 
     @property

@@ -37,6 +37,11 @@ def film(network: Network, steps: int = STEPS) -> Iterator[dict[str, Any]]:
     the accuracy of the batch before the step, and each layer's gradient norm before clipping. Then
     how it ended. A step whose numbers are not finite is the last one.
     """
+    with network.same_numbers():
+        yield from _frames(network, steps)
+
+
+def _frames(network: Network, steps: int) -> Iterator[dict[str, Any]]:
     model = network.model
     job = Job(model, loss=network.loss, optimizer=network.optimizer, clip=network.clip)
     names = [name for name, _ in model.named_parameters()]

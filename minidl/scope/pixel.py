@@ -30,9 +30,11 @@ def true_change(network: Network, image: int, pixel: Pixel, delta: float) -> flo
     model, x = _precise(network.model), images.astype(np.float64)
     changed = x.copy()
     changed[image, *pixel] += delta
-    with np.errstate(all="ignore"), no_grad():
-        before, after = (network.loss(model(a), labels).item() for a in (x, changed))
-    return float(after - before)
+    losses = []
+    for a in (x, changed):
+        with np.errstate(all="ignore"), no_grad(), network.same_numbers():
+            losses.append(network.loss(model(a), labels).item())
+    return float(losses[1] - losses[0])
 
 
 def images_are_apart(model: Module) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -23,7 +24,7 @@ class Network:
     """A model ready for its first step, with what it will be trained on.
 
     batches: endless; the first is the one that everything else is shown on. test: images and
-    labels to judge by, or None where there are none.
+    labels to judge by, or None where there are none. seed: of the numbers that dropout draws.
     """
 
     model: Module
@@ -33,9 +34,14 @@ class Network:
     batches: Iterator[Batch]
     first: Batch = field(init=False)
     test: Batch | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         self.first = next(self.batches)
+
+    def same_numbers(self) -> AbstractContextManager[None]:
+        """Context in which dropout draws the same numbers each time."""
+        return rng.using(np.random.default_rng(self.seed))
 
 
 class Subject(Protocol):
@@ -83,7 +89,7 @@ class LabNetwork:
 
 @dataclass
 class GivenModel:
-    """A model with images of its own. It is copied, so that it stays as it is.
+    """A model with images of its own. It is copied, to the CPU, so that it stays as it is.
 
     batches: makes the batches of a seed. trained_on: what they are, as the page says it.
     """
@@ -99,8 +105,7 @@ class GivenModel:
     controls: ClassVar[tuple[Control, ...]] = tuple(c for c in CONTROLS if c.name in OF_ANY_MODEL)
 
     def network(self, settings: Settings) -> Network:
-        model = copy.deepcopy(self.model)
-        model.train()
+        model = copy.deepcopy(self.model).to("cpu").train()
         scale_weights(model, settings["scale"])
         test = self.test
         if test is not None:
@@ -118,7 +123,9 @@ def _ready(
 ) -> Network:
     optimizer = OPTIMIZERS[settings["optimizer"]](model.parameters(), settings["rate"])
     scaled = ((x * x.dtype.type(settings["inputs"]), labels) for x, labels in batches)
-    return Network(model, optimizer, settings["clip"], loss, scaled, test)
+    return Network(
+        model, optimizer, settings["clip"], loss, scaled, test=test, seed=settings["seed"]
+    )
 
 
 def _with_own(batches: Iterator[Batch], own: Batch | None) -> Iterator[Batch]:

@@ -30,9 +30,10 @@ def network_view(network: Network) -> dict[str, Any]:
     And the doctor's report, with the kind of networks whose error rates hold for this one. All is
     from the doctor's one pass; `operations_view` shows another pass, of the same numbers.
     """
-    found = take_measurements(
-        network.model, network.first, network.optimizer, loss=network.loss, clip=network.clip
-    )
+    with network.same_numbers():
+        found = take_measurements(
+            network.model, network.first, network.optimizer, loss=network.loss, clip=network.clip
+        )
     report, calls = report_on(found), found.calls
     updates = {row["layer"]: row["update_ratio"] for row in report.layers}
     signals = expected_signals(calls)
@@ -196,4 +197,5 @@ def _window(window: Window | None, groups: int) -> dict[str, Any] | None:
 
 def look(network: Network) -> Record:
     """The record of the network's first step."""
-    return record_step(network.model, *network.first, network.loss)
+    with network.same_numbers():
+        return record_step(network.model, *network.first, network.loss)

@@ -15,7 +15,10 @@ from ..runs import Config
 from ..runs.config import MODELS, check_option
 
 # What a search does not choose: where the data is, what the trials are compared by.
-NOT_DRAWN = ("data", "root", "validation", "size", "gray", "skip_bad", "device", "seed", "epochs")
+NOT_DRAWN = (
+    *("data", "root", "validation", "size", "gray", "skip_bad", "lazy", "cache", "device", "seed"),
+    *("epochs", "patience", "keep_pictures", "deterministic", "sync_batch_norm"),
+)
 # Options that only a search has. Each stands for options of a run, see `Space.config`.
 BODIES: dict[str, tuple[str, ...]] = {  # the models that can have it
     "plain": MODELS,

@@ -8,8 +8,8 @@ Two of his verdicts are not believed here, because trainings have shown them wro
 - "will diverge" by a rate that only comes after a rise (a warm-up, a cycle). The bounds are those
   of fresh networks; while the rate rises, the network becomes another one. If its weights are
   normalised, each step makes them longer, which makes the next step smaller for their size (Arora,
-  Li, Lyu 2019): it takes almost any rate. Without normalisation it takes a somewhat higher one, so
-  the strain must be well above the critical one.
+  Li, Lyu 2019): it takes almost any rate. Without normalisation it takes a higher one, so the
+  strain must be far above the critical one.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ REFUSED = {
     "both": ("will diverge", "will not learn"),
 }
 ADAPTIVE = ("rmsprop", "adam", "adamw")
-RISEN = 2.0  # times the critical strain, for a rate that the schedule reaches by a rise
+RISEN = 4.0  # times the critical strain, for a rate that the schedule reaches by a rise
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,8 @@ def believed(report: Report, config: Config) -> bool:
         return report.regime == "dead" or config.method not in ADAPTIVE
     if report.regime == "rate too high" and rises(config):
         normalised = config.is_normalised or config.weight_norm is not None
-        return (
-            not normalised and report.numbers["strain"] > RISEN * report.numbers["largest_strain"]
-        )
+        strain, critical = report.numbers["strain"], report.numbers["largest_strain"]
+        return not normalised and strain > RISEN * critical
     return True
 
 

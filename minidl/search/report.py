@@ -149,7 +149,9 @@ def _slices(study: optuna.Study, names: list[str]) -> Any:
     """Optuna's slices, with the names of choices turned, which overlap otherwise."""
     axes: Any = draw.plot_slice(study, names, target_name=TARGET)
     for axis in np.atleast_1d(axes).flat:
-        axis.tick_params(axis="x", rotation=30)
+        axis.tick_params(axis="x", which="both", rotation=30, labelsize=7)
+    width, height = axis.figure.get_size_inches()
+    axis.figure.set_size_inches(1.2 * width, height)
     return axes
 
 

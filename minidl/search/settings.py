@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..runs import Config
-from ..runs.config import MODELS
+from ..runs.config import GREY, MODELS
 from .domains import read_space
 from .space import Space
 
@@ -111,8 +111,7 @@ def make_space(base: Config, given: Collection[str] = (), space: Any = None) -> 
     models: tuple[str, ...] = (base.model,) if "model" in given else MODELS
     if "model" in own.domains:
         models = own.domains["model"].ends()
-    colour = base.data == "cifar10" or (base.data not in ("digits", "mnist", "fashion-mnist")
-                                        and not base.gray)  # fmt: skip
+    colour = base.data not in GREY and not base.gray
     default = Space.default(models, colour).without(given)
     if set(given) & set(_BODY):
         default = default.without(("body", *_BODY))

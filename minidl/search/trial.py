@@ -21,6 +21,7 @@ from .settings import Settings
 # not finite, or it could not be trained (too large for the memory, for example).
 FINISHED, PRUNED, REFUSED = "finished", "pruned", "refused"
 DIVERGED, FAILED = "diverged", "failed"
+SPENT = "spent"  # the attribute with the processor time of a trial that was stopped
 NOTE = "minidl"  # the attribute of a trial under which its outcome is kept
 
 
@@ -101,7 +102,7 @@ class TrialRun:
 
         Raises: KeyboardInterrupt where a signal or the time stops it. The trial then stays open.
         """
-        started = time.process_time()
+        started, spent = time.process_time(), self.trial.user_attrs.get(SPENT, 0.0)
         options = self.settings.space.draw(self.trial, self.settings.base)
         config = self.settings.space.config(self.settings.base, options)
         self.note["sampler_seconds"] = time.process_time() - started
@@ -111,7 +112,10 @@ class TrialRun:
         except (MinidlError, MemoryError) as error:
             state, value = TrialState.FAIL, None
             self.note |= {"outcome": FAILED, "reason": first_line(error)}
-        self.note["seconds"] = time.process_time() - started
+        except KeyboardInterrupt:
+            self.trial.set_user_attr(SPENT, spent + time.process_time() - started)
+            raise
+        self.note["seconds"] = spent + time.process_time() - started
         self.trial.set_user_attr(NOTE, self.note)
         self.trial.study.tell(self.trial, value, state=state)
 
@@ -132,14 +136,14 @@ class TrialRun:
                 self.note["audit"] = self._audit(config, splits)
             return TrialState.PRUNED, None
         try:
-            accuracy = self._train(config, splits, self.trial)
+            epoch, accuracy = self._train(config, splits, self.trial)
         except optuna.TrialPruned:
             self.note["outcome"] = PRUNED
             return TrialState.PRUNED, None
         except GradientError as error:
             self.note |= {"outcome": DIVERGED, "reason": first_line(error)}
             return TrialState.PRUNED, None
-        report(self.trial, config.epochs, accuracy)
+        report(self.trial, epoch, accuracy)
         self.note["outcome"] = FINISHED
         return TrialState.COMPLETE, accuracy
 
@@ -149,12 +153,14 @@ class TrialRun:
         The sampler does not hear of it, so that a search draws the same with an audit and without.
         """
         try:
-            return {"accuracy": self._train(config, splits, None)}
+            return {"accuracy": self._train(config, splits, None)[1]}
         except GradientError as error:
             return {"accuracy": None, "reason": first_line(error)}
 
-    def _train(self, config: Config, splits: Splits, judged: optuna.Trial | None) -> float:
-        """The accuracy on the validation part after the last epoch."""
+    def _train(
+        self, config: Config, splits: Splits, judged: optuna.Trial | None
+    ) -> tuple[int, float]:
+        """The last epoch, and the accuracy on the validation part after it."""
         reports = Reports(judged, self.show, self.end)
         try:
             outcome = train(
@@ -163,7 +169,8 @@ class TrialRun:
             )  # fmt: skip
         finally:
             self.note["epochs"] = reports.steps / -(-len(splits.train) // config.batch_size)
-        return float(outcome.history.last["validation_accuracy"])
+        last = outcome.history.last
+        return int(last["epoch"]), float(last["validation_accuracy"])
 
 
 def first_line(error: BaseException) -> str:

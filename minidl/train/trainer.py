@@ -117,8 +117,7 @@ class Trainer(Settings):
         team.check(batch_size)
         loader.rows = team.rows if team.size > 1 else None
         session = Session(self, loader, self.history, None if team.rank else out)
-        about: dict[str, Any] = {"epochs": epochs, "checkpoint_every": checkpoint_every}
-        about |= {"patience": patience, "validation": held_out}
+        about: dict[str, Any] = counts | {"validation": held_out}
         with team.together(), ExitStack() as stack:
             if out is not None:
                 team.first(lambda: stack.enter_context(locked(out)))

@@ -9,7 +9,6 @@ from minidl.scope.opening import Scope
 from minidl.scope.recorded import Plan, export
 from minidl.scope.subject import LabNetwork
 
-playwright = pytest.importorskip("playwright.sync_api", reason="`make test-page` installs it")
 CHROMIUM = shutil.which("chromium")
 LITTLE = Plan(grid=({"scale": (0.4, 1.0, 2.46), "depth": (4, 8)},), filmed=({"rate": (0.03, 0.1)},))
 
@@ -78,6 +77,7 @@ class Driven:
 
 @pytest.fixture(scope="session")
 def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="`make test-page` installs it")
     if CHROMIUM is None:
         pytest.skip("no chromium here: `make test-page` installs it where it can")
     with playwright.sync_playwright() as p:

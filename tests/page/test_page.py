@@ -122,7 +122,7 @@ def test_a_convolutions_sums_add_up(lab, place):
     canvases.nth(0).hover(position={"x": x, "y": y})  # the input: the gradients that it gathers
     assert lab.page.inner_text(".sum b").startswith("∂L/∂x[")
     check_sum(lab)
-    assert lab.page.locator(".loops").count() == 3
+    assert "conv_forward" in lab.page.inner_text(".loops")
 
 
 def test_a_convolution_is_pointed_at_with_the_keys(lab):

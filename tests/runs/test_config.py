@@ -75,5 +75,3 @@ def test_the_rate_grows_with_the_batch_where_a_base_is_given():
     assert (stored.rate, stored.resolved()) == (config.rate, stored), "it is scaled once"
     with pytest.raises(ConfigError, match="base-batch: expected an int of at least 1, got 0"):
         Config(base_batch=0).check()
-    with pytest.raises(ConfigError, match="leave one of them out"):
-        Config(base_batch=64, lr="auto").check()

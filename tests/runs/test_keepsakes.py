@@ -67,7 +67,7 @@ def test_tensorboard_reads_the_history(tmp_path):
 
 def test_without_tensorboard_a_run_has_no_events(tmp_path, monkeypatch):
     monkeypatch.setattr(keepsakes, "tensorboard_writer", lambda folder, say: None)
-    monkeypatch.setattr("minidl.runs.run.tensorboard_writer", lambda folder, say: None)
+    monkeypatch.setattr("minidl.runs.training.tensorboard_writer", lambda folder, say: None)
     train(Config(model="mlp", epochs=1, batch_size=512), tmp_path / "run", progress=False)
     assert not (tmp_path / "run/tensorboard").exists()
 

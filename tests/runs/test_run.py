@@ -157,7 +157,7 @@ def test_figures_that_cannot_be_drawn_lose_no_run(images, tmp_path, monkeypatch)
     def fail(*arguments):
         raise RuntimeError("no canvas")
 
-    monkeypatch.setattr(runs.run.plot, "curves", fail)
+    monkeypatch.setattr(runs.training.plot, "curves", fail)
     said = []
     outcome = runs.train(
         Config(data=str(images), **SMALL), tmp_path / "run", progress=False, say=said.append

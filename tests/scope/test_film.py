@@ -8,7 +8,7 @@ from minidl.errors import ConfigError
 from minidl.scope.film import film, outcome
 from minidl.scope.pixel import images_are_apart, true_change, true_changes
 from minidl.scope.settings import checked
-from minidl.scope.subject import LabNetwork
+from minidl.scope.subject import GivenModel, LabNetwork, same_batch
 from minidl.scope.views import look
 
 
@@ -38,6 +38,22 @@ def test_a_film_is_the_training_that_a_trainer_makes():
         md.optim.clip_grad_norm(network.model.parameters(), 1.0)
         network.optimizer.step()
     assert [f["loss"] for f in frames[1:-1]] == losses
+
+
+def test_dropout_draws_the_same_numbers_each_time():
+    md.manual_seed(0)
+    layers = md.nn.Flatten(), md.nn.Dense(784, 16), md.nn.Tanh(), md.nn.Dropout(0.5)
+    model = md.nn.Sequential(*layers, md.nn.Dense(16, 10))
+    images, labels = lab(depth=2, width=2).first
+    subject = GivenModel(model, same_batch(images, labels), (), "dropout")
+
+    def network(seed=0):
+        return subject.network(checked({"seed": seed}, subject.controls))
+
+    assert list(film(network(), 3)) == list(film(network(), 3)) != list(film(network(1), 3))
+    gradient = look(network()).values[0].gradient
+    change = true_change(network(), 2, (0, 9, 9), 1e-3)
+    assert change == pytest.approx(float(gradient[2, 0, 9, 9]) * 1e-3, rel=0.02)
 
 
 def test_large_weights_diverge_and_the_last_frame_says_when():

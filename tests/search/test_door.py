@@ -35,7 +35,7 @@ def test_whom_the_doctor_refuses(digits, config, verdict, refused_by):
 
 @pytest.mark.parametrize("slow", [{"warmup": 100}, {"schedule": "one-cycle"}])
 def test_he_is_asked_at_the_largest_rate(digits, slow):
-    config = Config(**DEEP, optimizer="sgd", lr=30.0, epochs=5, **slow)
+    config = Config(**DEEP, optimizer="sgd", lr=40.0, epochs=5, **slow)
     assert examine(config, digits.train).verdict != "will diverge"
     assert examine(config, digits.train, largest_rate=True).verdict == "will diverge"
     assert ask("both", config, digits).verdict == "will diverge"

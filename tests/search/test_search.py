@@ -1,8 +1,11 @@
 """A search from its beginning to its best settings."""
 
+import itertools
 import json
 import math
 import re
+import time
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -12,6 +15,7 @@ from minidl.errors import CheckpointError, ConfigError, DataError
 from minidl.runs import Config, Run, compare, train
 from minidl.search import go_on, join, open_search
 from minidl.search.best import config_of
+from minidl.search.worker import Worker
 from minidl.train import History
 from tests.search.conftest import SPACE, drawn
 
@@ -90,17 +94,21 @@ def test_more_trials_go_on_where_the_search_ended(small, done, tmp_path):
     assert len(go_on(join(tmp_path / "s"), progress=False).summary.rows) == 8
 
 
-def test_the_time_ends_a_search_and_a_trial_goes_on(small, done, tmp_path):
-    out = tmp_path / "s"
-    search = open_search(out, small | {"audit": 1.0})
+def test_the_time_ends_a_search_and_a_trial_goes_on(small, done, tmp_path, monkeypatch):
+    search = open_search(tmp_path / "s", small | {"audit": 1.0})
     assert go_on(search, seconds=1e-9, progress=False).stopped
     assert not search.summary.rows
-    steps = 0
-    while len([r for r in search.summary.rows if r.outcome != "running"]) < 8 and steps < 200:
-        go_on(search, seconds=0.15, progress=False)
-        steps += 1
-    assert steps > 1
+    for _ in range(40):
+        ticks = itertools.count()  # a clock that goes on by 1 whenever it is read: once a step
+        clock = SimpleNamespace(monotonic=ticks.__next__, process_time=time.process_time)
+        monkeypatch.setattr("minidl.search.trial.time", clock)
+        monkeypatch.setattr("minidl.search.worker.time", clock)
+        Worker(search.settings, search.study, search.out, end=13).run()
     assert drawn(search) == drawn(done)
+    stopped = [t for t in search.study.trials if "spent" in t.user_attrs]
+    assert stopped  # the time of a trial before it was stopped counts too
+    for trial in stopped:
+        assert trial.user_attrs["minidl"]["seconds"] > trial.user_attrs["spent"] > 0
 
 
 @pytest.mark.parametrize(("options", "words"), [

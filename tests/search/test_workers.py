@@ -95,7 +95,7 @@ def test_killed_workers_lose_nothing(small, tmp_path, capsys):
 
 
 @needs_kill
-@pytest.mark.parametrize("events", (7, 60) if not FULL else range(3, 300, 7))
+@pytest.mark.parametrize("events", (7, 60) if not FULL else range(3, 241, 7))
 def test_a_single_worker_draws_what_it_would_have_drawn(small, done, tmp_path, events):
     """Killed at a file operation, and again at another one, then let alone."""
     out = tmp_path / "s"

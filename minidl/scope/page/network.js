@@ -4,7 +4,8 @@ import { fill, find, make, table } from "scope/dom";
 import { number, percent, raised, short } from "scope/numbers";
 import { say } from "scope/words";
 
-const [LEFT, RIGHT, HEIGHT] = [52, 30, 168];
+const [LEFT, RIGHT, HEIGHT, GAP] = [52, 30, 190, 30];
+const TWO = 800; // pixels that are wide enough for two charts
 
 /** The factor from one convolution to the next, on average: of the signal, or of the gradient. */
 export function growth(layers, what) {
@@ -34,7 +35,8 @@ function panel(layers, what, point) {
   const measured = layers.map((layer) => number(layer[what]));
   const expected = layers.map((layer) => number(layer[`expected_${what}`]));
   const [low, high] = decades([...measured, ...expected]);
-  const width = Math.max(300, Math.min(1000, find("#network").clientWidth));
+  const room = find("#network").clientWidth;
+  const width = Math.max(300, room < TWO ? room : (room - GAP) / 2);
   const step = (width - LEFT - RIGHT) / Math.max(1, layers.length - 1);
   const x = (i) => LEFT + 8 + i * step;
   const y = (v) => {
@@ -129,6 +131,7 @@ export function drawNetwork(view) {
     for (const element of find("#network").querySelectorAll("[data-layer]"))
       element.classList.toggle("pointed", Number(element.dataset.layer) === index);
   };
+  const charts = ["signal", "gradient"].map((what) => panel(layers, what, point));
   fill(find("#network"), make("div", { class: "reason" }, reason(view)),
-    panel(layers, "signal", point), panel(layers, "gradient", point), layerTable(layers));
+    make("div", { class: "charts" }, charts), layerTable(layers));
 }

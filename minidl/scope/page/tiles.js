@@ -16,7 +16,7 @@ function layout(shape) {
   }
   const height = shape.at(-2) ?? 1;
   const count = shape.slice(0, -2).reduce((a, b) => a * b, 1);
-  const columns = shape.length === 4 ? shape[1] : 0;
+  const columns = shape.length === 4 && shape[1] > 3 ? shape[1] : 0; // kernels: a row for each output
   return { count, width: row, height, each: row * height, columns };
 }
 
