@@ -119,10 +119,12 @@ class DataLoader:
         """What was fetched of a batch of `count` images, transformed: this process's rows."""
         if self.transform is None:
             return images
-        rows = slice(count) if self.rows is None else self.rows(count)
         random: tuple[Any, ...] = ()
         if getattr(self.transform, "random", False):
             random = (seeded(self.seed, epoch, batch),)
+        if self.rows is None:
+            return self.transform(images, *random)
+        rows = self.rows(count)
         if len(images) < count:  # fetched were this process's rows
             random = tuple(Rows(generator.bit_generator, rows, count) for generator in random)
             return self.transform(images, *random)

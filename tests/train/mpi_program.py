@@ -127,8 +127,8 @@ def train(case, out=None):
     transform = data.compose(data.random_crop(6, padding=1), data.random_flip())
     part, held_out = images(dtype=case.dtype), images(300, 4, case.dtype)
     if case.huge is not None:
-        part.images[case.huge] = np.finfo(case.dtype).max
-    part.images = part.images.view(Counting)
+        part.source[case.huge] = np.finfo(case.dtype).max
+    part.source = part.source.view(Counting)
     fit = {"batch_size": 16, "progress": False, "out": out} | case.fit
     history = trainer.fit(
         part, validation=held_out, epochs=case.epochs,
