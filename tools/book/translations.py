@@ -43,10 +43,7 @@ def unfinished(path: Path) -> list[str]:
 
 
 def is_formula(text: str) -> bool:
-    """Whether a paragraph is a formula that stands by itself.
-
-    Its Chinese, if words in it need one, is written between dollars: $\\text{输出} = 0$.
-    """
+    """Whether a paragraph is a formula that stands by itself."""
     return "\\" in text and "$" not in text and "`" not in text
 
 
