@@ -1,14 +1,13 @@
-"""The directive {microscope}: one recorded step of a network, to be walked through in the page.
+"""The directive {microscope}: the recorded microscope, to be used inside a page.
 
-    ```{microscope} --depth 8
+    ```{microscope} explodes
     What to look at.
     ```
 
-Its argument is given to `minidl scope --export`. The exported page is shown in a frame, and the
-text stands above it. It reaches the site as a file of its own, under microscope/.
+Its argument names a scene of the microscope. `minidl scope --export` writes the page once for both
+languages; it reaches the site as microscope/index.html and is shown in a frame under the text.
 """
 
-import hashlib
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -23,38 +22,40 @@ from sphinx.util.docutils import SphinxDirective
 from .cells import ROOT
 
 LOG = logging.getLogger(__name__)
-KEPT = ROOT / "build" / "book" / "microscope"  # one export for both languages
+EXPORTED = ROOT / "build" / "book" / "microscope" / "index.html"
 
 
 class Microscope(SphinxDirective):
     has_content = True
     optional_arguments = 1
-    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        if find_spec("minidl.scope") is None or self.env.app.builder.format != "html":
-            return self.parse_content_to_nodes()
-        options = self.arguments[0].split() if self.arguments else []
-        name = hashlib.sha256(" ".join(options).encode()).hexdigest()[:12] + ".html"
-        kept = KEPT / name
-        if not kept.exists():
-            KEPT.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "minidl", "scope", "--export", str(kept), *options]
+        text = self.parse_content_to_nodes()
+        app = self.env.app
+        if app.builder.name == "gettext":
+            return text
+        if app.builder.format != "html" or find_spec("minidl.scope") is None:
+            return []
+        if not EXPORTED.exists():
+            EXPORTED.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "minidl", "scope", "--export", str(EXPORTED)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 LOG.warning("microscope: %s", done.stderr.strip(), location=self.get_location())
-                return []
-        target = Path(self.env.app.outdir) / "microscope" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(kept.read_bytes())
-        address = "../" * self.env.docname.count("/") + f"microscope/{name}"
-        frame = (
-            f'<iframe class="microscope" src="{address}" loading="lazy" '
-            f'title="the microscope"></iframe>'
-        )
-        return [*self.parse_content_to_nodes(), nodes.raw("", frame, format="html")]
+                return text
+        target = Path(app.outdir) / "microscope" / "index.html"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(EXPORTED.read_bytes())
+        scene = f"#{self.arguments[0]}" if self.arguments else ""
+        address = "../" * self.env.docname.count("/") + f"microscope/index.html{scene}"
+        title = "显微镜" if app.config.language == "zh_CN" else "the microscope"
+        style = f'class="microscope" title="{title}"'
+        frame = f'<iframe {style} src="{address}" loading="lazy"></iframe>'
+        link = f'<a {style} href="{address}">↗ {title}</a>'
+        return [*text, nodes.raw("", frame + link, format="html")]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("microscope", Microscope)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
