@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test test-gpu bench-gpu check fresh thorough faults mutation peers bench clean \
-	book look notebooks translations
+	book site-en site-zh look notebooks translations
 
 # The virtual environment, made again whenever the project names other dependencies.
 .venv/installed: pyproject.toml
@@ -87,8 +87,14 @@ book: .venv/book
 	$(BIN)/python -m tools.book.execute --notebooks build/book/notebooks
 	$(BIN)/python -m tools.book.demos
 	$(BIN)/python -m tools.book.translations --check
-	$(BIN)/sphinx-build -q -W -E --keep-going -b html docs build/book/site
-	$(BIN)/sphinx-build -q -W -E --keep-going -b html -D language=zh_CN docs build/book/site/zh
+	$(BIN)/python -m tools.book.microscope
+	$(MAKE) -j 2 site-en site-zh
+
+SPHINX := $(BIN)/sphinx-build -q -W -E --keep-going -b html
+site-en: .venv/book
+	$(SPHINX) docs build/book/site
+site-zh: .venv/book
+	$(SPHINX) -D language=zh_CN docs build/book/site/zh
 
 # Opens every page of the built site in Chromium, which must be installed: errors in the console,
 # requests to other places, formulas that are not rendered. PICTURES=FOLDER photographs the chapters.
