@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("babel", reason="the book's tools are not installed: make book installs them")
 
 from tools.book.cells import RUN
-from tools.book.translations import CHINESE, catalog, is_neutral, pages, unfinished
+from tools.book.translations import CHINESE, catalog, is_formula, is_neutral, pages, unfinished
 
 LINK = re.compile(r"\{src\}`(?:[^`<]+<)?([\w.]+)>?`|\{doc\}`[^`<]*<([^`>]+)>`")
 
@@ -23,7 +23,17 @@ def test_a_translation_keeps_numbers_links_and_code(page):
         english, chinese = str(message.id), str(message.string)
         assert sorted(RUN.findall(english)) == sorted(RUN.findall(chinese)), english
         assert sorted(LINK.findall(english)) == sorted(LINK.findall(chinese)), english
-        assert english.count("$") == chinese.count("$"), english
+        if not is_formula(english):
+            assert english.count("$") == chinese.count("$"), english
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_formula_of_its_own_with_words_in_it_is_kept_from_markdown(page):
+    """Sphinx reads a translated formula as Markdown, which eats its backslashes outside of $."""
+    for message in catalog(CHINESE / f"{page}.po"):
+        english, chinese = str(message.id), str(message.string)
+        if is_formula(english) and chinese != english:
+            assert chinese.startswith("$") and chinese.endswith("$"), chinese
 
 
 @pytest.mark.parametrize("page", pages())
@@ -49,12 +59,3 @@ def test_the_chinese_title_of_a_chapter_is_no_list(page):
     titles = [m for m in catalog(CHINESE / f"{page}.po") if re.match(r"\d+\. ", str(m.id))]
     assert titles
     assert all(re.match(r"第 \d+ 章", str(m.string)) for m in titles)
-
-
-@pytest.mark.parametrize("page", pages())
-def test_a_formula_is_the_same_in_both_languages(page):
-    """Sphinx puts `::` in the place of a displayed formula that a translation changes."""
-    for message in catalog(CHINESE / f"{page}.po"):
-        english = str(message.id)
-        if re.search(r"\\[a-z]+", english) and "$" not in english and "`" not in english:
-            assert message.string == message.id
