@@ -25,6 +25,7 @@ source_suffix = {".md": "myst-nb"}
 
 nb_custom_formats = {".md": "tools.book.cells.read"}
 nb_execution_mode = "off"  # tools.book.execute has run the chapters, once for both languages
+nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing_unused"]

@@ -90,9 +90,12 @@ def _difference(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
     )
 
 
+_DIGITS: Any = {"float_kind": lambda value: f"{value:.6g}"}
+
+
 def shown(values: np.ndarray) -> str:
     """An array as a message shows it: short, on one line, the middle of a large one left out."""
-    text = np.array2string(values, precision=4, separator=", ", threshold=MANY, edgeitems=3)
+    text = np.array2string(values, separator=", ", threshold=MANY, edgeitems=3, formatter=_DIGITS)
     return " ".join(text.split())
 
 

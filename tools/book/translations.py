@@ -42,11 +42,15 @@ def unfinished(path: Path) -> list[str]:
     return [str(m.id) for m in catalog(path) if m.id and (m.fuzzy or not m.string)]
 
 
+def is_formula(text: str) -> bool:
+    """Whether a paragraph is a formula that stands by itself."""
+    return "\\" in text and "$" not in text and "`" not in text
+
+
 def is_neutral(text: str) -> bool:
     """Whether a paragraph is code and formulas alone, which are the same in every language."""
     words = re.sub(r"\{src\}`[^`]*`|`[^`]*`|\$[^$]*\$", "", text)
-    formula = "\\" in words and "\\text" not in words
-    return formula or not re.search(r"[A-Za-z]", words)
+    return (is_formula(text) and "\\text" not in text) or not re.search(r"[A-Za-z]", words)
 
 
 def fill_in_neutral(path: Path) -> None:
