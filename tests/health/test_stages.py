@@ -14,7 +14,7 @@ STAGES = re.findall(r"^\d\. (\w+):", minidl.health.__doc__, re.MULTILINE)
 
 def test_all_stages_are_told():
     files = {path.stem for path in FOLDER.glob("*.py")}
-    assert files == {*STAGES, "__init__", "doctor", "monitor"}
+    assert files == {*STAGES, "__init__", "doctor", "monitor", "rate"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
