@@ -356,3 +356,14 @@ def test_an_error_of_the_engine_is_said_on_the_page(lab):
     assert "no luck" in lab.page.inner_text("#status")
     assert lab.errors and all("400" in error for error in lab.errors)
     lab.errors.clear()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_address_names_a_scene_and_a_language(drive, server, exported, language):
+    for address in (server.url, exported):
+        page = drive(f"{address}?language={language}#explodes")
+        assert page.page.get_attribute("html", "lang")[:2] == language
+        assert page.page.get_attribute("[data-scene=explodes]", "aria-current") == "step"
+        page.until("document.querySelector('#controls [name=scale]').value !== '0'")
+    page = drive(f"{server.url}?language=tlh#nowhere")
+    assert page.page.get_attribute("html", "lang")[:2] in ("en", "zh")

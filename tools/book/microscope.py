@@ -28,7 +28,7 @@ EXPORTED = ROOT / "build" / "book" / "microscope" / "index.html"
 
 class Microscope(SphinxDirective):
     has_content = True
-    optional_arguments = 1
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         text = self.parse_content_to_nodes()
@@ -46,9 +46,10 @@ class Microscope(SphinxDirective):
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(EXPORTED.read_bytes())
-        scene = f"#{self.arguments[0]}" if self.arguments else ""
+        chinese = app.config.language == "zh_CN"
+        scene = f"?language={'zh' if chinese else 'en'}#{self.arguments[0]}"
         address = "../" * self.env.docname.count("/") + f"microscope/index.html{scene}"
-        title = "显微镜" if app.config.language == "zh_CN" else "the microscope"
+        title = "显微镜" if chinese else "the microscope"
         style = f'class="microscope" title="{title}"'
         frame = f'<iframe {style} src="{address}" loading="lazy"></iframe>'
         link = f'<a {style} href="{address}">↗ {title}</a>'

@@ -62,6 +62,13 @@ export function drawLessons(host) {
   else drawLesson(facts.scenes.find((scene) => scene.name === current), host);
 }
 
+/** Open the scene that the address names (#explodes); whether there is such a scene. */
+export function openNamed(host) {
+  const named = facts.scenes.find((scene) => `#${scene.name}` === location.hash);
+  if (named) openScene(named, host);
+  return Boolean(named);
+}
+
 /** Open a scene: its settings, its place on the page, its words. */
 function openScene(scene, host) {
   current = scene.name;

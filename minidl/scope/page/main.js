@@ -3,7 +3,7 @@
 import { drawControls, settings, use } from "scope/controls";
 import { fill, find, make, style } from "scope/dom";
 import { drawFate, drawVerdict, stopFilms } from "scope/fate";
-import { drawLessons, labelAnswers } from "scope/lesson";
+import { drawLessons, labelAnswers, openNamed } from "scope/lesson";
 import { drawNetwork } from "scope/network";
 import { drawOperations, stepBy } from "scope/operations";
 import { drawPixels } from "scope/pixels";
@@ -116,11 +116,13 @@ function redraw() {
   if (page.network) draw();
 }
 
+const host = { page, use: (values) => use(values, moved), openTab };
+
 function drawAll() {
   sayAll();
   drawTools();
   drawControls(moved);
-  drawLessons({ page, use: (values) => use(values, moved), openTab });
+  drawLessons(host);
   drawTabs();
   if (page.network) draw();
 }
@@ -143,5 +145,5 @@ document.addEventListener("keydown", (event) => {
 });
 if (matchMedia("(max-width: 760px)").matches) find("aside details").open = false;
 drawAll();
-show();
+if (!openNamed(host)) show();
 document.body.dataset.ready = style("--zero") ? "yes" : "no";

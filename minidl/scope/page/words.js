@@ -4,7 +4,9 @@ import { make } from "scope/dom";
 
 const tables = JSON.parse(document.getElementById("words").textContent);
 const listeners = [];
-let language = stored("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+// The address may say it: a chapter of the book shows the page in its own language.
+const asked = new URLSearchParams(location.search).get("language");
+let language = asked in tables ? asked : stored("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
 /** What was chosen before, if the browser lets us remember. */
 export function stored(name) {
