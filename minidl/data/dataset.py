@@ -68,6 +68,10 @@ class Dataset:
         """All inputs as one array. For the images of a folder it is made anew at each use."""
         return self.source if isinstance(self.source, np.ndarray) else self.rows(slice(None))
 
+    @images.setter
+    def images(self, images: np.ndarray) -> None:
+        self.source = images
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of `.images`."""

@@ -153,7 +153,7 @@ def test_what_is_given_as_an_option_is_not_drawn():
 
 
 BAD = [
-    ({"flavour": 1}, r"unknown option 'flavour'; known are augment, batch-size"),
+    ({"flavour": 1}, r"unknown option 'flavour'; known are augment, base-batch, batch-size"),
     ({"optimiser": ["sgd"]}, r"unknown option 'optimiser' \(did you mean optimizer\?\)"),
     ({"optimizer": ["sgd", "lion"]}, r"optimizer: expected one of sgd, .*, got 'lion'"),
     ({"lr": {"low": 1, "high": 0.1}}, "lr: expected low below high, got 1 and 0.1"),
