@@ -98,9 +98,9 @@ class Loop:
                 raise too_large(self.job, images, labels, error) from error
             session.step += 1
             session.batch += 1
-            session.whole = True
-            self._call("after_update", session.step - 1)
             last = session.batch == len(self.loader)
+            session.whole = not last
+            self._call("after_update", session.step - 1)
             if self.every and session.step % self.every == 0 and not last:
                 session.save()
             if not last:

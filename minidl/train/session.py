@@ -35,7 +35,8 @@ class Session:
         self.out = None if out is None else Path(out)
         self.step = self.epoch = self.batch = 0
         self.kept: int | None = None  # the step of the newest checkpoint
-        self.whole = True  # False inside a step, where the state is half old and half new
+        # False inside a step and at the end of an epoch, where the state is half old and half new.
+        self.whole = True
         self._written = 0  # rows of the history that are in history.csv
         self._recipe: dict[str, Any] = {}
         self._best: dict[str, np.ndarray] | None = None  # the best weights, where there is no out
@@ -71,6 +72,7 @@ class Session:
     def next_epoch(self) -> None:
         """Move to the first batch of the next epoch."""
         self.epoch, self.batch = self.epoch + 1, 0
+        self.whole = True
         self._begun = time.perf_counter()
 
     def save(self) -> None:

@@ -7,8 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from minidl.train import Checkpoints
+from minidl.train import Checkpoints, History
 from minidl.train.interrupt import Stopped, interrupted
+from minidl.train.session import Session
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -70,3 +71,47 @@ def test_outside_the_main_thread_nothing_is_touched():
     thread.start()
     thread.join()
     assert seen[0][0].number is None and seen[0][1] is before
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "place",
+    ["Session.check_weights", "History.add_epoch", "Session.keep_best", "Session.next_epoch",
+     "Session.save", "Session.close"],
+)  # fmt: skip
+def test_a_second_signal_at_the_end_of_an_epoch_leaves_a_run_that_goes_on(
+    tmp_path, small, monkeypatch, place, when
+):
+    """The epoch's row was in the checkpoint, and the resumed run wrote it a second time."""
+    options = {"patience": 5, "checkpoint_every": None}
+    expected = small.trainer()
+    small.run(expected, tmp_path / "whole", **options)
+    owner, name = {"Session": Session, "History": History}[place.split(".")[0]], place.split(".")[1]
+    original, armed = getattr(owner, name), []
+
+    def stopped(self, *arguments, **named):
+        if when == "before" and armed:
+            armed.clear()
+            raise Stopped("stopped at once")
+        result = original(self, *arguments, **named)
+        if armed:
+            armed.clear()
+            raise Stopped("stopped at once")
+        return result
+
+    class Arm:
+        def after_update(self, trainer, step):
+            if step == 11:  # the last of the second epoch
+                armed.append(True)
+
+    monkeypatch.setattr(owner, name, stopped)
+    with pytest.raises(Stopped, match="checkpoint of step (6|12)"):
+        small.run(small.trainer([Arm()]), tmp_path / "cut", **options)
+    again = small.trainer(init_seed=99)
+    history = small.run(again, tmp_path / "cut", resume=True, **options)
+    assert history.epochs["epoch"].tolist() == [1, 2, 3]
+    for ours, theirs in zip(again.model.parameters(), expected.model.parameters(), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    read = [History.from_csv(tmp_path / run / "history.csv") for run in ("cut", "whole")]
+    for one, other in zip(*(r.to_arrays().values() for r in read), strict=True):
+        np.testing.assert_array_equal(one[:, :-1], other[:, :-1])  # the last column is seconds
