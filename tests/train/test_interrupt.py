@@ -105,7 +105,7 @@ def test_a_second_signal_at_the_end_of_an_epoch_leaves_a_run_that_goes_on(
                 armed.append(True)
 
     monkeypatch.setattr(owner, name, stopped)
-    with pytest.raises(Stopped, match="checkpoint of step (6|12)"):
+    with pytest.raises(Stopped, match=r"checkpoint of step (6|12)"):
         small.run(small.trainer([Arm()]), tmp_path / "cut", **options)
     again = small.trainer(init_seed=99)
     history = small.run(again, tmp_path / "cut", resume=True, **options)
