@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import CheckpointError, DataError
 
 PathLike = str | os.PathLike[str]
+_MOST_TEXT = 2**30  # bytes
 
 
 def kind_of(path: PathLike) -> str:
@@ -54,6 +55,14 @@ def read_file(path: PathLike, most: int) -> bytes:
         raise ValueError(
             f"its {os.stat(path).st_size:,} bytes do not fit into the free memory"
         ) from None
+
+
+def read_text(path: PathLike) -> str:
+    """The text of a file in UTF-8, as `write_text` writes it. Raises: ValueError with the reason.
+
+    The mark that some editors write at the start of a file is left out.
+    """
+    return read_file(path, _MOST_TEXT).decode("utf-8-sig", "surrogateescape")
 
 
 def _look(path: PathLike) -> tuple[str, int]:
@@ -99,6 +108,14 @@ def write_bytes(path: PathLike, content: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """As `write_bytes`, in UTF-8. Raises: CheckpointError as there.
+
+    A file's name may hold bytes that are no UTF-8. They are written as they are.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def remove_parts(folder: PathLike, *names: str) -> None:

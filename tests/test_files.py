@@ -6,7 +6,7 @@ import pytest
 
 from minidl.data import cifar10, load_image, mnist, read_idx
 from minidl.errors import DataError
-from minidl.files import check_file, kind_of, read_file
+from minidl.files import check_file, kind_of, read_file, read_text, write_text
 
 LONG = "x" * 400
 
@@ -38,6 +38,14 @@ def test_a_named_pipe_is_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="not a regular file"):
         read(tmp_path / "pipe")
+
+
+def test_a_text_keeps_the_bytes_of_names(tmp_path):
+    text = "katze 猫 😀 " + os.fsdecode(b"caf\xe9") + "\n"
+    write_text(tmp_path / "a", text)
+    assert read_text(tmp_path / "a") == text and b"caf\xe9\n" in (tmp_path / "a").read_bytes()
+    (tmp_path / "b").write_text("lr = 1\n", encoding="utf-8-sig")  # as Windows' editor writes it
+    assert read_text(tmp_path / "b") == "lr = 1\n"
 
 
 def test_a_file_larger_than_the_memory(tmp_path, monkeypatch):

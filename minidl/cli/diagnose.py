@@ -28,9 +28,11 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
 
     Takes the options of `minidl train`, and looks at the first batch of its training images. With
     --all-remedies each remedy for exploding gradients is tried on a fresh copy, with five trial
-    steps unless --trial-steps says another number.
+    steps unless --trial-steps says another number, and the table is all that comes out.
     """
     config = config_from(options)
+    if all_remedies and out is not None:
+        raise ConfigError("--out: expected for one report, not with --all-remedies")
     if all_remedies:
         click.echo(table(_remedies(config, trial_steps or 5)))
         return
@@ -63,7 +65,7 @@ def _remedies(config: Config, trial_steps: int) -> list[tuple[str, ...]]:
         if isinstance(found, Report):
             said = (found.verdict, found.regime, f"{found.numbers['loss']:.3g}")
         else:
-            said = ("not possible", str(found).partition(";")[0], "-")
+            said = ("not possible", str(found).splitlines()[0].partition(";")[0], "-")
         rows.append((name, given or "-", *said))
     return rows
 

@@ -50,8 +50,8 @@ def train_command(
     if recipe is not None and resume:
         raise ConfigError("--config: expected only for a new run; --resume has the run's own")
     if recipe is not None:
-        before = Config.from_file(recipe).to_dict()
-        options = {n: v if n in given else before[n] for n, v in options.items()}
+        before = Config.options_of_file(recipe)
+        options = {n: v if n in given else before.get(n, v) for n, v in options.items()}
     if Path(options["data"]).is_dir() and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
     if options["root"] is not None:

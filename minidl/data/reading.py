@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import PathLike
+from ..files import PathLike, read_text, write_text
 from .download import cache_folder
 from .image_files import Files, bad_files
 from .images import Size, height_width
@@ -21,6 +22,7 @@ from .parts import Bad
 from .pictures import Pictures, Pixels, with_16_bits
 
 _CGROUP = Path("/sys/fs/cgroup")  # where Linux says how much memory a container may use
+_ABANDONED = 86400  # seconds without a change after which a half-written cache is removed
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -139,22 +141,31 @@ def _cached(
         if not facts_at.exists():
             home.mkdir(parents=True, exist_ok=True)
             _write_cache(folder, files, pixels_at, facts_at, skip_bad, progress)
-        facts = json.loads(facts_at.read_text(encoding="utf-8"))
-        array = np.load(pixels_at, mmap_mode="r")
-        kept, bad = list(facts["kept"]), [(str(p), str(r)) for p, r in facts["bad"]]
-        if array.shape != files.shape or array.dtype != np.uint8:
-            raise ValueError(f"it has the shape {array.shape}")
     except OSError as error:
         raise DataError(
             f"ImageFolder: cannot keep the pixels in {str(home)!r}: {error.strerror or error}; "
             f"they need {1e-9 * math.prod(files.shape):,.1f} GB; name another folder (cache=...), "
             "or leave the cache out"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    try:
+        return _read_cache(files, pixels_at, facts_at)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"ImageFolder: expected the pixels of {str(folder)!r} in {str(pixels_at)!r}, but the "
             f"file is damaged ({error}); remove it and {facts_at.name}"
         ) from None
+
+
+def _read_cache(files: Files, pixels_at: Path, facts_at: Path) -> tuple[Pixels, list[int], Bad]:
+    """Raises: whatever a file has that `_write_cache` did not write."""
+    facts = json.loads(read_text(facts_at))
+    array = np.lib.format.open_memmap(pixels_at, mode="r")
+    kept, bad = list(facts["kept"]), [(str(p), str(r)) for p, r in facts["bad"]]
+    if array.shape != files.shape or array.dtype != np.uint8:
+        raise ValueError(f"it has the shape {array.shape}")
+    left_out = {path for path, _ in bad}
+    if kept != [place for place, path in enumerate(files.paths) if path not in left_out]:
+        raise ValueError(f"it is said to hold {len(kept)} images and to lack {len(bad)}")
     return Pixels(array[: len(kept)]), kept, bad
 
 
@@ -165,13 +176,17 @@ def _write_cache(
     odd: Bad = []
     bad: Bad = []
     kept: list[int] = []
+    for left in pixels_at.parent.glob(".*.npy-*.part"):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
     part = pixels_at.with_name(f".{pixels_at.name}-{os.getpid()}.part")
     title = f"decode {_size(files)} into {str(pixels_at)!r}"
     try:
-        shape, dtype = (len(files), *files.shape[1:]), np.uint8
-        with contextlib.suppress(AttributeError), open(part, "wb") as room:
-            os.posix_fallocate(room.fileno(), 0, math.prod(shape))  # a full disk shows here
-        array: Any = np.lib.format.open_memmap(part, "w+", dtype, shape)
+        array: Any = np.lib.format.open_memmap(part, "w+", np.uint8, files.shape)
+        with contextlib.suppress(AttributeError), open(part, "r+b") as room:
+            # A full disk shows here. Later a write to the mapped memory would kill the process.
+            os.posix_fallocate(room.fileno(), 0, part.stat().st_size)
         for place, pixels in files.good(progress, title, odd, bad):
             if pixels.dtype == np.uint16:
                 raise ConfigError(
@@ -183,7 +198,7 @@ def _write_cache(
         _refuse(folder, odd, [] if skip_bad else bad, len(files))
         array.flush()  # where files were left out, the end of the array stays empty
         os.replace(part, pixels_at)
-        facts_at.write_text(json.dumps({"kept": kept, "bad": bad}), encoding="utf-8")
+        write_text(facts_at, json.dumps({"kept": kept, "bad": bad}))
     finally:
         part.unlink(missing_ok=True)
 
@@ -191,11 +206,13 @@ def _write_cache(
 def _identity(folder: Path, files: Files) -> str:
     total = hashlib.blake2b(repr((files.gray, files.size, files.shape)).encode(), digest_size=8)
     for path in files.paths:
-        found = os.stat(path)
         name = os.path.relpath(path, folder)
-        total.update(
-            f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape")
-        )
+        try:
+            found = os.stat(path)
+            state = f"{name}\0{found.st_size}\0{found.st_mtime_ns}\0"
+        except OSError:  # a link to nowhere is a bad file like others
+            state = f"{name}\0"
+        total.update(state.encode(errors="surrogateescape"))
     return total.hexdigest()
 
 

@@ -145,8 +145,11 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
 
     Losses above 4 times the lowest count as that much: one that has blown up says no more.
     """
+    if not np.isfinite(losses).any():
+        return losses
     kernel = np.ones(2 * _NEIGHBOURS + 1)
-    held = np.minimum(np.nan_to_num(losses, nan=np.inf), _BLOWN_UP * abs(np.nanmin(losses)))
+    lowest = losses[np.isfinite(losses)].min()
+    held = np.minimum(np.nan_to_num(losses, nan=np.inf, posinf=np.inf), _BLOWN_UP * abs(lowest))
     sums = np.convolve(held, kernel)[_NEIGHBOURS:-_NEIGHBOURS]
     return sums / np.convolve(np.ones(len(losses)), kernel)[_NEIGHBOURS:-_NEIGHBOURS]
 
@@ -154,5 +157,6 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
 def _suggestion(rates: np.ndarray, smooth: np.ndarray) -> float | None:
     """Half of the rate at which the smoothed loss is lowest; None where it hardly fell."""
     lowest = int(np.argmin(smooth))
-    fell = smooth[0] - smooth[lowest] > _LEAST_FALL * abs(smooth[0])
+    with np.errstate(invalid="ignore"):  # inf - inf, where no loss was finite
+        fell = smooth[0] - smooth[lowest] > _LEAST_FALL * abs(smooth[0])
     return float(rates[lowest] / 2) if fell else None

@@ -45,10 +45,14 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **k
 
 
 def write_figure(figure: Any, path: PathLike | None) -> Any:
-    """The figure, written to a file if there is a path. Raises: ConfigError where that fails."""
+    """The figure, written to a file if there is a path; as a PNG where that has no ending.
+
+    Raises: ConfigError where that fails.
+    """
     try:
         if path is not None:
-            figure.savefig(path)
+            # With a format given matplotlib adds no ending to the name.
+            figure.savefig(path, format=os.path.splitext(path)[1][1:].lower() or "png")
     except (OSError, ValueError) as error:  # ValueError: an unknown ending
         raise ConfigError(f"plot: cannot write {str(path)!r}: {error}") from None
     return figure
@@ -62,6 +66,12 @@ def finite(values: np.ndarray) -> np.ndarray:
 def positive(values: np.ndarray) -> np.ndarray:
     """The values, with NaN for what a log scale cannot show."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def limit(values: np.ndarray) -> float:
+    """The largest finite size among values, the end of a scale around 0; 1 where there is none."""
+    sizes = np.abs(values[np.isfinite(values)])
+    return float(sizes.max(initial=0.0)) or 1.0
 
 
 def shade(index: int, count: int) -> Any:

@@ -14,7 +14,7 @@ from ..norms import rms
 from ..tensor import Tensor, cotangent_of
 from .figures import COLORS, GREY, PathLike, new_figure, write_figure
 
-MOST = 150  # operations: a figure with more cannot be read
+MOST = 150  # boxes: a figure with more cannot be read
 _WIDTH, _HEIGHT = 1.75, 0.85  # inches that a box and its surroundings take
 _SWEEPS = 4  # passes that bring boxes nearer to those that they are joined to
 
@@ -33,7 +33,7 @@ def graph(
     places the boxes where its program `dot` is installed.
     names: what leaves and results are called in the figure.
     Raises: GradientError where nothing was recorded, or a backward pass has freed the graph;
-    ConfigError for more than 150 operations, or as in `curves`.
+    ConfigError for more than 150 boxes (operations and leaves), or as in `curves`.
     """
     if not isinstance(tensor, Tensor) or tensor.node is None:
         raise GradientError(
@@ -95,8 +95,8 @@ def _found(tensor: Tensor) -> dict[int, Tensor]:
         waiting += [(x, False) for x in reversed(_inputs(t)) if id(x) not in order]
         if len(waiting) > 20 * MOST or len(order) > MOST:
             raise ConfigError(
-                f"plot.graph: expected at most {MOST} operations, got more; draw the graph of a "
-                "smaller network, or of one layer"
+                f"plot.graph: expected at most {MOST} boxes (operations and leaves), got more; "
+                "draw the graph of a smaller network, or of one layer"
             )
     return order
 

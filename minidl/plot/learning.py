@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from ..device import to_device, to_host
+from ..checks import check
+from ..device import FLOAT, to_device, to_host
 from ..errors import ConfigError
 from ..modes import no_grad
 from ..nn import Conv2d, Module
 from ..ops import sum as total
 from ..tensor import ArrayLike, Tensor, as_tensor
-from .figures import PathLike, new_figure, write_figure
+from .figures import PathLike, finite, limit, new_figure, write_figure
 
 _MOST = 64  # tiles in a figure
 
@@ -34,13 +35,14 @@ def feature_maps(
     image: (C, H, W) or (1, C, H, W), as the model expects it. most: maps of each layer.
     Raises: ConfigError where the model has no convolution, or as in `curves`.
     """
+    check("plot.feature_maps", "an int >= 1", most=most)
     maps = _feature_maps(model, image)
     figure, axes = new_figure(1.1 * most + 1.2, 1.15 * len(maps) + 0.3, len(maps), most,
                               squeeze=False)  # fmt: skip
     for row, (name, values) in zip(axes, maps.items(), strict=True):
-        limit = float(np.abs(values).max()) or 1.0
+        end = limit(values)
         for axis, one in zip(row, values, strict=False):
-            axis.imshow(one, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            axis.imshow(one, cmap="RdBu_r", vmin=-end, vmax=end, interpolation="nearest")
         for axis in row:
             axis.set_axis_off()
         row[0].set_title(f"{name}: {len(values)} maps", loc="left", fontsize=8)
@@ -62,8 +64,8 @@ def saliency(
     figure, axes = new_figure(6.2, 3.2, 1, 2)
     _show(axes[0], _array(image)[0])
     axes[0].set_title("image", fontsize=9)
-    limit = float(np.abs(slope).max()) or 1.0
-    picture = axes[1].imshow(slope, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    end = limit(slope)
+    picture = axes[1].imshow(slope, cmap="RdBu_r", vmin=-end, vmax=end)
     axes[1].set_title(f"∂ logit {chosen} / ∂ pixel", fontsize=9)
     figure.colorbar(picture, ax=axes[1], fraction=0.046)
     for axis in axes:
@@ -89,6 +91,7 @@ def strip(
     pictures: by the name of the moment ("epoch 3"), what `take_pictures` gave.
     Raises: ConfigError where there are none, or as in `curves`.
     """
+    check("plot.strip", "an int >= 1", most=most)
     if not pictures:
         raise ConfigError("plot.strip: expected at least one picture, got none")
     step = max(1, -(-len(pictures) // most))
@@ -103,8 +106,8 @@ def strip(
             if sheet.ndim == 3:
                 axis.imshow(sheet)
             else:
-                limit = float(np.nanmax(np.abs(sheet), initial=0.0)) or 1.0
-                axis.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit)
+                end = limit(sheet)
+                axis.imshow(sheet, cmap="RdBu_r", vmin=-end, vmax=end)
             axis.grid(False)
             axis.set_xticks([])
             axis.set_yticks([])
@@ -143,7 +146,7 @@ def _array(image: ArrayLike) -> np.ndarray:
 
 
 def _placed(model: Module, image: ArrayLike) -> Tensor:
-    first = next(iter(model.parameters()))
+    first = next(iter(model.parameters()), Tensor(np.zeros(1, FLOAT)))
     return Tensor(to_device(_array(image).astype(first.dtype), first.device))
 
 
@@ -181,26 +184,27 @@ def _saliency(model: Module, image: ArrayLike, label: int | None) -> tuple[np.nd
         logits = model.eval()(x)
         count = logits.shape[-1]
         chosen = int(to_host(logits.data).argmax()) if label is None else label
-        if logits.ndim != 2 or not 0 <= chosen < count:
+        whole = isinstance(chosen, int | np.integer)
+        if logits.ndim != 2 or not whole or not 0 <= chosen < count:
             raise ConfigError(
                 f"plot.saliency: expected a label from 0 to {count - 1} and logits (1, K), got "
                 f"label {label!r} and outputs {logits.shape}"
             )
-        total(logits[:, chosen]).backward()
+        if logits.requires_grad:
+            total(logits[:, chosen]).backward()
     finally:
         model.train(training)
         for p in frozen:
             p.requires_grad = True
-    assert x.grad is not None
-    slope = to_host(x.grad.data)[0]
+    # Where the logits do not depend on the image at all, their derivative is 0.
+    slope = to_host(x.data * 0 if x.grad is None else x.grad.data)[0]
     largest = np.abs(slope).argmax(0)[None]
     return np.take_along_axis(slope, largest, 0)[0], chosen
 
 
 def _show(axis: Any, image: np.ndarray) -> None:
     """An image (C, H, W), stretched to its own darkest and brightest value."""
-    low, high = float(image.min()), float(image.max())
-    seen = (image - low) / (high - low or 1.0)
+    seen = _stretched(image)
     if len(image) == 3:
         axis.imshow(seen.transpose(1, 2, 0))
     else:
@@ -221,8 +225,14 @@ def _sheet(kernels: np.ndarray) -> np.ndarray:
         sheet[top : top + h, left : left + w] = tile.transpose(1, 2, 0)
     if not colour:
         return sheet[..., 0]
-    low, high = np.nanmin(sheet), np.nanmax(sheet)
-    return np.nan_to_num((sheet - low) / (high - low or 1.0), nan=1.0)
+    return np.nan_to_num(_stretched(sheet), nan=1.0)
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Values from 0, their least, to 1, their largest; NaN where they are not finite."""
+    known = values[np.isfinite(values)].astype(np.float64)
+    low, high = known.min(initial=np.inf), known.max(initial=-np.inf)
+    return (finite(values) - low) / (high - low or 1.0) if known.size else finite(values)
 
 
 def _tiles(kernels: np.ndarray, about: str, path: PathLike | None) -> Any:
@@ -231,8 +241,8 @@ def _tiles(kernels: np.ndarray, about: str, path: PathLike | None) -> Any:
     if sheet.ndim == 3:
         axis.imshow(sheet, interpolation="nearest")
     else:
-        limit = float(np.nanmax(np.abs(sheet))) or 1.0
-        picture = axis.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        end = limit(sheet)
+        picture = axis.imshow(sheet, cmap="RdBu_r", vmin=-end, vmax=end)
         figure.colorbar(picture, ax=axis, fraction=0.046)
     axis.set_axis_off()
     shown = min(len(kernels) * (1 if kernels.shape[1] == 3 else kernels.shape[1]), _MOST)

@@ -149,8 +149,9 @@ def rates(
         label = f"suggested: {suggestion:.2g}"
         axis.axvline(suggestion, color=COLORS[1], linestyle="--", linewidth=1.5, label=label)
     shown = smooth[np.isfinite(smooth)]
-    if len(shown):
-        axis.set_ylim(max(0.0, 0.8 * float(shown.min())), 1.5 * float(np.median(shown[:10])))
+    low, high = (0.8 * shown.min(), 1.5 * np.median(shown[:10])) if len(shown) else (0.0, 0.0)
+    if max(0.0, low) < high:
+        axis.set_ylim(max(0.0, low), high)
     axis.set_xscale("log")
     axis.set_xlabel("learning rate")
     axis.set_ylabel("loss (nats)")

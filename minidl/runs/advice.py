@@ -64,8 +64,10 @@ def try_remedies(
 
     load: gives the training part for options (standardising changes it). Remedies that the
     model cannot have, or that the options have already, are left out.
+    Raises: DataError, ConfigError where the data itself cannot be used.
     """
     tried = []
+    load(config)  # data that cannot be read is no remedy's fault
     for name in REMEDIES:
         changed = _with(config, name)
         if changed == config and name != "as given":

@@ -12,7 +12,14 @@ from ..errors import ConfigError
 from ..train import History
 from .run import PathLike, read_config
 
-OUTCOME = ("epochs", "training loss", "validation loss", "validation accuracy", "best", "seconds")
+OUTCOME = (
+    "epochs done",
+    "training loss",
+    "validation loss",
+    "validation accuracy",
+    "best",
+    "seconds",
+)
 
 
 @dataclass
@@ -55,7 +62,7 @@ def compare(runs: Sequence[PathLike]) -> Comparison:
 def _outcome(history: History) -> dict[str, str]:
     epochs = history.epochs
     if not len(epochs["epoch"]):
-        return dict.fromkeys(OUTCOME, "-") | {"epochs": "0"}
+        return dict.fromkeys(OUTCOME, "-") | {"epochs done": "0"}
     accuracy = epochs.get("validation_accuracy", np.full(len(epochs["epoch"]), np.nan))
     best = "-"
     if np.isfinite(accuracy).any():
@@ -69,7 +76,7 @@ def _outcome(history: History) -> dict[str, str]:
     }
     shown = {n: "-" if x is None or np.isnan(x) else f"{x:z.4f}" for n, x in numbers.items()}
     seconds = f"{epochs['seconds'].sum():.1f}"
-    return {"epochs": str(len(epochs["epoch"])), **shown, "best": best, "seconds": seconds}
+    return {"epochs done": str(len(epochs["epoch"])), **shown, "best": best, "seconds": seconds}
 
 
 def _shown(value: Any) -> str:

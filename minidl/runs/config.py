@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
+import inspect
 import json
 import math
-import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from .. import device, models, optim, rng
 from ..data import compose, random_crop, random_flip
 from ..errors import ConfigError
+from ..files import PathLike, read_text
 from ..nn import (
     BatchNorm2d,
     Conv2d,
@@ -51,6 +52,7 @@ _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
 # What a resumed run may change.
 FREE = ("epochs", "device", "lazy", "cache", "keep_pictures")
+_LARGEST = float(np.finfo(np.float32).max)
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 
 _Rule = tuple[Any, Callable[[Any], bool], str]
@@ -121,8 +123,24 @@ def check_option(option: str, value: Any) -> None:
     mistaken = isinstance(value, bool) and kind is not bool  # bool is an int to Python
     if mistaken or not isinstance(value, kind) or not valid(value):
         raise ConfigError(f"{option.replace('_', '-')}: expected {expected}, got {value!r}")
+    if isinstance(value, int | float) and value > _LARGEST:
+        raise ConfigError(
+            f"{option.replace('_', '-')}: expected a number that float32 can hold, got {value}"
+        )
     if option == "init":
         init.draw("train", initializer(value), (2, 2))
+
+
+def as_fields(call: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a file names them, with - or _, under the names of Config's fields.
+
+    Raises: ConfigError where an option is given twice, with - and with _.
+    """
+    found = {str(name).replace("-", "_"): value for name, value in options.items()}
+    if len(found) < len(options):
+        twice = [str(n) for n in options if str(n) not in found]
+        raise ConfigError(f"{call}: expected {', '.join(twice)} once, got it with - and with _")
+    return found
 
 
 def initializer(name: str) -> Any:
@@ -132,6 +150,7 @@ def initializer(name: str) -> Any:
         return plain
     try:
         make = getattr(init, plain)
+        inspect.signature(make).bind((1, 1), float(number))  # zeros takes a shape alone
         return make(float(number))
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
@@ -402,23 +421,28 @@ class Config:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> "Config":
-        """The options of a TOML file, or of a run's config.json.
+    def from_file(cls, path: PathLike) -> "Config":
+        """The options of a file, as `options_of_file`; the others have their defaults."""
+        return cls.from_dict(cls.options_of_file(path))
+
+    @classmethod
+    def options_of_file(cls, path: PathLike) -> dict[str, Any]:
+        """The options that stand in a TOML file, or in a run's config.json.
 
         In TOML each is a line such as `batch-size = 32`, with the names of the command line.
         Raises: ConfigError for a file that cannot be read, an unknown option, a wrong value.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = read_text(path)
             if Path(path).suffix == ".json":
-                options = json.loads(text)["options"]
+                options = dict(json.loads(text)["options"])
             else:
-                options = {n.replace("-", "_"): v for n, v in tomllib.loads(text).items()}
-            config = cls.from_dict(dict(options))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                options = as_fields("config", tomllib.loads(text))
+            config = cls.from_dict(options)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(f"config: cannot read {str(path)!r}: {error}") from None
         config.check()
-        return config
+        return options
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "Config":

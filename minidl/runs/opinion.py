@@ -57,8 +57,9 @@ def diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | N
     """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
     shape = splits.train.shape[1:]
     model = config.build_model(shape, len(splits.train.classes))
-    if folder is not None:
-        load(folder / "model.safetensors", model)
+    kept = None if folder is None else folder / "model.safetensors"
+    if kept is not None and kept.exists():  # not before the first checkpoint
+        load(kept, model)
     optimizer = config.build_optimizer(model.to(config.device))
     optimizer.lr = trainer.optimizer.lr
     if trainer.batch is None:  # no step was made
@@ -66,7 +67,7 @@ def diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | N
     images, labels = trainer.batch
     batch = trainer.place(images), Tensor(labels)
     found = doctor(model, batch, optimizer, clip=config.build_clip())
-    which = "the first weights" if folder is None else "the weights that were kept"
+    which = "the weights that were kept" if kept and kept.exists() else "the first weights"
     if not found.findings:
         return ""
     return f"The gradient doctor says of {which}: {found.verdict}{_findings(found)}"

@@ -99,7 +99,13 @@ class Run:
         if not read:
             raise DataError("predict: expected at least one image file, got none")
         images = np.stack(read)
-        return self.trainer().predict(self.normalize(images) if self.normalize else images)
+        found = self.trainer().predict(self.normalize(images) if self.normalize else images)
+        if not np.isfinite(found).all():
+            raise DataError(
+                "predict: expected finite probabilities from the model, got NaN or infinity; its "
+                "weights are too large: train it again with a smaller learning rate"
+            )
+        return found
 
 
 def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
@@ -122,6 +128,9 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
             "digests": dict(facts.get("digests", {})),
             "trained_on": np.frombuffer(base64.b64decode(facts.get("trained_on", "")), "<u8"),
         }
+        norm = known["normalize"]
+        if norm is not None and len(norm.mean) not in (1, shape[0]):
+            raise ValueError(f"normalize for {len(norm.mean)} channels, images of {shape[0]}")
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it); "

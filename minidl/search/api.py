@@ -12,13 +12,14 @@ from typing import Any
 import optuna
 
 from ..checks import check
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..files import PathLike
 from ..runs import NAMED, Config
 from ..runs.data import load_data
 from .best import Retrained, config_of, retrain, write_config
 from .launch import run_workers
 from .settings import Settings, make_space
+from .storage import TURN
 from .study import JOURNAL, find_study, open_study
 from .summary import Summary, summary_of
 from .table import Table
@@ -95,11 +96,12 @@ def open_search(
             f"search: there is no search in {str(place)!r} to go on with; give --data to begin one"
         )
     if before is None:
+        _check_empty(place)
         config = Config.from_dict(options)
         config.check()
-        settings = Settings(
-            _with_validation(config), make_space(config, tuple(options), space), **asked
-        )
+        settings = Settings(config, make_space(config, tuple(options), space), **asked)
+        settings.check()  # before the data is read
+        settings = dataclasses.replace(settings, base=_with_validation(config))
     else:
         base = Config.from_dict(before.base.to_dict() | options)
         settings = dataclasses.replace(before, base=base, **asked)
@@ -107,6 +109,15 @@ def open_search(
             settings = dataclasses.replace(settings, space=make_space(base, tuple(options), space))
     study, settings = open_study(place, settings, storage, name)
     return Search(place, study, settings)
+
+
+def _check_empty(place: Path) -> None:
+    """Raises: ConfigError where a folder that holds no search holds something else."""
+    held = set(os.listdir(place)) - {TURN} if place.is_dir() else set()
+    if held and not (place / JOURNAL).exists():  # of two that begin at once one is first
+        raise ConfigError(
+            f"search: {str(place)!r} is not empty and holds no search; choose another folder"
+        )
 
 
 def join(out: PathLike, storage: str | None = None, name: str | None = None) -> Search:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GradientError
-from ..files import write_bytes
+from ..files import write_text
 from ..runs import Config, train
 from ..runs.data import load_data
 from .settings import Settings
@@ -66,9 +66,17 @@ def write_config(path: Path, config: Config, comment: str) -> None:
     """A TOML file of options that `minidl train --config` reads."""
     lines = [f"# {comment}"]
     for name, value in dataclasses.asdict(config.resolved()).items():
-        if value is not None:  # JSON's texts, numbers and truth values are TOML's too
-            lines.append(f"{name.replace('_', '-')} = {json.dumps(value)}")
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+        if value is not None:
+            lines.append(f"{name.replace('_', '-')} = {_in_toml(value)}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _in_toml(value: Any) -> str:
+    """JSON's texts, numbers and truth values are TOML's too, but for signs that have to be escaped.
+
+    JSON escapes a sign such as an emoji as two halves, which TOML refuses, and not DEL.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def retrain(config: Config, seeds: list[int], folder: Path, say: Callable[[str], Any]) -> Retrained:

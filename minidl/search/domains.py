@@ -6,11 +6,10 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..files import PathLike
+from ..files import PathLike, read_text
 from ..runs import Config
 from ..runs.config import MODELS, check_option
 
@@ -80,10 +79,9 @@ class Range:
 def read_space(path: PathLike) -> dict[str, Any]:
     """The options in a TOML file, not yet checked. Raises: ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"space: cannot read {str(path)!r}: {reason}") from None
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"space: cannot read {str(path)!r}: {error}") from None
 
 
 _OURS: dict[str, tuple[Callable[[Any], bool], str]] = {

@@ -14,7 +14,7 @@ from optuna.visualization import matplotlib as draw
 
 from .. import plot
 from ..errors import ConfigError
-from ..files import write_bytes
+from ..files import write_text
 from .settings import Settings
 from .summary import LEARNED, Row, Summary
 from .table import options
@@ -54,7 +54,7 @@ def write_report(search: "Search") -> Path:
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style>\n<h1>{title}</h1>\n" + "\n".join(parts) + "\n</html>\n"
     )
-    write_bytes(page, text.encode())
+    write_text(page, text)
     return page
 
 

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..files import PathLike
 from ..nn import init
 from ..runs import Config
-from ..runs.config import AUGMENTATIONS, MODELS
+from ..runs.config import AUGMENTATIONS, MODELS, as_fields
 from .domains import BODIES, CLIPS, check_domain, domain_of, known_option, read_space
 
 # An option, the option that decides whether it applies, and the values with which it does.
@@ -45,7 +45,8 @@ class Space:
             raise ConfigError(
                 f"Space: expected options with their values, got {type(domains).__name__}"
             )
-        found = {known_option(name): domain_of(str(name), value) for name, value in domains.items()}
+        options = {n.replace("_", "-"): v for n, v in as_fields("space", domains).items()}
+        found = {known_option(name): domain_of(name, value) for name, value in options.items()}
         for name, domain in found.items():
             check_domain(name, domain)
         # An option is drawn after the one that decides whether it applies.
@@ -91,9 +92,7 @@ class Space:
 
     def narrowed(self, domains: Mapping[str, Any]) -> "Space":
         """The same space, with other domains for some options."""
-        kept = self.to_dict()
-        given = {known_option(name).replace("_", "-"): value for name, value in domains.items()}
-        return Space(kept | given)
+        return Space(self.to_dict() | Space(domains).to_dict())
 
     def without(self, names: Iterable[str]) -> "Space":
         """The same space, without some options."""

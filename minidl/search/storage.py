@@ -52,6 +52,9 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+TURN = "next.lock"  # in the folder of a search: whoever holds it draws the next trial
+
+
 class WholeLines(JournalFileOpenLock):
     """The lock of a journal. Whoever gets it first removes a line that was left half-written.
 

@@ -8,7 +8,7 @@ import optuna
 from ..errors import CheckpointError, ConfigError
 from .sampling import Placed, make_pruner
 from .settings import Settings
-from .storage import one_at_a_time, open_database, open_journal, quiet
+from .storage import TURN, one_at_a_time, open_database, open_journal, quiet
 
 JOURNAL = "journal.log"
 _SETTINGS = "settings"
@@ -34,7 +34,7 @@ def open_study(
         settings.check()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(out / "next.lock"):
+        with one_at_a_time(out / TURN):
             return _open(out, settings, storage, name or out.resolve().name)
     except OSError as error:
         raise CheckpointError(

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..errors import CheckpointError
 from ..train.lock import locked
 from .settings import Settings
-from .storage import one_at_a_time
+from .storage import TURN, one_at_a_time
 from .trial import FAILED, NOTE, Data, TrialRun, folder_of
 
 PLACE, TRIES = "place", "tries"
@@ -68,7 +68,7 @@ class Worker:
 
         Only one worker of this folder looks at a time.
         """
-        with one_at_a_time(self.out / "next.lock"):
+        with one_at_a_time(self.out / TURN):
             trials = self.study.get_trials(deepcopy=False)
             for frozen in trials:
                 if frozen.state == TrialState.RUNNING and self._is_ours(frozen):

@@ -136,8 +136,8 @@ class History:
         check_ordinary(path)
         try:
             with open(path, newline="", encoding="utf-8") as file:
-                header, *rows = list(csv.reader(file))
-        except (OSError, ValueError) as error:
+                header, *rows = [*csv.reader(file)] or [[]]
+        except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"History: cannot read {str(path)!r}: {error}") from None
         layers = [name.removeprefix(PER_LAYER) for name in header if name.startswith(PER_LAYER)]
         prefix = "validation_"
@@ -146,7 +146,7 @@ class History:
         if header != [*history.step_names, *history.epoch_names[1:]]:
             raise DataError(
                 f"History: expected the columns {', '.join(STEP)}, ... in {str(path)!r}, got "
-                f"{', '.join(header)}"
+                f"{', '.join(header) or 'none'}"
             )
         for number, row in enumerate(rows, 2):
             try:

@@ -11,8 +11,9 @@ import numpy as np
 from .. import notebook
 from ..data import Dataset
 from ..errors import DataError
-from ..files import PathLike, write_bytes
+from ..files import PathLike, write_text
 
+_ROUNDING = 1e-5  # by which a probability may be above 1
 BY_CLASS = ("class", "precision", "recall", "F1", "images")
 
 
@@ -33,19 +34,29 @@ class Results:
 
     def __post_init__(self) -> None:
         self.labels, self.probabilities = np.asarray(self.labels), np.asarray(self.probabilities)
-        n, k = len(self.labels), len(self.classes)
+        n, k = self.labels.size, len(self.classes)
         fits = self.labels.shape == (n,) and self.labels.dtype.kind in "iu"
+        fits = fits and self.probabilities.dtype.kind in "fiu"
         if not fits or self.probabilities.shape != (n, k) or len(self.paths) not in (0, n):
             raise DataError(
                 f"Results: expected whole-number labels (N,), probabilities (N, {k}) for the {k} "
                 f"classes, and no paths or N, got labels {self.labels.shape} of "
-                f"{self.labels.dtype}, probabilities {self.probabilities.shape}, "
-                f"{len(self.paths)} paths"
+                f"{self.labels.dtype}, probabilities {self.probabilities.shape} of "
+                f"{self.probabilities.dtype}, {len(self.paths)} paths"
             )
         if n and not 0 <= self.labels.min() <= self.labels.max() < k:
             raise DataError(
                 f"Results: expected labels from 0 to {k - 1}, got from {self.labels.min()} to "
                 f"{self.labels.max()}"
+            )
+        self.labels = self.labels.astype(np.int64)  # a confusion's place, label·K, needs the room
+        shares = (self.probabilities >= 0) & (self.probabilities <= 1 + _ROUNDING)
+        if not shares.all():
+            row = int(np.argmin(shares.all(1)))
+            raise DataError(
+                f"Results: expected probabilities from 0 to 1, got {self.probabilities[row]} for "
+                f"example {row}; softmax makes them of logits, and NaN comes from a model whose "
+                "weights are too large"
             )
 
     @property
@@ -122,7 +133,7 @@ class Results:
             right = "yes" if label == guess else "no"
             probabilities = (f"{p:.6g}" for p in given)
             rows.writerow([name, self.classes[label], self.classes[guess], right, *probabilities])
-        write_bytes(path, text.getvalue().encode())
+        write_text(path, text.getvalue())
 
     def plot(self, path: PathLike | None = None) -> Any:
         """The figure of the confusion matrix. path: a file to write it to."""

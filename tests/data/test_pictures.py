@@ -169,21 +169,77 @@ def test_a_damaged_cache_is_refused_in_words(root, tmp_path):
     pixels.write_bytes(pixels.read_bytes()[:100])
     with pytest.raises(DataError, match=r"is damaged .*; remove it and"):
         ImageFolder(root, cache=tmp_path / "c")
+    pixels.write_bytes(b"")
+    with pytest.raises(DataError, match="is damaged"):
+        ImageFolder(root, cache=tmp_path / "c")
     with pytest.raises(DataError, match="cannot keep the pixels"):
         ImageFolder(root, cache=root / "cat/01.png")
     with pytest.raises(ConfigError, match="got both"):
         ImageFolder(root, cache=True, lazy=True)
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "", "[]", "[" * 99_999, '{"kept": 5, "bad": []}', '{"kept": [], "bad": []}',
+        '{"kept": [0, 1], "bad": []}', '{"kept": [0, 999], "bad": []}',
+        '{"kept": [0.5], "bad": []}', '{"kept": ["a"], "bad": [[1]]}',
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_cache_is_looked_at(root, tmp_path, facts):
+    ImageFolder(root, cache=tmp_path / "c")
+    [said] = (tmp_path / "c").glob("*.json")
+    said.write_text(facts)
+    with pytest.raises(DataError, match=r"is damaged .*; remove it and"):
+        ImageFolder(root, cache=tmp_path / "c")
+
+
+def test_the_images_are_to_blame_where_no_cache_is_damaged(root, tmp_path):
+    cv2.imwrite(str(root / "dog/04.png"), np.zeros((6, 5, 3), np.uint16))
+    with pytest.raises(ConfigError, match=r"^ImageFolder: expected images of 8 bits for a cache"):
+        ImageFolder(root, cache=tmp_path / "c")
+    cv2.imwrite(str(root / "dog/04.png"), np.zeros((3, 3, 3), np.uint8))
+    with pytest.raises(DataError, match=r"^ImageFolder: expected readable images of one size") as e:
+        ImageFolder(root, cache=tmp_path / "c")
+    assert e.value.files and not os.listdir(tmp_path / "c")
+
+
+def test_a_half_written_cache_of_yesterday_is_removed(root, tmp_path):
+    (tmp_path / "c").mkdir()
+    for name, age in ((".old-0.npy-1.part", 2 * 86400), (".busy-0.npy-2.part", 60)):
+        (tmp_path / "c" / name).write_bytes(b"x")
+        os.utime(tmp_path / "c" / name, (time.time() - age,) * 2)
+    ImageFolder(root, cache=tmp_path / "c")
+    left = sorted(os.listdir(tmp_path / "c"))
+    assert len(left) == 3 and left[0] == ".busy-0.npy-2.part"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no fallocate")
+def test_all_room_of_a_cache_is_taken_before_the_first_image(root, tmp_path, monkeypatch):
+    """A page of a mapped file that the disk has no room for kills the process when written."""
+    real, sparse = image_files.load_pixels, []
+
+    def look(path, **options):
+        for part in (tmp_path / "c").glob(".*.part"):
+            found = part.stat()
+            sparse.append(512 * found.st_blocks < found.st_size)
+        return real(path, **options)
+
+    monkeypatch.setattr(image_files, "load_pixels", look)
+    ImageFolder(root, cache=tmp_path / "c", size=64)
+    assert sparse and not any(sparse)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_bad_files_are_left_out_or_named(root, read, way):
     (root / "dog/02.png").write_bytes(b"no image")
     (root / "cat/99.png").write_bytes(b"")
+    (root / "cat/zz.png").symlink_to("nowhere")
     kept = read(way, root, skip_bad=True)
     assert len(kept) == 39
-    assert {os.path.basename(path) for path, _ in kept.skipped} == {"02.png", "99.png"}
+    assert {os.path.basename(path) for path, _ in kept.skipped} == {"02.png", "99.png", "zz.png"}
     assert kept.images.tobytes() == ImageFolder(root, skip_bad=True).images.tobytes()
-    with pytest.raises(DataError, match=r"02\.png|99\.png") as caught:
+    with pytest.raises(DataError, match=r"02\.png|99\.png|zz\.png") as caught:
         assert read(way, root).images is None
     assert caught.value.files
     cv2.imwrite(str(root / "dog/04.png"), np.zeros((3, 3, 3), np.uint8))

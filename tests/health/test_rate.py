@@ -78,6 +78,19 @@ def test_no_suggestion_where_nothing_is_learned():
     assert found.suggestion is None and "none" in found._repr_html_()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
+def test_a_loss_that_says_nothing(tmp_path, value):
+    model = network()
+
+    def loss(outputs, labels):
+        return (outputs * 0).sum() + value
+
+    found = rate_test(model, batch(64), md.optim.SGD(model.parameters(), 1.0), loss=loss)
+    assert found.suggestion is None
+    found.plot(tmp_path / "rates.png")
+
+
 @pytest.mark.parametrize("options", [{"lowest": 0}, {"lowest": 2, "highest": 1}, {"steps": 0},
                                      {"highest": np.inf}, {"steps": 2.5}])  # fmt: skip
 def test_numbers_that_cannot_be(options):

@@ -115,6 +115,12 @@ def test_errors(tmp_path, draw, monkeypatch):
         draw(made(), tmp_path / "no" / "figure.png")
     with pytest.raises(ConfigError, match="cannot write"):
         draw(made(), tmp_path / "figure.unknown")
+    with pytest.raises(ConfigError, match="cannot write"):
+        draw(made(), tmp_path)
+    draw(made(), tmp_path / "figure")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure"], (
+        "it has the name that was given"
+    )
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'minidl\[demos\]'"):
         draw(made(), tmp_path / "figure.png")

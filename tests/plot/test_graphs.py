@@ -99,5 +99,5 @@ def test_what_cannot_be_drawn_is_refused():
     y = x
     for _ in range(200):
         y = y * 1.01
-    with pytest.raises(ConfigError, match="at most 150 operations"):
+    with pytest.raises(ConfigError, match="at most 150 boxes"):
         md.plot.graph(y)

@@ -86,9 +86,60 @@ def test_what_cannot_be_shown_is_refused(model):
         md.plot.filters(model, layer="9")
     with pytest.raises(ConfigError, match="model with convolutions"):
         md.plot.feature_maps(dense, IMAGE)
-    with pytest.raises(ConfigError, match="label from 0 to 2"):
-        md.plot.saliency(model, IMAGE, label=3)
+    for label in (3, -1, 1.5, "a"):
+        with pytest.raises(ConfigError, match="label from 0 to 2"):
+            md.plot.saliency(model, IMAGE, label=label)
+    with pytest.raises(ConfigError, match="expected most an int >= 1"):
+        md.plot.feature_maps(model, IMAGE, most=0)
+    with pytest.raises(ConfigError, match="expected most an int >= 1"):
+        md.plot.strip({"a": md.plot.take_pictures(model, IMAGE)}, most=0)
     with pytest.raises(ConfigError, match="one image"):
         md.plot.saliency(model, np.zeros((4, 2, 8, 8), "f"))
     with pytest.raises(ConfigError, match="at least one picture"):
         md.plot.strip({})
+
+
+class Mean(md.nn.Module):
+    """Logits without any parameter: the mean of each channel."""
+
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+class Deaf(md.nn.Module):
+    """Logits that do not depend on the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = md.nn.Parameter(np.arange(3.0))
+
+    def forward(self, x):
+        return self.bias.reshape(1, 3) * 1.0
+
+
+def test_saliency_of_any_model():
+    figure = md.plot.saliency(Deaf(), IMAGE)
+    assert not np.asarray(figure.axes[1].images[0].get_array()).any()
+    assert figure.axes[1].get_title() == "∂ logit 2 / ∂ pixel"
+    slope = md.plot.saliency(Mean(), IMAGE, label=0).axes[1].images[0].get_array()
+    np.testing.assert_allclose(slope, 1 / 64)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_numbers_that_are_not_finite_leave_the_others_to_be_seen(tmp_path, bad, channels):
+    md.manual_seed(0)
+    model = md.nn.Sequential(md.nn.Conv2d(channels, 4, 3), md.nn.GlobalAvgPool2d())
+    image = np.ones((channels, 8, 8), np.float32)
+    weights = model[0].weight
+    weights.data[0, 0, 0, 0] = bad
+    md.plot.filters(model, tmp_path / "f.png")
+    image[0, 0, 0] = bad
+    figure = md.plot.feature_maps(model, image, tmp_path / "m.png")
+    ends = figure.axes[0].images[0].get_clim()
+    assert np.isfinite(ends).all()
+    md.plot.saliency(model, image, tmp_path / "s.png")
+    weights.data[...] = bad
+    md.plot.filters(model, tmp_path / "f.png")
+    md.plot.strip({"a": md.plot.take_pictures(model, image)}, tmp_path / "p.png")

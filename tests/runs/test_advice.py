@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from minidl.cli import cli
-from minidl.errors import ConfigError
+from minidl.errors import ConfigError, DataError
 from minidl.health import Report
 from minidl.runs import Config, load_data
 from minidl.runs.advice import try_remedies, with_safe_rate
@@ -78,3 +78,13 @@ def test_the_commands(tmp_path):
     rows = table.output.splitlines()
     assert rows[0].split() == ["remedy", "options", "verdict", "regime", "first", "loss"]
     assert any("--lr 0.5" in row for row in rows)
+
+
+def test_data_that_cannot_be_read_is_no_remedys_fault(tmp_path):
+    def load(config):
+        raise DataError("no such images")
+
+    with pytest.raises(DataError, match="no such images"):
+        try_remedies(Config(model="mlp"), load)
+    one = CliRunner().invoke(cli, ["doctor", "--all-remedies", "--out", str(tmp_path / "d")])
+    assert one.exit_code == 2 and "expected for one report" in one.output

@@ -35,7 +35,7 @@ def test_what_differs_and_what_came_out(runs):
     for i, run in enumerate(runs):
         epochs = History.from_csv(run / "history.csv").epochs
         column = {name: values[i] for name, values in found.outcome.items()}
-        assert column["epochs"] == str(len(epochs["epoch"]))
+        assert column["epochs done"] == str(len(epochs["epoch"]))
         assert column["training loss"] == f"{epochs['train_loss'][-1]:.4f}"
         assert column["validation loss"] == f"{epochs['validation_loss'][-1]:.4f}"
         accuracy = epochs["validation_accuracy"]
@@ -72,7 +72,7 @@ def test_a_run_without_an_ended_epoch(runs, tmp_path):
     lines = (runs[0] / "history.csv").read_text().splitlines()
     (other / "history.csv").write_text("\n".join(lines[:2]) + "\n")
     found = compare([runs[0], other])
-    assert found.outcome["best"][1] == "-" and found.outcome["epochs"] == ["2", "0"]
+    assert found.outcome["best"][1] == "-" and found.outcome["epochs done"] == ["2", "0"]
     assert found.plot() is not None
     with pytest.raises(ConfigError, match="none of the runs has ended an epoch"):
         compare([other, other]).plot()
@@ -92,6 +92,20 @@ def test_a_recipe_in_toml_and_options_that_count_more(tmp_path):
     options = json.loads((tmp_path / "x" / "config.json").read_text())["options"]
     assert (options["batch_size"], options["lr"], options["model"]) == (128, 0.02, "mlp")
     assert Config.from_file(tmp_path / "r.toml").lr == 0.05
+
+
+def test_what_a_recipe_leaves_out_suits_its_data(tmp_path, monkeypatch):
+    seen = []
+
+    def train(config, *rest, **options):
+        seen.append(config)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("minidl.cli.train.train", train)
+    (tmp_path / "r.toml").write_text('data = "cifar10"\n')
+    for given in (["--config", tmp_path / "r.toml"], ["--data", "cifar10"]):
+        call("train", *given, "--out", tmp_path / "x", code=2)
+    assert seen[0] == seen[1] and (seen[0].model, seen[0].epochs) == ("vgg_small", 10)
 
 
 @pytest.mark.parametrize(

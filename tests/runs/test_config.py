@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,9 @@ import minidl
 from minidl import rng
 from minidl.errors import ConfigError
 from minidl.runs import Config
+
+pytest.importorskip("optuna")
+from minidl.search import Space
 
 
 @pytest.mark.parametrize("name", ["article", "mlp", "vgg_small", "resnet_small", "deep_plain_cnn"])
@@ -75,3 +80,33 @@ def test_the_rate_grows_with_the_batch_where_a_base_is_given():
     assert (stored.rate, stored.resolved()) == (config.rate, stored), "it is scaled once"
     with pytest.raises(ConfigError, match="base-batch: expected an int of at least 1, got 0"):
         Config(base_batch=0).check()
+
+
+@pytest.mark.parametrize("option", ["epochs", "batch_size", "base_batch", "lr", "seed", "warmup"])
+def test_numbers_that_no_float_holds_are_refused(option):
+    with pytest.raises(ConfigError, match=f"{option.replace('_', '-')}: expected .* float32 can"):
+        Config(**{option: 10**400}).check()
+    with pytest.raises(ConfigError, match="weight-norm: expected a number that float32 can hold"):
+        Config(weight_norm=1e300).check()
+
+
+@pytest.mark.parametrize("name", ["zeros:3", "fans:3", "draw:1", "normal:", "normal:x", "math:1"])
+def test_an_initializer_that_takes_no_number(name):
+    with pytest.raises(ConfigError, match="init: expected the name of an initializer, or with its"):
+        Config(init=name).check()
+
+
+@pytest.mark.parametrize("read", [Config.from_file, Space.from_file])
+def test_recipes_that_are_no_ordinary_files(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", tmp_path, tmp_path / "none", "/dev/zero"):
+        with pytest.raises(ConfigError, match=r"cannot read .*(no such|folder|not a regular)"):
+            read(path)
+
+
+@pytest.mark.parametrize("read", [Config.from_file, Space.from_file])
+def test_an_option_stands_once_in_a_file(read, tmp_path):
+    path = tmp_path / "twice.toml"
+    path.write_text("batch_size = 8\nbatch-size = 16\n")
+    with pytest.raises(ConfigError, match="expected batch-size once, got it with - and with _"):
+        read(path)

@@ -65,6 +65,13 @@ def test_a_run_that_explodes_keeps_its_weights_and_says_what_the_doctor_says(
             np.testing.assert_array_equal(array, first[name])
 
 
+@pytest.mark.filterwarnings("ignore:overflow|invalid value")
+def test_a_run_that_explodes_in_its_first_step_has_no_weights_to_keep(images, tmp_path):
+    config = Config(data=str(images), model="mlp", init="normal:3e38", epochs=1, batch_size=4)
+    with pytest.raises(GradientError, match="expected finite weights, got NaN or infinity"):
+        runs.train(config, tmp_path / "out", progress=False, doctor=False)
+
+
 def test_runs_repeat_bit_for_bit_and_seeds_differ(images, tmp_path):
     options = {"data": str(images), "model": "vgg_small", "augment": "crop-flip", "batch_size": 8}
     config = Config(**options, epochs=2)
@@ -212,3 +219,25 @@ def test_the_default_rates_do_not_multiply_the_loss(model, optimizer):
     losses = trainer.fit(data, epochs=3, batch_size=64, progress=False).steps["loss"]
     assert losses.max() < 2 * losses[0]
     assert losses[-1] < losses[0]
+
+
+def test_a_run_whose_answers_are_no_numbers_is_told(images, tmp_path):
+    config = Config(data=str(images), model="mlp", epochs=1, batch_size=4, lr=0.01)
+    runs.train(config, tmp_path / "out", progress=False, doctor=False, figures=False)
+    opened = Run.open(tmp_path / "out")
+    next(iter(opened.model.parameters())).data[...] = np.nan
+    with pytest.raises(DataError, match="predict: expected finite probabilities"):
+        opened.predict([images / "dark/0.png"])
+    with pytest.raises(DataError, match=r"from 0 to 1, got .*nan"):
+        opened.results(opened.test_part(progress=False))
+
+
+def test_channels_that_do_not_fit_each_other_are_found_when_a_run_is_opened(images, tmp_path):
+    config = Config(data=str(images), model="mlp", epochs=1, batch_size=4, lr=0.01)
+    runs.train(config, tmp_path / "out", progress=False, doctor=False, figures=False)
+    path = tmp_path / "out/config.json"
+    content = json.loads(path.read_text())
+    content["data"]["normalize"] = {"mean": [0, 0], "std": [1, 1]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="normalize for 2 channels, images of 3"):
+        Run.open(tmp_path / "out")

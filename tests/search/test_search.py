@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import re
 import time
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import minidl as md
 from minidl.errors import CheckpointError, ConfigError, DataError
 from minidl.runs import Config, Run, compare, train
 from minidl.search import go_on, join, open_search
-from minidl.search.best import config_of
+from minidl.search.best import config_of, write_config
 from minidl.search.worker import Worker
 from minidl.train import History
 from tests.search.conftest import SPACE, drawn
@@ -133,6 +134,28 @@ def test_the_function_is_the_module(small, tmp_path):
         md.search(SPACE, small["data"], out=tmp_path / "t", flavour=1)
     with pytest.raises(ConfigError, match="workers"):
         md.search(SPACE, small["data"], out=tmp_path / "t", workers=0, **options)
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_the_folder_of_something_else_stays_as_it_is(small, tmp_path, storage):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"x")
+    url = storage and f"sqlite:///{tmp_path / 'd.db'}"
+    with pytest.raises(ConfigError, match="photos' is not empty and holds no search"):
+        open_search(tmp_path / "photos", small, storage=url)
+    assert os.listdir(tmp_path / "photos") == ["a.png"]
+
+
+def test_settings_are_looked_at_before_the_data(small, tmp_path):
+    with pytest.raises(ConfigError, match="trials: expected an int of at least 1, got 0"):
+        open_search(tmp_path / "s", small | {"data": str(tmp_path / "none"), "trials": 0})
+
+
+@pytest.mark.parametrize("name", ["plain", "猫 😀", "del\x7f \" \\ ' #", os.fsdecode(b"caf\xe9")])
+def test_a_recipe_keeps_the_name_of_any_folder(tmp_path, name):
+    best = Config(data=str(tmp_path / name), lr=0.5)
+    write_config(tmp_path / "best.toml", best, "The best of a search.")
+    assert Config.from_file(tmp_path / "best.toml") == best.resolved()
 
 
 def test_data_that_is_not_there(tmp_path):

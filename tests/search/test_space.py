@@ -192,7 +192,7 @@ def test_files_that_are_no_toml(tmp_path, text):
 
 
 def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read .*: there is no such file"):
         make_space(BASE, (), tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot read"):

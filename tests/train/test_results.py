@@ -1,6 +1,7 @@
 """Results of a classifier agree with scikit-learn's, and show what went wrong."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -114,6 +115,13 @@ def test_the_figures(tmp_path, channels, k):
     assert (tmp_path / "c.png").stat().st_size > 1000 < (tmp_path / "m.png").stat().st_size
 
 
+def test_names_of_files_keep_their_bytes(tmp_path):
+    name = os.fsdecode(b"caf\xe9/katze \xe7\x8c\xab.png")
+    found = Results([0, 1], np.eye(2), ["cat", "dog"], [name, "b.png"])
+    found.to_csv(tmp_path / "p.csv")
+    assert b"\ncaf\xe9/katze \xe7\x8c\xab.png,cat" in (tmp_path / "p.csv").read_bytes()
+
+
 def test_without_a_mistake_the_gallery_is_empty():
     right = Results([0, 1], np.eye(2), ["cat", "dog"])
     figure = right.plot_mistakes(np.zeros((2, 1, 3, 3)))
@@ -129,11 +137,27 @@ def test_without_a_mistake_the_gallery_is_empty():
         ([0, 1], np.zeros((2, 2)), ("a",), "1 paths"),
         ([0, 2], np.zeros((2, 2)), (), "labels from 0 to 1, got from 0 to 2"),
         ([-1, 0], np.zeros((2, 2)), (), "got from -1 to 0"),
+        (0, np.zeros((1, 2)), (), r"labels \(N,\).* got labels \(\)"),
+        ([0, 1], np.array([["1", "0"]] * 2), (), "probabilities .* of <U1"),
+        ([0, 1], [[0.5, 0.5], [np.nan, 0.1]], (), r"from 0 to 1, got \[nan 0.1\] for example 1"),
+        ([0, 1], [[0.5, np.inf], [0.9, 0.1]], (), "for example 0"),
+        ([0, 1], [[0.5, 0.5], [8.0, -3.0]], (), "softmax makes them of logits"),
     ],
 )
 def test_what_does_not_fit_together(labels, probabilities, paths, said):
     with pytest.raises(md.errors.DataError, match=said):
         Results(labels, probabilities, ["cat", "dog"], paths)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.uint64])
+def test_the_dtype_of_the_labels_changes_nothing(dtype):
+    """A label times the number of classes needs more room than the label."""
+    labels, probabilities = np.arange(100), np.eye(100)[::-1]
+    names = [str(k) for k in labels]
+    right = Results(labels, probabilities, names).confusion()
+    np.testing.assert_array_equal(
+        Results(labels.astype(dtype), probabilities, names).confusion(), right
+    )
 
 
 def test_images_that_are_not_those_of_the_labels():
