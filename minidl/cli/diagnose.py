@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ..checks import check
 from ..errors import ConfigError
 from ..health import Report
 from ..lab import find
@@ -31,6 +32,7 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
     steps unless --trial-steps says another number, and the table is all that comes out.
     """
     config = config_from(options)
+    check("doctor", "an int >= 0", trial_steps=trial_steps)
     if all_remedies and out is not None:
         raise ConfigError("--out: expected for one report, not with --all-remedies")
     if all_remedies:

@@ -50,7 +50,7 @@ def train_command(
     if recipe is not None and resume:
         raise ConfigError("--config: expected only for a new run; --resume has the run's own")
     if recipe is not None:
-        before = Config.options_of_file(recipe)
+        before = _beside(given, Config.options_of_file(recipe))
         options = {n: v if n in given else before.get(n, v) for n, v in options.items()}
     if Path(options["data"]).is_dir() and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
@@ -59,6 +59,7 @@ def train_command(
     if resume and (of_run := team().first(lambda: _options_of(str(out)))):
         if options["lr"] == AUTO:
             given -= {"lr"}  # the rate that was found then
+        of_run = _beside(given, of_run)
         options = {n: v if n in given | {"device"} else of_run[n] for n, v in options.items()}
     config = config_from(options)
     folder = team().first(lambda: _claimed_folder(config)) if out is None else Path(out)
@@ -80,6 +81,12 @@ def train_command(
     classes = len(team().first(lambda: read_config(folder))[1]["classes"])
     if advice := next_steps(config, result.history, result.test, classes):
         tell("\nWhat to try next:\n" + "\n".join(f"- {line}" for line in advice))
+
+
+def _beside(given: set[str], before: dict[str, Any]) -> dict[str, Any]:
+    """Earlier options, without a way of reading a folder that one given now takes the place of."""
+    instead = {"cache": {"lazy": None}, "lazy": {"cache": False}}
+    return before | {n: v for name in given & instead.keys() for n, v in instead[name].items()}
 
 
 def _options_of(folder: str) -> dict[str, Any] | None:

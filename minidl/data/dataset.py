@@ -38,9 +38,7 @@ class Dataset:
         classes: Sequence[str] | None = None,
         name: str = "",
     ) -> None:
-        self.source: np.ndarray | Pictures = (
-            images if isinstance(images, Pictures) else _checked_inputs(images)
-        )
+        self.source: np.ndarray | Pictures = _checked_inputs(images)
         self.labels: np.ndarray = _checked_targets(labels, len(self.source))
         self.name = name
         self.paths: tuple[str, ...] = ()  # the file of each image, where they came from files
@@ -191,10 +189,12 @@ def array_of(what: str, values: Any) -> np.ndarray:
     return to_host(as_array(f"Dataset ({what})", values))
 
 
-def _checked_inputs(images: Any) -> np.ndarray:
-    images = array_of("images", images)
-    if images.ndim == 0 or images.size == 0:
+def _checked_inputs(images: Any) -> np.ndarray | Pictures:
+    images = images if isinstance(images, Pictures) else array_of("images", images)
+    if images.ndim == 0 or 0 in images.shape:
         raise DataError(f"Dataset: expected at least one image, got shape {images.shape}")
+    if isinstance(images, Pictures):
+        return images
     pixels = images.ndim == 4 or images.dtype == np.uint8
     if images.dtype not in (np.float32, np.float64) and (pixels or images.dtype.kind not in "iu"):
         raise DTypeError(

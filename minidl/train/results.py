@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import notebook
+from ..checks import check
 from ..data import Dataset
 from ..errors import DataError
 from ..files import PathLike, write_text
@@ -84,6 +85,7 @@ class Results:
 
     def most_confused(self, most: int = 5) -> list[tuple[str, str, int]]:
         """(class, what it was called, how often), the most frequent mistakes first."""
+        check("Results.most_confused", "an int >= 1", most=most)
         counts = self.confusion()
         np.fill_diagonal(counts, 0)
         order = np.argsort(-counts, axis=None, kind="stable")[:most]
@@ -93,6 +95,8 @@ class Results:
 
     def mistakes(self, most: int | None = None) -> np.ndarray:
         """The rows called wrong; first those whose right class got the least probability."""
+        if most is not None:
+            check("Results.mistakes", "an int >= 1", most=most)
         wrong = np.flatnonzero(self.guesses != self.labels)
         given = self.probabilities[wrong, self.labels[wrong]]
         return wrong[np.argsort(given, kind="stable")][:most]

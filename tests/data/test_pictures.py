@@ -70,6 +70,13 @@ def test_the_same_images_in_every_way(root, read, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_choice_of_no_images_is_told(root, read, way):
+    for index in ([], slice(5, 5), np.zeros(40, bool)):
+        with pytest.raises(DataError, match=r"at least one image, got shape \(0, 3, 6, 5\)"):
+            read(way, root)[index]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_transforms_are_applied_batch_by_batch(root, read, way):
     data, scaled = read(way, root), normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.1])
     twice = data.map(scaled)[10:30].map(md.data.resize(3))

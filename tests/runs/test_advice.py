@@ -86,5 +86,7 @@ def test_data_that_cannot_be_read_is_no_remedys_fault(tmp_path):
 
     with pytest.raises(DataError, match="no such images"):
         try_remedies(Config(model="mlp"), load)
+    steps = CliRunner().invoke(cli, ["doctor", "--all-remedies", "--trial-steps", "-1"])
+    assert steps.exit_code == 2 and "expected trial_steps an int >= 0, got -1" in steps.output
     one = CliRunner().invoke(cli, ["doctor", "--all-remedies", "--out", str(tmp_path / "d")])
     assert one.exit_code == 2 and "expected for one report" in one.output

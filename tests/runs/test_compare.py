@@ -94,14 +94,35 @@ def test_a_recipe_in_toml_and_options_that_count_more(tmp_path):
     assert Config.from_file(tmp_path / "r.toml").lr == 0.05
 
 
-def test_what_a_recipe_leaves_out_suits_its_data(tmp_path, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """The options of each run that would be trained."""
+    found = []
 
     def train(config, *rest, **options):
-        seen.append(config)
+        found.append(config)
         raise ConfigError("enough")
 
     monkeypatch.setattr("minidl.cli.train.train", train)
+    return found
+
+
+@pytest.mark.parametrize("before", [{"lazy": True}, {"cache": True}, {}])
+@pytest.mark.parametrize("given", ["--lazy", "--cache", "--no-lazy"])
+def test_a_folder_may_be_read_in_another_way_than_before(
+    tmp_path, seen, monkeypatch, before, given
+):
+    lines = [f"{name} = true\n" for name in before]
+    (tmp_path / "r.toml").write_text("".join(lines))
+    monkeypatch.setattr("minidl.cli.train._options_of", lambda _: Config(**before).to_dict())
+    for old in (["--config", tmp_path / "r.toml"], ["--resume"]):
+        call("train", "--data", tmp_path, *old, "--out", tmp_path / "x", given, code=2)
+        assert (seen[-1].lazy, seen[-1].cache) == {
+            "--lazy": (True, False), "--cache": (None, True), "--no-lazy": (False, False),
+        }[given]  # fmt: skip
+
+
+def test_what_a_recipe_leaves_out_suits_its_data(tmp_path, seen):
     (tmp_path / "r.toml").write_text('data = "cifar10"\n')
     for given in (["--config", tmp_path / "r.toml"], ["--data", "cifar10"]):
         call("train", *given, "--out", tmp_path / "x", code=2)

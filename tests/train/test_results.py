@@ -160,6 +160,13 @@ def test_the_dtype_of_the_labels_changes_nothing(dtype):
     )
 
 
+@pytest.mark.parametrize("most", [0, -1, 1.5, "all"])
+def test_a_number_of_examples_that_is_none(most):
+    for ask in (three().mistakes, three().most_confused):
+        with pytest.raises(md.errors.ConfigError, match="expected most an int >= 1"):
+            ask(most)
+
+
 def test_images_that_are_not_those_of_the_labels():
     with pytest.raises(md.errors.DataError, match=r"expected images \(3, C, H, W\)"):
         three().plot_mistakes(np.zeros((2, 1, 3, 3)))
