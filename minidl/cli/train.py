@@ -85,7 +85,7 @@ def train_command(
 
 def _beside(given: set[str], before: dict[str, Any]) -> dict[str, Any]:
     """Earlier options, without a way of reading a folder that one given now takes the place of."""
-    instead = {"cache": {"lazy": None}, "lazy": {"cache": False}}
+    instead: dict[str, dict[str, Any]] = {"cache": {"lazy": None}, "lazy": {"cache": False}}
     return before | {n: v for name in given & instead.keys() for n, v in instead[name].items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..files import PathLike, read_text, write_text
 from .download import cache_folder
 from .image_files import Files, bad_files
@@ -198,7 +198,11 @@ def _write_cache(
         _refuse(folder, odd, [] if skip_bad else bad, len(files))
         array.flush()  # where files were left out, the end of the array stays empty
         os.replace(part, pixels_at)
-        write_text(facts_at, json.dumps({"kept": kept, "bad": bad}))
+        try:
+            write_text(facts_at, json.dumps({"kept": kept, "bad": bad}))
+        except CheckpointError:  # on a full disk nothing is left that nobody can use
+            pixels_at.unlink(missing_ok=True)
+            raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -88,6 +88,7 @@ def open_search(
     asked = {n: options.pop(n) for n in SEARCH_OPTIONS if n in options}
     if "data" in options and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
+    held = _held(place)  # before the search is looked for, which another worker may just begin
     before = None
     if storage is not None or (place / JOURNAL).exists():
         before = find_study(place, storage, name)
@@ -96,7 +97,11 @@ def open_search(
             f"search: there is no search in {str(place)!r} to go on with; give --data to begin one"
         )
     if before is None:
-        _check_empty(place)
+        if held:
+            raise ConfigError(
+                f"search: {str(place)!r} holds no search, but {', '.join(held[:3])}; choose "
+                "another folder"
+            )
         config = Config.from_dict(options)
         config.check()
         settings = Settings(config, make_space(config, tuple(options), space), **asked)
@@ -111,13 +116,10 @@ def open_search(
     return Search(place, study, settings)
 
 
-def _check_empty(place: Path) -> None:
-    """Raises: ConfigError where a folder that holds no search holds something else."""
-    held = set(os.listdir(place)) - {TURN} if place.is_dir() else set()
-    if held and not (place / JOURNAL).exists():  # of two that begin at once one is first
-        raise ConfigError(
-            f"search: {str(place)!r} is not empty and holds no search; choose another folder"
-        )
+def _held(place: Path) -> list[str]:
+    """What a folder holds beside the files with which a search begins."""
+    own = {TURN, JOURNAL, f"{JOURNAL}.lock"}
+    return sorted(set(os.listdir(place)) - own) if place.is_dir() else []
 
 
 def join(out: PathLike, storage: str | None = None, name: str | None = None) -> Search:

@@ -22,7 +22,7 @@ from minidl.data import (
     reading,
 )
 from minidl.data.pictures import look_ahead, mean_and_deviation
-from minidl.errors import ConfigError, DataError
+from minidl.errors import CheckpointError, ConfigError, DataError
 
 WAYS = ("eager", "lazy", "cached")
 
@@ -219,6 +219,16 @@ def test_a_half_written_cache_of_yesterday_is_removed(root, tmp_path):
     ImageFolder(root, cache=tmp_path / "c")
     left = sorted(os.listdir(tmp_path / "c"))
     assert len(left) == 3 and left[0] == ".busy-0.npy-2.part"
+
+
+def test_a_cache_that_cannot_be_finished_leaves_nothing(root, tmp_path, monkeypatch):
+    def full(path, text):
+        raise CheckpointError("No space left on device")
+
+    monkeypatch.setattr(reading, "write_text", full)
+    with pytest.raises(CheckpointError, match="No space"):
+        ImageFolder(root, cache=tmp_path / "c")
+    assert not os.listdir(tmp_path / "c")
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no fallocate")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -38,7 +39,7 @@ def test_every_trial_has_an_outcome_and_its_run(done):
             assert row.epochs == len(history.epochs["epoch"]) == 3
     finished = [row for row in rows if row.outcome == "finished"]
     runs = [done.out / "trials" / f"{row.number:04d}" for row in finished]
-    assert compare(runs).outcome["epochs"] == ["3"] * len(runs)
+    assert compare(runs).outcome["epochs done"] == ["3"] * len(runs)
 
 
 def test_the_best_is_the_best_and_can_be_trained_from_its_file(done, tmp_path):
@@ -141,9 +142,17 @@ def test_the_folder_of_something_else_stays_as_it_is(small, tmp_path, storage):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"x")
     url = storage and f"sqlite:///{tmp_path / 'd.db'}"
-    with pytest.raises(ConfigError, match="photos' is not empty and holds no search"):
+    with pytest.raises(ConfigError, match=r"photos' holds no search, but a.png; choose"):
         open_search(tmp_path / "photos", small, storage=url)
     assert os.listdir(tmp_path / "photos") == ["a.png"]
+
+
+def test_a_search_that_lost_its_journal_is_not_begun_anew(done, small, tmp_path):
+    shutil.copytree(done.out, tmp_path / "s")
+    for left in (b"", b'{"op_code": 0, '):  # half a line is removed
+        (tmp_path / "s/journal.log").write_bytes(left)
+        with pytest.raises(ConfigError, match=r"holds no search, but .*trials"):
+            open_search(tmp_path / "s", small)
 
 
 def test_settings_are_looked_at_before_the_data(small, tmp_path):
