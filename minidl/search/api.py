@@ -86,6 +86,11 @@ def open_search(
     place, options = Path(out), dict(given)
     space = options.pop("space", None)
     asked = {n: options.pop(n) for n in SEARCH_OPTIONS if n in options}
+    if not isinstance(options.get("data", ""), str | os.PathLike):
+        raise ConfigError(
+            "search: expected data as a name or a folder, which every worker can read, got "
+            f"{type(options['data']).__name__}"
+        )
     if "data" in options and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
     held = _held(place)  # before the search is looked for, which another worker may just begin

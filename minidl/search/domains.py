@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigError
 from ..files import PathLike, read_text
 from ..runs import Config
@@ -112,10 +114,16 @@ def known_option(name: Any) -> str:
     return option
 
 
+def _python(value: Any) -> Any:
+    """NumPy's arrays and numbers as Python's, which a storage can keep."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
 def domain_of(name: str, value: Any) -> Choice | Range:
+    value = _python(value)
     if isinstance(value, Mapping):
-        return _range(name, value)
-    values = value if isinstance(value, list | tuple) else [value]
+        return _range(name, {key: _python(v) for key, v in value.items()})
+    values = [_python(v) for v in value] if isinstance(value, list | tuple) else [value]
     if not values:
         raise ConfigError(f"space: {name}: expected at least one value, got an empty list")
     nullable = getattr(Config, name.replace("-", "_"), 0) is None

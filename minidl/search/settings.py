@@ -1,6 +1,7 @@
 """What a search was asked for: kept in its storage, so that every worker does the same."""
 
 import dataclasses
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,11 @@ def make_space(base: Config, given: Collection[str] = (), space: Any = None) -> 
     """
     if isinstance(space, Space):
         return space.without(given)
+    if not isinstance(space, Mapping | str | os.PathLike | None):
+        raise ConfigError(
+            "space: expected a mapping of options to their values, the path of a TOML file or a "
+            f"Space, got {type(space).__name__}"
+        )
     domains = space if space is None or isinstance(space, Mapping) else read_space(Path(space))
     own = Space({}).narrowed(domains or {})
     both = {n for n in given if n in own.domains}

@@ -170,6 +170,8 @@ def test_a_recipe_keeps_the_name_of_any_folder(tmp_path, name):
 def test_data_that_is_not_there(tmp_path):
     with pytest.raises((ConfigError, DataError), match="nothing-here"):
         md.search({"lr": [0.1, 0.2]}, str(tmp_path / "nothing-here"), out=tmp_path / "s")
+    with pytest.raises(ConfigError, match=r"data as a name or a folder, .*got Dataset"):
+        md.search({"lr": [0.1, 0.2]}, md.data.digits(), out=tmp_path / "s")
     assert not (tmp_path / "s").exists()
 
 

@@ -1,6 +1,7 @@
 """The space: what is drawn, what a run makes of it, and errors in words."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -150,6 +151,23 @@ def test_what_is_given_as_an_option_is_not_drawn():
         "he_normal",
         1.0,
     )
+
+
+def test_numbers_of_numpy_are_pythons():
+    given = {
+        "lr": np.array([0.5, 0.25]),
+        "batch-size": [np.int64(8), np.int32(4)],
+        "depth": {"low": np.int64(2), "high": np.uint8(5)},
+    }
+    plain = {"lr": [0.5, 0.25], "batch-size": [8, 4], "depth": {"low": 2, "high": 5}}
+    assert Space(given).to_dict() == Space(plain).to_dict()
+    json.dumps(Space(given).to_dict())
+
+
+@pytest.mark.parametrize("space", [5, ["lr"], b"x.toml"])
+def test_what_is_no_space(space):
+    with pytest.raises(ConfigError, match=r"space: expected a mapping .* got (int|list|bytes)"):
+        make_space(BASE, (), space)
 
 
 BAD = [
