@@ -3,7 +3,7 @@
 A tensor that an operation made has a `node` (see `tensor.Node`): the operation's inputs, and for
 each the pullback that turns the gradient of this tensor into the gradient of that input. The chain
 rule is then a walk: take the tensor that was made last, hand its gradient to its pullbacks, add up
-the gradients that arrive at each input, and go on with the tensor made before it.
+the gradients that arrive at each input, and go on with the tensor that was made last of the rest.
 """
 
 import heapq

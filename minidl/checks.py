@@ -209,8 +209,8 @@ def convolution(
 ) -> Any:
     """x, w, b of a convolution as checked tensors.
 
-    transposed: whether w is (in, out/groups, kh, kw), as for a transposed convolution, or
-    (out, in/groups, kh, kw).
+    transposed: True for a transposed convolution, whose w is (in, out/groups, kh, kw). Otherwise w
+    is (out, in/groups, kh, kw).
     """
     x, (w, _) = images(call, x), floating(w)
     b = None if b is None else floating(b)[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def start_up() -> None:
-    """Make the process faster, at `import minidl`: set the C library's limits, warm BLAS up.
+    """Make the process faster at `import minidl`: two settings of the C library, and a product.
 
     `keep_freed_memory`: without it more than half of a training step is page faults.
     `touch_blas_buffers`: without it a matrix product takes 1.5 times as long.
@@ -52,8 +52,8 @@ def touch_blas_buffers() -> None:
 
     BLAS copies matrices into buffers of its own before it multiplies, and prefetches a little
     beyond the part that it reads. The system provides a page of memory only when the page is first
-    written. A prefetch from a page that was never written fails, in every product. One large
-    product writes the whole buffer: (64, 784) @ (784, 512) took 1.17 ms on two cores before it, and
+    written. A prefetch from a page that was never written fails, in every product. One product at
+    the start writes these pages: (64, 784) @ (784, 512) took 1.17 ms on two cores before it, and
     0.80 ms afterwards. MINIDL_BLAS=0 leaves it out.
     """
     if os.environ.get("MINIDL_BLAS", "1") != "0":

@@ -1,4 +1,7 @@
-"""The article's CNN and a few more. Each ends in logits: cross_entropy holds the softmax."""
+"""The article's CNN and a few more. Each ends in logits, because cross_entropy has the softmax.
+
+All raise ConfigError for images too small for the model, and for a number that is no int >= 1.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise

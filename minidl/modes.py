@@ -50,7 +50,7 @@ switches = _Switches()
 
 
 class switched:
-    """Context in which one switch has the given value; a decorator too, for each call.
+    """Context in which one switch has the given value; as a decorator, it holds in each call.
 
     A decorated generator has the value only while its own code runs. At each yield the caller has
     the earlier value back.

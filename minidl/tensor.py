@@ -246,8 +246,8 @@ class Tensor(Operators):
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array: the tensor's own array on the CPU, a copy from a GPU.
 
-        With requires_grad a tensor's own array is read-only, because a backward pass may still need
-        its values.
+        With requires_grad the result is read-only if it is the tensor's own array, because a
+        backward pass may still need the values.
         """
         array = to_host(self.data)
         if self.requires_grad and array is self.data:

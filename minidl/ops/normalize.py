@@ -1,4 +1,7 @@
-"""Operations that normalise along axes: the output's sum or scale is fixed."""
+"""Operations that normalise along axes: the sum or the scale of the output is fixed.
+
+The shape stays. All raise ShapeError for an axis that x does not have.
+"""
 
 import numpy as np
 

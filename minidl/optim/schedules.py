@@ -1,4 +1,8 @@
-"""Schedules: functions of the step t, counted from 0, that return the learning rate."""
+"""Schedules: functions of the step t, counted from 0, that return the learning rate.
+
+All raise ConfigError for a rate, factor or decay below 0, and for a number of steps that is no
+int >= 1.
+"""
 
 from collections.abc import Callable
 from math import cos, pi
