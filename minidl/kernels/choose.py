@@ -122,14 +122,16 @@ def _conv_pool(
 
 @_silent
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window, rectify: bool
-) -> tuple[Array, Array] | None:
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window,
+    rectify: bool, indexed: bool = True,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """max_pool(conv_forward(x, w, b, window, groups), pool), or its relu where `rectify` is True.
 
-    The index is NO_TAP where relu gives 0. None where this cannot be done in one.
+    The index is NO_TAP where relu gives 0; unless `indexed`, nobody may look at it. None where this
+    cannot be done in one.
     """
     engine = _conv_pool(_given(x, w, b), window, x.shape[1], groups, pool)
-    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify)
+    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify, indexed)
 
 
 @_silent
