@@ -122,14 +122,16 @@ def _conv_pool(
 
 @_silent
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window, rectify: bool
-) -> tuple[Array, Array] | None:
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window,
+    rectify: bool, indexed: bool = True,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """max_pool(conv_forward(x, w, b, window, groups), pool), or its relu where `rectify` is True.
 
-    The index is NO_TAP where relu gives 0. The result is None if no version does this in one pass.
+    The index is NO_TAP where relu gives 0. Only a backward pass needs the index. With indexed=False
+    it is not computed and must not be used. The result is None if no version does this in one pass.
     """
     engine = _conv_pool(_given(x, w, b), window, x.shape[1], groups, pool)
-    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify)
+    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify, indexed)
 
 
 @_silent

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from .. import kernels
-from ..modes import running
+from ..modes import is_recording, running
 from ..ops.reduce import sum
 from ..ops.window import convolution, unpool
 from ..tensor import ArrayLike, Tensor, record
@@ -75,7 +75,10 @@ def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Ten
         "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
     )
     bias = None if b is None else b.data
-    found = kernels.conv_pool(x.data, w.data, bias, both.window, both.groups, places, rectify)
+    learns = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
+    found = kernels.conv_pool(
+        x.data, w.data, bias, both.window, both.groups, places, rectify, indexed=learns
+    )
     if found is None:
         return None
     value, index = found

@@ -31,39 +31,50 @@ TILE = 1024 * 1024  # bytes of the convolution's output at a time
 
 
 def conv_pool(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window, rectify: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window,
+    rectify: bool, indexed: bool = True,
+) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
     """max_pool(conv_forward(x, w, b)), or its relu, and the index, both (N, O, OH, OW).
 
-    The index is NO_TAP where relu gives 0. If a result is NaN, None is returned, because
-    comparisons cannot find the tap that the NaN came from.
+    The index is NO_TAP where relu gives 0. It is empty unless `indexed`: only the backward pass
+    needs it, and finding it takes as long as finding the maxima. If a result is NaN, None is
+    returned, because comparisons cannot find the tap that the NaN came from.
     """
     kernel, pixels = kernel_matrix(w, b), _by_tap(x, window, pool)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
-    index = np.empty(y.shape, np.uint8)
+    index = np.empty(y.shape if indexed else 0, np.uint8)
 
     def compute(tile: Tile) -> float:
         columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(w), columns.shape[2]), x.dtype)
         product.side_by_side(kernel, columns, out=taps)
-        if rectify:
-            best, first = np.clip(taps[0], 0, np.inf), np.greater(taps[0], 0).view(np.uint8)
+        best = np.clip(taps[0], 0, np.inf) if rectify else taps[0]
+        if indexed:
+            index[:, *tile] = _index(taps, best, rectify).reshape(y[:, *tile].shape)
         else:
-            best, first = taps[0], np.ones(taps[0].shape, np.uint8)
-        for k, seen in enumerate(taps[1:], 2):
-            gain = np.greater(seen, best).view(np.uint8)
-            gain *= k
-            np.maximum(first, gain, out=first)
-            np.maximum(best, seen, out=best)
-        first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
+            for seen in taps[1:]:
+                np.maximum(best, seen, out=best)
         y[:, *tile] = best.reshape(y[:, *tile].shape)
-        index[:, *tile] = first.reshape(y[:, *tile].shape)
         return float(best.max())
 
     largest = share(compute, _tiles(x, len(w), pool))
     if any(map(math.isnan, largest)):
         return None
-    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
+    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2) if indexed else index
+
+
+def _index(taps: np.ndarray, best: np.ndarray, rectify: bool) -> np.ndarray:
+    """Which tap of each window is its first maximum. `best` begins as the first tap's values, and
+    is changed into the maxima in place.
+    """
+    first = np.greater(taps[0], 0).view(np.uint8) if rectify else np.ones(best.shape, np.uint8)
+    for k, seen in enumerate(taps[1:], 2):
+        gain = np.greater(seen, best).view(np.uint8)
+        gain *= k
+        np.maximum(first, gain, out=first)
+        np.maximum(best, seen, out=best)
+    first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
+    return first
 
 
 def conv_pool_grads(

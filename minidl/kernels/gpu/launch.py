@@ -189,7 +189,7 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 
 
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool
+    x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool, indexed: bool
 ) -> tuple[Array, Array]:
     """Convolution, bias, max-pooling and relu in one; the convolution's output is not stored."""
     xp = array_module(x)
