@@ -128,7 +128,7 @@ def conv_pool(
     """max_pool(conv_forward(x, w, b, window, groups), pool), or its relu where `rectify` is True.
 
     The index is NO_TAP where relu gives 0. Only a backward pass needs the index. With indexed=False
-    it is not computed and must not be used. The result is None if no version does this in one pass.
+    it may be missing and must not be used. The result is None if no version does this in one pass.
     """
     engine = _conv_pool(_given(x, w, b), window, x.shape[1], groups, pool)
     return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify, indexed)
