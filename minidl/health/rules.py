@@ -30,8 +30,8 @@ VANISHES, DEAD, NONE = "signal vanishes", "dead", "none"
 SIGNS = {
     EXPLODES: {
         "non-finite": "The numbers overflow before the first step: {first}.",
-        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150; the "
-        "largest stable learning rate falls with its square.",
+        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150. The "
+        "larger it is, the smaller is the largest stable learning rate.",
         "forward-growth": "The signal grows by this factor from one weighted layer to the next, "
         "most in this one, and so does the gradient on its way back.",
         "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
