@@ -56,7 +56,8 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
         compare(what, after, right[number], mistakes, tolerance=1e-5)
         mistakes = {"That is the loss after the step.": np.asarray(_loss(model, images, labels))}
         assert abs(before - loss) < 1e-5, "the formula's loss is the model's"
-        compare(f"Step {number + 1}: the loss that it returns", found, loss, mistakes, tolerance=1e-5)
+        what = f"Step {number + 1}: the loss that it returns"
+        compare(what, found, loss, mistakes, tolerance=1e-5)
 
 
 def _descent(
