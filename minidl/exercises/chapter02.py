@@ -10,7 +10,7 @@ from .answers import Wrong, array, compare, function
 
 
 def check(answer: ModuleType) -> str:
-    """Graphs that mistakes tell apart; how often a pullback is called; a long graph."""
+    """Graphs on which each mistake gives another number; the count of pullbacks; a long graph."""
     derivative = function(answer, "derivative")
     for text, build, right, mistakes in GRAPHS:
         x = md.tensor(3.0, dtype="float64", requires_grad=True)
@@ -67,7 +67,7 @@ def _doubled(x: Tensor) -> Tensor:
     return y
 
 
-# In words, the graph, its derivative at 3, and what typical mistakes make of it.
+# The graph in words and as a function, its derivative at 3, and the results of typical mistakes.
 GRAPHS: list[tuple[str, Callable[[Tensor], Tensor], float, dict[str, float]]] = [
     ("2·x", lambda x: x * 2, 2.0, {}),
     ("(x·2)·5", lambda x: x * 2 * 5, 10.0, {"Rates along a way multiply.": 7.0}),

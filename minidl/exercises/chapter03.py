@@ -41,7 +41,10 @@ def check(answer: ModuleType) -> str:
 
 
 def _right(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where each value went, its gradients added, found without a rule about axes."""
+    """The right answer, found without a rule about axes.
+
+    Each element of g is added to the element of the value that was copied to its place.
+    """
     out = np.zeros(shape)
     origin = np.broadcast_to(np.arange(out.size).reshape(shape), g.shape)
     np.add.at(out.reshape(-1), origin.reshape(-1), g.reshape(-1))

@@ -10,7 +10,7 @@ from minidl import Tensor
 
 from .answers import array, compare, function
 
-TOLERANCE = 0.01  # of the rate: power iteration comes near, it does not arrive
+TOLERANCE = 0.01  # of the rate: power iteration comes near to the curvature, but never reaches it
 
 
 def check(answer: ModuleType) -> str:
@@ -45,7 +45,7 @@ def _check_rest(
     mistakes: dict[str, float],
     right: float,
 ) -> None:
-    """Compare; a rate that no known mistake explains is shown by what descent does with it."""
+    """Compare the rate; if no known mistake explains it, say how descent ends with it."""
     sentences = dict(mistakes)
     theta = np.ones(count)
     with np.errstate(all="ignore"):
@@ -64,7 +64,7 @@ def _check_rest(
 
 
 def _valley(count: int, low: float, high: float) -> np.ndarray:
-    """A symmetric matrix whose curvatures run from low to high, in directions of its own."""
+    """A symmetric matrix with eigenvalues (curvatures) from low to high, in random directions."""
     rng = np.random.default_rng(count)
     turn, _ = np.linalg.qr(rng.normal(size=(count, count)))
     curvatures = np.linspace(low, 0.8 * high, count)

@@ -56,7 +56,8 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
         compare(what, after, right[number], mistakes, tolerance=1e-5)
         mistakes = {"That is the loss after the step.": np.asarray(_loss(model, images, labels))}
         assert abs(before - loss) < 1e-5, "the formula's loss is the model's"
-        compare(f"Step {number + 1}: what it returns", found, loss, mistakes, tolerance=1e-5)
+        what = f"Step {number + 1}: the loss that it returns"
+        compare(what, found, loss, mistakes, tolerance=1e-5)
 
 
 def _descent(
@@ -113,7 +114,7 @@ def _accuracy(
 def _right(model: md.nn.Module, data: md.data.Dataset) -> float:
     model.eval()
     with md.no_grad():
-        logits = array("What your network returns", model(data.images))
+        logits = array("The output of your network", model(data.images))
     if logits.shape != (len(data), 10):
         raise Wrong(
             f"For {len(data)} images your network returns shape {logits.shape}, but it must be "

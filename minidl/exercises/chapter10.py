@@ -13,7 +13,7 @@ Layer = tuple[int, int, float]
 
 
 def check(answer: ModuleType) -> str:
-    """The prediction beside what random networks measure, from one layer to six."""
+    """Compare the prediction with measurements of random networks of one to six layers."""
     predict = function(answer, "predict")
     worst = 0.0
     for depth in (1, 2, 3, 4, 6):
@@ -45,7 +45,7 @@ def _measure(start: float, layers: list[Layer], rng: np.random.Generator) -> flo
 
 
 def _mistakes(start: float, layers: list[Layer]) -> dict[str, float]:
-    """What typical mistakes predict."""
+    """The predictions that typical mistakes lead to."""
     depth = len(layers)
     gain = math.prod(math.sqrt(fan_in) * sigma for fan_in, _, sigma in layers)
     out = math.prod(math.sqrt(fan_out) * sigma for _, fan_out, sigma in layers)

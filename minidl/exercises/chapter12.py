@@ -40,7 +40,7 @@ def _parts(returned: Any) -> tuple[md.nn.Module, Any, float | None]:
 
 
 def _failure(seed: int, model: md.nn.Module, optimizer: Any, clip: float | None) -> list[str]:
-    """What a network that did not learn still has, in a list; an empty one if it learned."""
+    """Train the network. [a sentence about the disease that it still has]; [] if it learned."""
     losses: list[float] = []
     stream = small.batches(seed)
     for _ in range(0, STEPS, LOOK_EVERY):

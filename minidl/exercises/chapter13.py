@@ -10,11 +10,13 @@ from . import small
 from .answers import Wrong, function
 
 SEEDS, STEPS = range(3), 60
-LOST, RIGHT = 3.0, 0.2  # times the larger of start and ln 10; share of unseen digits
+# A training diverged if its loss rose above LOST times the larger of its start and ln 10, and the
+# accuracy on unseen digits is below RIGHT.
+LOST, RIGHT = 3.0, 0.2
 
 
 def check(answer: ModuleType) -> str:
-    """Ask the doctor, then train: three seeds must be missed."""
+    """Ask the doctor, then train: it must miss the divergence with all three seeds."""
     fool = function(answer, "fool")
     train = small.digits()[0]
     for seed in SEEDS:

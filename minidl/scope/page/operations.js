@@ -25,7 +25,7 @@ function stepName(step) {
   return step.way === "forward" ? name : `${name} → ${slope(step.into)}`;
 }
 
-/** Go on by so many steps. */
+/** Move by so many steps, backwards if negative. */
 export function stepBy(by) {
   if (view === null) return;
   const last = steps().length - 1;
@@ -172,13 +172,14 @@ function picturesOf(step, operation) {
   return { shown, pictures: [row("goes.in", [draw("g", output, "gradient"), ...needed]), row("comes.back", result)] };
 }
 
-/** Of a convolution or a product, the gradient by one factor needs the other; else show all. */
+/** Whether to show an input beside a gradient. In a convolution or a product, the gradient by one
+ *  factor is made from the other factor alone; for other operations all inputs are shown. */
 function needsForPull(operation, which, input) {
   if (!["conv2d", "linear"].includes(operation.name)) return true;
   return which === 0 ? input === 1 : which === 1 ? input === 0 : false;
 }
 
-/** Point at a cell: mark where it came from or goes to, and write out the sum. */
+/** When a cell is pointed at, mark the cells that it was made from, and write out the sum. */
 function connect(operation, shown, panel, step) {
   const { window } = operation;
   if (!window) return;
@@ -247,7 +248,7 @@ function sourceOf(operation, step) {
   const key = which < 0 ? null : make("p", { class: "key" },
     make("mark", { class: "formula" }, say(operation.fast ? "key.formula" : "key.ran")),
     operation.fast ? make("mark", { class: "fast" }, say("key.fast")) : null);
-  const loop = view.sources[operation.loops[which + 1]]; // the value's, then one for each gradient
+  const loop = view.sources[operation.loops[which + 1]]; // first of the value, then of each gradient
   const loops = loop && make("details", { class: "loops", open: true },
     make("summary", {}, say("loops", { place: `${loop.file}:${loop.line}` })), make("pre", {}, loop.text));
   const title = make("h3", {}, say("source"), " ", make("code", {}, `${file}:${line}`));
