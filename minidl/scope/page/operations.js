@@ -217,19 +217,21 @@ function pointAtPool(operation, shown, { name, spot, index, winners, cells }, pa
   const { window } = operation;
   const { x, y, g, dx } = shown;
   const source = x ?? dx;
+  const count = window.size[0] * window.size[1]; // the padding's zeros count in a mean
   const tell = (words, values) => fill(panel, make("p", {}, say(words, values)));
   if (name === "y" || name === "g") {
     const { pixels, winner } = pooled(window, source, winners, spot);
     for (const tiles of [x, dx]) tiles?.mark([...cells(pixels), ...(winner >= 0 ? cells([winner], "--here") : [])]);
-    const values = pixels.map((i) => short(source.values[i], 4)).join(", ");
+    const values = pixels.map((i) => short(source.values[i], 4)).join(winners ? ", " : " + ");
     const value = short(shown[name].values[index], 4);
-    if (name === "y") tell(winners ? "pool.max" : "pool.mean", { place: spot, values, value });
+    if (name === "y") tell(winners ? "pool.max" : "pool.mean", { place: spot, values, value, count });
     else if (winner >= 0) tell("pool.to", { place: spot, winner: source.place(winner), value });
   } else {
     const { over, won } = wonBy(window, g ?? y, winners, spot);
     for (const tiles of [y, g]) tiles?.mark([...cells(over), ...cells(won, "--here")]);
-    const gathered = (winners ? won : over).map((i) => short(g.values[i], 4)).join(" + ");
-    tell(won.length || !winners ? "pool.won" : "pool.lost", { place: spot, values: gathered });
+    const values = (winners ? won : over).map((i) => short(g.values[i], 4)).join(" + ");
+    if (!winners) tell("pool.shares", { place: spot, values, count });
+    else tell(won.length ? "pool.won" : "pool.lost", { place: spot, values });
   }
 }
 
