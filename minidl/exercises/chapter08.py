@@ -46,6 +46,7 @@ def _properties(
     for rule, sentence in {
         "all": "Every one of the largest pixels gets all of g: give it to one of them.",
         "overwrite": "Windows overlap, and each overwrites the one before: use += in place of =.",
+        "every": "Every pixel of a window gets g: give it to the largest one alone.",
     }.items():
         if np.allclose(dx, _by_rule(x, g, size, stride, rule)):
             raise Wrong(f"The numbers of {what} have another sum than g. {sentence}")
@@ -58,6 +59,7 @@ def _properties(
 def _conventions(x: np.ndarray, g: np.ndarray, size: int, stride: int) -> dict[str, np.ndarray]:
     """Wrong gradients with the right sum, each by the sentence that names its mistake."""
     rules = {
+        "column": "Of several largest pixels, the first one by columns gets g: read row by row.",
         "last": "Of several largest pixels, the last of them gets g: give it to the first.",
         "shared": "Several largest pixels share g: give it to the first.",
         "corner": "The place of the maximum is counted from the corner of the window: add the "
@@ -80,6 +82,11 @@ def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) ->
             dx[n, k, first[0], first[1]] += g[n, k, r, c]
         elif rule == "last":
             dx[n, k, top + last[0], left + last[1]] += g[n, k, r, c]
+        elif rule == "column":
+            across, down = divmod(int(largest.T.argmax()), size)
+            dx[n, k, top + down, left + across] += g[n, k, r, c]
+        elif rule == "every":
+            dx[n, k, top : top + size, left : left + size] += g[n, k, r, c]
         else:
             share = largest / largest.sum() if rule == "shared" else largest
             dx[n, k, top : top + size, left : left + size] += share * g[n, k, r, c]

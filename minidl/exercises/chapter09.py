@@ -102,7 +102,11 @@ def _accuracy(
         f"With seed {seed} your network names {unseen:.1%} of the unseen digits, not {ENOUGH:.0%}."
     )
     if seen < 0.2:
-        raise Wrong(f"{said} That is a blind guess: it has learned nothing.")
+        raise Wrong(
+            f"{said} That is a blind guess: it has learned nothing. Print the loss of each step. "
+            "Where it jumps, or is nan, the rate is too high. Where it hardly falls, the rate is "
+            "too low or the steps are too few."
+        )
     if seen > unseen + 0.05:
         raise Wrong(f"{said} It names {seen:.1%} of those it was given: it learned them by heart.")
     raise Wrong(

@@ -45,6 +45,11 @@ def _one(seed: int, model: md.nn.Module, optimizer: Any) -> None:
     if diverged:
         first = report.findings[0]
         raise Wrong(f"{said}, and so it is. What gives it away is {first.code!r}: {first.evidence}")
+    if report.verdict == "will not learn":
+        raise Wrong(
+            f"{said}, and nothing diverges: {accuracy:.0%} of the unseen digits are right after "
+            f'{STEPS} steps. Find a network that it calls "healthy" or "watch", and that diverges.'
+        )
     if warned:
         raise Wrong(
             f"{said}, but nothing diverges: {accuracy:.0%} of the unseen digits are right after "
