@@ -99,6 +99,10 @@ def _by_input(loops: Loops, one: Example) -> None:
         "The frame is cut off on one side only.": whole[:, :, :height, :width],
         "The kernel is turned.": turned[:, :, rows, columns],
     }
+    if one.padding == 0:
+        mistakes[
+            "Where padding is 0, [padding:-padding] is empty: cut [padding : padding + H]."
+        ] = whole[:, :, :0, :0]
     found = loops.by_input(one.g, one.w, one.stride, one.padding, (height, width))
     compare(f"by_input ({one})", found, whole[:, :, rows, columns], mistakes)
 
