@@ -1,4 +1,4 @@
-"""What clipping does and does not do: three ways to clip, in the two regimes that explode.
+"""Clipping cures a rate that is too high, but not weights that are too large: three ways to clip.
 
 Run: python demos/clipping.py   (about half a minute)
 """

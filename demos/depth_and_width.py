@@ -1,4 +1,5 @@
-"""Depth and width before the first step: at a fixed σ both decide; scaled by fan-in, neither.
+"""The gradient before the first step by depth and width: with a fixed σ it depends on both. With
+weights scaled by their fan-in it hardly depends on them.
 
 Run: python demos/depth_and_width.py   (about ten seconds)
 """

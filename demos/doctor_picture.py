@@ -1,4 +1,4 @@
-"""The figure of the README: the doctor's report on a network that is about to explode. It does.
+"""The figure of docs/doctor.md: the doctor's report on a network that then explodes in training.
 
 Run: python demos/doctor_picture.py   (a few seconds)
 """

@@ -30,7 +30,7 @@ class Mine(md.nn.Module):
 
 
 def consult(init, images, name):
-    """A model with these initial weights, its optimizer, and what the doctor says of both."""
+    """A model with these initial weights, its optimizer, and the doctor's report on both."""
     md.manual_seed(0)
     model = Mine(init)
     optimizer = md.optim.SGD(model.parameters(), lr=0.1)
@@ -43,7 +43,7 @@ def consult(init, images, name):
 
 # Two faults that are easy to make: pixels of 0..255, and a σ that ignores the fan-in.
 _, _, before = consult(md.nn.init.normal(std=0.2), train.images * 255, "before")
-# What the doctor prescribes: inputs of scale 1, weights scaled by their fan-in.
+# The doctor's prescription: inputs of scale 1, weights scaled by their fan-in.
 standardise = md.data.standardize(train.images)
 model, optimizer, after = consult("he_normal", standardise(train.images), "after")
 

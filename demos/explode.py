@@ -13,7 +13,7 @@ import minidl as md
 
 OUT = Path("runs/demos/explode.png")
 LARGE, HE = md.nn.init.normal(0.3), "he_normal"  # LARGE: each layer multiplies by about 2.4
-REGIMES = {  # the doctor's name for it: (title, weights, rate, the cures that work)
+REGIMES = {  # the doctor's name of the regime: (title, weights, rate, the cures that work)
     "signal explodes": ("A: N(0, 0.3²), rate 0.1", LARGE, 0.1, {"BatchNorm", "weight norm", "He"}),
     "rate too high": ("B: He weights, rate 1", HE, 1.0, {"rate/10", "clip norm at 1"}),
 }
@@ -43,7 +43,7 @@ def network(weights, batch_norm=False, row_length=None):
 
 @np.errstate(all="ignore")  # overflow is the subject
 def train(model, rate, decay=1.0, slower=1, clip=None):
-    """(the loss of each step, the share of test images named rightly); ends at a NaN."""
+    """(the loss of each step, the accuracy on the test images); ends at a NaN."""
     optimizer, losses = md.optim.SGD(model.parameters(), rate), []
     loader = md.data.DataLoader(digits, 64, shuffle=True, seed=1, drop_last=True)
     for step, (x, labels) in zip(range(150), itertools.chain(*[loader] * 7), strict=False):
@@ -86,5 +86,5 @@ for regime, (above, below) in zip(REGIMES, axes.T, strict=True):
     above.legend(), below.legend(loc="upper right")
 OUT.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(OUT)
-print("\nWeights that are too large are cured by their scale, a rate that is too high at the step.")
+print("\nWeights that are too large need a smaller scale, a rate that is too high a smaller step.")
 print(f"No cure helps with both. Figure: {OUT}")

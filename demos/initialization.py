@@ -1,4 +1,4 @@
-"""How a layer's initial weights multiply a signal: six of them through 20 convolutions.
+"""How a layer's initial weights multiply a signal: six initializers, 20 convolutions each.
 
 Run: python demos/initialization.py   (a few seconds)
 """
@@ -44,7 +44,7 @@ def sizes(weights, seed):
     md.manual_seed(seed)
     model, batch = network(weights), slice(64 * seed, 64 * seed + 64)
     x, outputs = md.tensor(images[batch]), []
-    for layer in model.layers:  # the forward pass by hand, to keep what comes between
+    for layer in model.layers:  # the forward pass by hand, to keep each convolution's output
         x = layer(x)
         if isinstance(layer, md.nn.Conv2d):
             x.retain_grad()
@@ -80,5 +80,5 @@ left.set_xticks(range(0, DEPTH + 1, 5)), right.set_xticks(range(0, DEPTH + 1, 5)
 left.legend(fontsize=8, title="dashed: √(σ²·fan_in/2)·padding")
 OUT.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(OUT)
-print("\nWeights multiply. He's σ = √(2/fan_in) holds the signal both ways; everything else is a")
-print(f"factor per layer, to the power of the depth. Figure: {OUT}")
+print("\nHe's σ = √(2/fan_in) keeps the size of signal and gradient. Another σ multiplies both by")
+print(f"a factor in each layer, and so by its power over all layers. Figure: {OUT}")

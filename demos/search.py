@@ -3,8 +3,8 @@
 Run: python demos/search.py   (about a minute)
 
 Keras's defaults are Glorot's weights and gradient descent at a rate of 0.01. Each ReLU layer then
-halves the mean square of the signal: nothing arrives at the end, nothing comes back. `md.search`
-draws other settings, asks the gradient doctor about each, and trains those that he lets in.
+halves the mean square of the signal, so that almost no gradient comes back. `md.search` draws other
+settings, asks the gradient doctor about each, and trains those that he does not refuse.
 """
 
 import shutil
@@ -39,7 +39,7 @@ def network(init):
 
 
 def descend(model, optimizer):
-    """The loss of each step, and the share of test images that is named rightly in the end."""
+    """(the loss of each step, the accuracy on the test images at the end)."""
     losses = []
     for epoch in range(EPOCHS):
         for images, labels in md.data.DataLoader(train, BATCH, shuffle=True, seed=epoch):
@@ -87,4 +87,4 @@ for row in summary.rows:
 right.set(title="trials: blue He, orange Glorot, × refused", xlabel="scale", ylabel="accuracy")
 left.legend()
 figure.savefig(OUT.with_suffix(".png"))
-print(f"\nWhat a search can find is in its space. Figure: {OUT.with_suffix('.png')}")
+print(f"\nA search finds only settings of its space. Figure: {OUT.with_suffix('.png')}")

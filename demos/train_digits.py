@@ -3,8 +3,8 @@
 Run: python demos/train_digits.py   (under a minute)
 
 First by hand: the network and plain gradient descent, θ ← θ - α∇L, from five seeds. Then the same
-network by `md.Trainer` with Adam, which adds progress, checkpoints and a history. Accuracy is that
-on the fifth of the images that was held out.
+network by `md.Trainer` with Adam. The Trainer adds progress, checkpoints and a history. Accuracy is
+measured on a fifth of the images, which is held out from training.
 """
 
 import shutil

@@ -12,7 +12,7 @@ CUDA = 2  # kDLCUDA in dlpack.h
 
 
 def as_array(call: str, x: Any) -> Array:
-    """x as an array of numbers of NumPy or CuPy; not copied where it is one already.
+    """x as a NumPy or CuPy array of numbers; such an array is returned as it is, without a copy.
 
     Raises: DTypeError for what holds no numbers, and for masked arrays, whose masked values would
     count as numbers; ShapeError for lists of unequal length; GradientError for a list of tensors
@@ -40,7 +40,10 @@ def as_array(call: str, x: Any) -> Array:
 
 
 def from_dlpack(source: Any) -> Array:
-    """The array that shares the memory of any object with `__dlpack__` (torch, jax, cupy, ...)."""
+    """The array that shares the memory of any object with `__dlpack__` (torch, jax, cupy, ...).
+
+    Raises: DTypeError for an object whose memory cannot be shared.
+    """
     try:
         kind, _ = source.__dlpack_device__()
         return (cupy() if kind == CUDA else np).from_dlpack(source)
@@ -49,6 +52,7 @@ def from_dlpack(source: Any) -> Array:
 
 
 def _is_cupys(x: Any) -> bool:
+    """Whether x is a CuPy array. CuPy is not imported for this."""
     return isinstance(x, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 

@@ -1,9 +1,9 @@
-"""The sweep: gradients carried back through a record, from its last operation to its first.
+"""The sweep: gradients carried back through the graph, from its last operation to its first.
 
 A tensor that an operation made has a `node` (see `tensor.Node`): the operation's inputs, and for
 each the pullback that turns the gradient of this tensor into the gradient of that input. The chain
-rule is then a walk: take the youngest tensor, hand its gradient to its pullbacks, add up what
-arrives at each input, and go on with the next youngest.
+rule is then a walk: take the tensor that was made last, hand its gradient to its pullbacks, add up
+the gradients that arrive at each input, and go on with the tensor that was made last of the rest.
 """
 
 import heapq
@@ -26,16 +26,18 @@ def sweep(
     retain_graph: bool,
     create_graph: bool,
 ) -> list[Pair]:
-    """Carry the roots' gradients back; return (tensor, gradient) for each target.
-
-    Without targets, for each leaf.
+    """Carry the roots' gradients back; return (tensor, gradient) for each target that they reach.
 
     Operations are numbered as they run (`node.order`), so an operation has a higher number than
-    all that its inputs came from. The highest number is taken first: every gradient is complete
-    before it is handed on. There is no recursion: 100,000 operations in a row work.
-    targets: tensors at which the walk stops, or None. retain_graph: keep the record for another
-    sweep, else each node is freed as soon as it was used. create_graph: record what the pullbacks
-    do, so that the gradients can be differentiated themselves.
+    every operation that its inputs came from. The highest number is taken first. Therefore all
+    parts of a gradient have arrived before the gradient is handed on. There is no recursion:
+    100,000 operations in a row work.
+    roots: pairs (tensor, dL/dtensor) to start from.
+    targets: tensors at which the walk stops; None means the leaves.
+    retain_graph: keep the graph for another sweep. Otherwise each node is freed after its use.
+    create_graph: record the pullbacks' operations, so that the gradients can be differentiated.
+    Raises: GradientError where the graph was freed or values were changed since; ShapeError where
+    a pullback or a hook returns a gradient of another shape.
     """
     stop = {id(t) for t in targets or ()}
     arrived: dict[int, Pair] = {}
@@ -74,10 +76,10 @@ def sweep(
 
 
 def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:
-    """(input, gradient by it), for each input of y's operation that needs one.
+    """(input, dL/dinput) for each input of y's operation that needs a gradient.
 
-    Where the sweep is not recorded, an operation's fast way to its gradients is taken, if it has
-    one; its pullbacks are the formula, and what a recorded sweep needs.
+    The pullbacks are Tensor operations, which a recorded sweep needs. Without recording, the
+    operation's `fast` function is taken if it has one.
     """
     node = y.node
     assert node is not None

@@ -53,7 +53,7 @@ def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) 
 
 
 def unmasked(x: ArrayLike, axis: Any) -> ArrayLike:
-    """x; where all of it is reduced, a masked array's places without a mask, as in NumPy."""
+    """x; but a masked array that is reduced along all axes loses its masked values, as in NumPy."""
     return x.compressed() if axis is None and isinstance(x, np.ma.MaskedArray) else x
 
 
@@ -68,7 +68,11 @@ def floating(x: ArrayLike) -> tuple[Tensor, Any]:
 def operands(
     call: str, a: ArrayLike, b: ArrayLike, broadcast: bool = True
 ) -> tuple[Tensor, Tensor, Any]:
-    """Two tensors on one device, and their array module; checked to broadcast if told to."""
+    """(a, b, their array module), as two tensors on one device; a number takes the other's dtype.
+
+    broadcast: whether to check that the shapes broadcast.
+    Raises: DeviceError for two devices, ShapeError for shapes that do not broadcast.
+    """
     if not isinstance(a, Tensor) and isinstance(b, Tensor):
         b, a = as_tensor(b), as_tensor(a, like=b)
     else:
@@ -96,7 +100,7 @@ def axis_of(call: str, x: Tensor, axis: Any) -> int:
 
 
 def integers_follow(x: Tensor, other: Tensor) -> Tensor:
-    """x in other's dtype where x holds integers and other does not: other keeps its dtype."""
+    """x in other's dtype if x holds integers and other does not, so that other keeps its dtype."""
     mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
     return Tensor(x.data.astype(other.dtype)) if mixed else x
 
@@ -120,7 +124,7 @@ def same_shape(call: str, a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
 
 
 def axes_of(call: str, x: Tensor, axis: Any) -> tuple[int, ...]:
-    """axis (None: all, an int or a tuple of ints) as distinct non-negative ints, in order."""
+    """axis (None for all, an int, or a tuple) as distinct non-negative ints, in the order given."""
     ndim = x.data.ndim
     if axis is None:
         return tuple(range(ndim))
@@ -203,7 +207,11 @@ def images(call: str, x: ArrayLike) -> Tensor:
 def convolution(
     call: str, x: ArrayLike, w: ArrayLike, b: Any, groups: int, transposed: bool
 ) -> Any:
-    """Checked x, w, b of a convolution (w's axis 0 goes with x's channels when transposed)."""
+    """x, w, b of a convolution as checked tensors.
+
+    transposed: True for a transposed convolution, whose w is (in, out/groups, kh, kw). Otherwise w
+    is (out, in/groups, kh, kw).
+    """
     x, (w, _) = images(call, x), floating(w)
     b = None if b is None else floating(b)[0]
     same_device(call, x, w, *(() if b is None else (b,)))
@@ -231,10 +239,11 @@ def convolution(
 def subscripts_of(
     call: str, subscripts: str, shapes: list[tuple[int, ...]]
 ) -> tuple[list[str], str, dict[str, int]]:
-    """The axes' letters of each operand of an einsum and of its output, and their lengths.
+    """For an einsum: each operand's letters, the output's letters, and each letter's length.
 
-    "..." stands for the axes that have no letter; they are counted from the right, get letters of
-    their own, and broadcast.
+    "..." stands for the axes that have no letter. Here they get letters of their own, aligned from
+    the right, and broadcast.
+    Raises: ShapeError where the subscripts do not describe the shapes.
     """
     terms, arrow, out = subscripts.replace(" ", "").partition("->")
     names = terms.split(",")
@@ -296,7 +305,10 @@ def paired_subscripts(call: str, a: Tensor, b: Tensor, axes: Any) -> str:
 
 
 def class_labels(call: str, labels: ArrayLike, logits: Tensor) -> Tensor:
-    """Labels (N,) in 0..K-1 for logits (N, K); on a GPU, where looking would wait, unchecked."""
+    """Labels (N,) for logits (N, K), checked to lie in 0..K-1 on the CPU.
+
+    On a GPU they are not checked, because the host would have to wait for the GPU.
+    """
     targets = as_tensor(labels)
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.size == 0:
         raise ShapeError(
@@ -371,9 +383,10 @@ def optimizer_options(call: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_values(call: str, held: Tensor, value: ArrayLike) -> Array:
-    """The array of `value`, in the shape, dtype and place of the parameter that is to take it.
+    """The array of `value`, in the dtype and on the device of `held`, which is to take it over.
 
-    Raises: ConfigError for a tensor that needs a gradient, which would not be trained.
+    Raises: ConfigError for a value that needs a gradient, because it would not be trained;
+    ShapeError for a value of another shape.
     """
     if isinstance(value, Tensor) and value.requires_grad:
         raise ConfigError(
@@ -394,7 +407,7 @@ Found = dict[int, tuple[Tensor, Tensor]]  # each parameter and its gradient, by 
 
 
 def gradients_of(call: str, params: Any) -> Found:
-    """Each parameter that has a gradient, with it."""
+    """The parameters that have a gradient: {number: (parameter, its gradient)}."""
     found: Found = {}
     for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
         g = p.grad if p.grad is None else gradient_of(call, i, p)
@@ -405,7 +418,7 @@ def gradients_of(call: str, params: Any) -> Found:
 
 
 def check_finite(call: str, found: Found, measured: list[float]) -> None:
-    """Raise GradientError, which names the gradients to blame, unless every measure is finite."""
+    """Raise GradientError unless all of `measured` is finite; it names the gradients to blame."""
     if all(map(math.isfinite, measured)):
         return
     finite = read([g._module.isfinite(g.data).all() for _, g in found.values()])
@@ -418,7 +431,10 @@ def check_finite(call: str, found: Found, measured: list[float]) -> None:
 
 
 def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> float | Array:
-    """A limit of x as a Python number, or as an array in x's dtype that broadcasts to x."""
+    """A limit for x: a Python number, or an array in x's dtype that broadcasts to x.
+
+    default: the limit where none is given; for integers, the least or largest of their dtype.
+    """
     if limit is None and x.dtype.kind in "iu":
         return int(getattr(np.iinfo(x.dtype), "min" if default < 0 else "max"))
     if limit is None or isinstance(limit, int | float | np.generic):
@@ -439,9 +455,13 @@ def label_shares(
     smoothing: float,
     ignored: int | None,
 ) -> Array:
-    """(N, K): the share of each class in each example times its weight, over the labels' weights.
+    """The target r (N, K) of a weighted cross-entropy L = -Σ r·ln softmax.
 
-    Raises: ConfigError, ShapeError, DataError for options that do not fit, or nothing to count.
+    r[n,k] = s[n,k]·weight[k] / Σₙ weight[label n], and 0 in rows whose label is `ignored`. The
+    share s[n,k] is smoothing/K, and 1 - smoothing more where k is the label. The sum leaves the
+    ignored labels out.
+    Raises: ConfigError, ShapeError for options that do not fit; DataError where no label counts, or
+    for a label outside 0..K-1.
     """
     check(call, "in [0, 1]", label_smoothing=smoothing)
     given, xp, classes = as_tensor(labels).data, logits._module, logits.shape[-1]

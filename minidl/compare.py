@@ -1,4 +1,4 @@
-"""Questions about values: comparisons, masks, and places. No gradient flows through the answers."""
+"""Questions about values: comparisons, masks and indices. No gradient flows through the answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from .tensor import ArrayLike, Tensor, as_tensor
 
 
 def comparison(symbol: str) -> Callable[[Tensor, ArrayLike], Any]:
-    """A comparison, or a combination of masks: a tensor of the truth at each element."""
+    """The method for an operator, as NumPy has it: `__lt__`, ...; of masks `__and__`, ..."""
 
     def compare(self: Tensor, other: ArrayLike) -> Any:
         if other is None:  # `x == None` is False, as for any object that is not None
@@ -22,17 +22,23 @@ def comparison(symbol: str) -> Callable[[Tensor, ArrayLike], Any]:
 
 
 def invert(x: Tensor) -> Tensor:
-    """The opposite of a mask."""
+    """~x: the opposite of a mask, elementwise."""
     return Tensor(~x.data)
 
 
 def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the largest x along an axis, or in all; the first of equals."""
+    """The index of the largest x along an axis; of equals, the first. axis=None: in flattened x.
+
+    Raises: ShapeError where there are no elements.
+    """
     return _place("argmax", x, axis, keepdims)
 
 
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the smallest x along an axis, or in all; the first of equals."""
+    """The index of the smallest x along an axis; of equals, the first. axis=None: in flattened x.
+
+    Raises: ShapeError where there are no elements.
+    """
     return _place("argmin", x, axis, keepdims)
 
 

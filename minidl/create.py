@@ -25,9 +25,10 @@ def full(shape: Any, value: float, **options: Any) -> Tensor:
 
 
 def arange(*bounds: float, **options: Any) -> Tensor:
-    """start, start + step, ..., below stop, from (stop), (start, stop) or (start, stop, step).
+    """start, start + step, ..., up to but without stop; start is 0 and step is 1 by default.
 
-    Whole numbers give integers. options: as in `tensor`.
+    bounds: (stop), (start, stop) or (start, stop, step). Whole numbers give integers.
+    options: as in `tensor`.
     """
     return _new(np.arange(*bounds), options)
 

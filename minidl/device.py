@@ -35,7 +35,7 @@ def cupy() -> ModuleType:
 
 
 def _extra() -> str:
-    """What installs CuPy for this machine's driver."""
+    """The command that installs CuPy for this machine's driver."""
     try:
         version = ctypes.c_int()
         ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
@@ -63,7 +63,11 @@ def device_of(array: Array) -> str:
 
 
 def to_device(array: Array, device: str) -> Array:
-    """The array on that device, copied only where it is not there already."""
+    """The array on 'cpu' or 'cuda', copied unless it is there already.
+
+    Raises: DeviceError for another name, for a device that is missing, and while a CUDA graph is
+    recorded.
+    """
     if device not in ("cpu", "cuda"):
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     if device == device_of(array):
@@ -77,7 +81,7 @@ def to_device(array: Array, device: str) -> Array:
 
 
 def choose_gpu() -> None:
-    """Where several processes share a machine, make this thread use the GPU with its own number."""
+    """Give each process of a machine its own GPU: let this thread use GPU number `local_rank`."""
     if processes.place()[1] > 1:
         cuda = cupy().cuda
         cuda.Device(processes.local_rank() % cuda.runtime.getDeviceCount()).use()
@@ -98,7 +102,7 @@ def gather(values: Sequence[Any]) -> Array:
     there = [v for v in values if not (isinstance(v, float) or is_host(v))]
     if not there:
         return np.fromiter(values, np.float64, len(values))
-    # Not stacked: CuPy copies the addresses of many arrays from the host.
+    # Not by cupy.stack, which copies the arrays' addresses from the host.
     out = array_module(there[0]).empty(len(values), np.float64)
     for i, value in enumerate(values):
         out[i] = value
@@ -108,7 +112,7 @@ def gather(values: Sequence[Any]) -> Array:
 def number(value: Any, like: Array, dtype: Any) -> Array:
     """A Python number as an array of shape () where `like` is."""
     xp = array_module(like)
-    # On a GPU a launch writes it: nothing is copied from the host.
+    # On a GPU `full` writes the number by a launch, and so copies nothing from the host.
     return xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)
 
 
@@ -117,7 +121,7 @@ _capturing = False
 
 @contextmanager
 def capturing() -> Iterator[None]:
-    """Context in which a CUDA graph is recorded, or work is done in the way that one can be."""
+    """Context in which a CUDA graph is recorded, or work avoids all that a graph cannot record."""
     global _capturing
     _capturing = True
     try:
@@ -127,12 +131,12 @@ def capturing() -> Iterator[None]:
 
 
 def is_capturing() -> bool:
-    """Whether a CUDA graph is being recorded."""
+    """Whether this is inside `capturing`."""
     return _capturing
 
 
 def erf(x: Array) -> Array:
-    """The error function, elementwise, by the C library (NumPy has none of its own)."""
+    """The error function, elementwise: math.erf on the CPU, as NumPy has none; CuPy's on a GPU."""
     if not is_host(x):
         from cupyx.scipy.special import erf as device_erf
 

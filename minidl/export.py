@@ -30,7 +30,7 @@ def export_onnx(
 
     Shapes: `input` (N, *input_shape), N free, -> `output`, what the model gives: logits for those
     of md.models. Weights keep the names of `state_dict`.
-    normalize: done to the input first, so that the file takes images in [0, 1].
+    normalize: a step put before the model, so that the file takes images in [0, 1].
     classes: their names, kept in the file's metadata as a JSON list.
     Numerics: float32, whatever the model's dtype.
     Raises: ConfigError without the onnx library, and for a layer that is not minidl's own (layers
@@ -116,7 +116,7 @@ class _Graph:
         return name
 
     def own(self, layer: Any, *names: str) -> list[str]:
-        """The layer's parameters and buffers, those that it has, as in `state_dict`."""
+        """Constants for those of these parameters and buffers that the layer has; their names."""
         have = {name: getattr(layer, name) for name in names}
         return [
             self.array(self.name(layer, name), values)
@@ -173,7 +173,7 @@ def _residual(graph: _Graph, layer: nn.Residual, x: _Value) -> _Value:
 
 
 def _leaf(form: Callable[[_Graph, Any, _Value, Tensor], str]) -> _Form:
-    """A layer without parts: `form` gives its output's name, given also an example of it."""
+    """The form of a layer without parts. `form` adds its nodes and returns the output's name."""
 
     def convert(graph: _Graph, layer: Any, x: _Value) -> _Value:
         like = layer(x.like)
@@ -223,7 +223,7 @@ def _conv(graph: _Graph, layer: nn.Conv2d, x: _Value, y: Tensor) -> str:
 
 def _conv_transpose(graph: _Graph, layer: nn.ConvTranspose2d, x: _Value, y: Tensor) -> str:
     how, window = _window(layer, y, layer.kernel_size, layer.dilation)
-    # What the strides leave over at the bottom and right of the larger image.
+    # Rows at the bottom and columns at the right of the larger image that no stride reaches.
     rest = [
         (side - reach) % stride
         for side, reach, stride in zip(window.padded, window.reach, window.stride, strict=True)

@@ -1,7 +1,7 @@
-"""Files: what lies at a path, asked before anything is opened; and files written whole.
+"""Files: a look at a path before it is opened, and writing that never leaves half a file.
 
-To open a named pipe would wait for its writer for ever, and `Path.is_file` raises where a folder
-may not be read or a name is too long.
+The look comes first because opening a named pipe waits for its writer, perhaps for ever. It does
+not use `Path.is_file`, which raises where a folder may not be read or a name is too long.
 """
 
 import contextlib
@@ -119,16 +119,16 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def remove_parts(folder: PathLike, *names: str) -> None:
-    """Remove what a kill left half-written of the files so named ("step-*" names several)."""
+    """Remove the half-written files that a kill left; a name may be a pattern such as "step-*"."""
     for name in names:
         for part in Path(folder).glob(f".{name}-*.part"):
-            with contextlib.suppress(OSError):  # what is written next says why
+            with contextlib.suppress(OSError):  # the next write to the folder says what is wrong
                 part.unlink()
 
 
 def check_ordinary(path: PathLike) -> None:
-    """Raises: CheckpointError for a pipe or a device, which to open would wait for ever."""
-    with contextlib.suppress(ValueError):  # what opens the file says what is wrong with it
+    """Raise CheckpointError for a pipe or a device, because opening one may wait for ever."""
+    with contextlib.suppress(ValueError):  # the caller opens the file, and then says what is wrong
         if _look(path)[0] == "other":
             raise CheckpointError(f"cannot read {str(path)!r}: it is no ordinary file")
 

@@ -1,4 +1,10 @@
-"""Derivatives of functions: grad, vjp, jvp, hvp, jacobian, to any order and nested at will."""
+"""Derivatives of functions: grad, vjp, jvp, hvp, jacobian, to any order and nested at will.
+
+J is the Jacobian ∂f/∂x: a row for each element of f(x), a column for each element of x. Arguments
+are tensors, arrays or numbers of a floating-point type; `grad`, `value_and_grad` and `vjp` take
+dicts of them too. Every function here raises GradientError for an argument of another type, and
+for an f that returns no Tensor.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +19,16 @@ from .tensor import Tensor, as_tensor, cotangent_of, record
 
 
 def _mapped(f: Callable[[Any], Any], x: Any) -> Any:
-    """f of x, or of each value where x is a dict."""
+    """f(x); if x is a dict, the dict with f applied to each value."""
     return {key: _mapped(f, item) for key, item in x.items()} if isinstance(x, dict) else f(x)
 
 
 def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], list[Tensor]]:
-    """The arguments with tensors of our own at argnums, still tied to the caller's graph."""
+    """The arguments with fresh tensors at argnums, and those tensors: the sweep's targets.
+
+    A fresh tensor is recorded as a copy of the argument, so that a derivative of this derivative
+    can pass through it to the caller's own graph.
+    """
     arguments, targets = list(args), list[Tensor]()
     for i in argnums:
         if not -len(args) <= i < len(args):
@@ -43,7 +53,10 @@ def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], 
 
 
 def _wanted_outside(y: Tensor, targets: list[Tensor]) -> bool:
-    """Whether y depends on anything but the targets that somebody else may differentiate by."""
+    """Whether a caller may differentiate the result by a tensor other than the targets.
+
+    True if a target was made from a tensor that needs a gradient, or if f uses such a leaf itself.
+    """
     seen = {id(t) for t in targets}
     if any(t.node is not None for t in targets):
         return True
@@ -59,9 +72,11 @@ def _wanted_outside(y: Tensor, targets: list[Tensor]) -> bool:
 
 
 def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., Any]]:
-    """f(*args), and the function that carries a cotangent u back: u ↦ uᵀ·J, one per argument.
+    """The vector-Jacobian product: (f(*args), pullback), where pullback(u) is uᵀ·J.
 
-    The pullback gives a tensor for one argument and a tuple for several.
+    The pullback returns a tensor for one argument, and a tuple for several.
+    Shapes: u as f(*args); uᵀ·J as the argument.
+    Raises: ShapeError where u has another shape.
     """
     y, pull = _vjp(f, args, tuple(range(len(args))))
 
@@ -75,7 +90,10 @@ def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., Any]]:
 def _vjp(
     f: Callable[..., Any], args: tuple[Any, ...], argnums: tuple[int, ...], options: Any = ()
 ) -> tuple[Tensor, Callable[[Any], list[Any]]]:
-    """f(*args, **options), and uᵀ·J for the arguments at argnums; of a dict, a dict of them."""
+    """f(*args, **options), and the function u ↦ [uᵀ·J for each argument at argnums].
+
+    For an argument that is a dict, uᵀ·J is a dict too.
+    """
     outside = is_recording()
     with enable_grad():
         arguments, targets = _inner(args, argnums)
@@ -102,9 +120,12 @@ def _vjp(
 def value_and_grad(
     f: Callable[..., Any], argnums: int | tuple[int, ...] = 0
 ) -> Callable[..., tuple[Tensor, Any]]:
-    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f; a tuple for several argnums.
+    """The function x ↦ (f(x), ∂f/∂x) of a scalar-valued f.
 
-    The gradient of a dict of tensors is a dict. Keyword arguments are handed on to f.
+    argnums: the position of the argument to differentiate by. A tuple of positions gives a tuple of
+    gradients. The gradient by a dict of tensors is a dict. Keyword arguments are handed on to f.
+    Shapes: f(x) a scalar; ∂f/∂x as x.
+    Raises: GradientError where f(x) is no scalar; ShapeError where there is no such argument.
     """
     one = isinstance(argnums, int | np.integer)
     numbers = (int(argnums),) if isinstance(argnums, int | np.integer) else tuple(argnums)
@@ -118,15 +139,21 @@ def value_and_grad(
 
 
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """The function x ↦ ∂f/∂x of a scalar-valued f. `grad(grad(f))` is the second derivative."""
+    """The function x ↦ ∂f/∂x of a scalar-valued f. `grad(grad(f))` is the second derivative.
+
+    Arguments, shapes and errors are those of `value_and_grad`.
+    """
     both = value_and_grad(f, argnums)
     return lambda *args, **options: both(*args, **options)[1]
 
 
 def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
-    """f(x) and J·v, the change of f along v; x and v are one tensor or tuples of them.
+    """The Jacobian-vector product: (f(x), J·v), where J·v is the derivative of f along v.
 
-    The pullback u ↦ uᵀJ is linear in u, so its own pullback at any u is v ↦ J·v.
+    primals, tangents: x and v, one tensor each, or tuples of as many as f has arguments.
+    Formula: the pullback u ↦ uᵀ·J is linear in u, so its own pullback at any u is v ↦ J·v.
+    Shapes: v as x; J·v as f(x).
+    Raises: ShapeError where a tangent has another shape than its primal.
     """
     xs = primals if isinstance(primals, tuple) else (primals,)
     vs = tangents if isinstance(tangents, tuple) else (tangents,)
@@ -145,14 +172,25 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Ten
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Tensor:
-    """H·v, the Hessian of a scalar-valued f at x times v, without forming H."""
+    """The Hessian-vector product H·v of a scalar-valued f at x, without forming H.
+
+    Formula: H·v = ∂(∂f/∂x · v)/∂x, the gradient of a directional derivative.
+    Shapes: v and H·v as x.
+    Raises: ShapeError where v has another shape; GradientError where f(x) is no scalar.
+    """
     if np.shape(x) != np.shape(v):
         raise ShapeError(f"hvp: expected v of shape {np.shape(x)}, got {np.shape(v)}")
     return grad(lambda z: (grad(f)(z) * v).sum())(x)
 
 
 def jacobian(f: Callable[..., Any], *args: Any, argnums: int = 0) -> Any:
-    """∂f/∂x at the arguments, of shape f's output + x's; without arguments, a function of them."""
+    """The Jacobian ∂f/∂x at the arguments; without arguments, the function of them that gives it.
+
+    argnums: the position of x among the arguments.
+    Shapes: the shape of f's output followed by the shape of x.
+    Numerics: one backward pass for each element of the output.
+    Raises: ShapeError where there is no such argument.
+    """
     if not args:
         return lambda *later: jacobian(f, *later, argnums=argnums)
     y, pull = _vjp(f, args, (argnums,))

@@ -1,6 +1,7 @@
-"""Memory: what `import minidl` tells the C library and BLAS, and who holds an array.
+"""Memory: settings of the C library and BLAS for speed, and whether an array is in use elsewhere.
 
-All that importing minidl does to the process stands in `start_up`.
+`start_up` holds all that `import minidl` does to the process for speed. Where a launcher has
+started several processes, `processes.watch` sets sys.excepthook too.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def start_up() -> None:
-    """What `import minidl` does to the process, for speed alone: a setting, and a first product.
+    """Make the process faster at `import minidl`: two settings of the C library, and a product.
 
     `keep_freed_memory`: without it more than half of a training step is page faults.
     `touch_blas_buffers`: without it a matrix product takes 1.5 times as long.
@@ -27,12 +28,13 @@ def start_up() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next array; True where it could be told so.
+    """Let the C library keep freed memory for the next array; True if it accepted the setting.
 
-    Every array over 128 KiB comes from `mmap` and goes back to the system when it is freed. The
-    next array is then handed out page by page, each page filled with zeros, and that costs more
-    than half of a training step. glibc keeps the memory once both thresholds are raised. Other C
-    libraries have no such call. MINIDL_KEEP_MEMORY=0 leaves glibc as it is.
+    By default glibc takes every array over 128 KiB from the system by `mmap`, and gives it back
+    when it is freed. The system then hands out the next array page by page, and fills each page
+    with zeros first. That costs more than half of a training step. glibc keeps freed memory once
+    both thresholds are raised. Other C libraries have no such call.
+    MINIDL_KEEP_MEMORY=0 leaves glibc as it is.
     """
     if os.environ.get("MINIDL_KEEP_MEMORY", "1") == "0":
         return False
@@ -46,12 +48,13 @@ def keep_freed_memory() -> bool:
 
 
 def touch_blas_buffers() -> None:
-    """Multiply two matrices of each float type, so that BLAS's own buffers are in memory.
+    """Multiply two matrices of each float type, so that all of BLAS's buffers are in memory.
 
-    BLAS copies what it multiplies into buffers, and fetches a little ahead of what it reads. The
-    system gives a page of memory only when it is first written, and a fetch from a page that was
-    never written fails, in every product. One write ends that: (64, 784) @ (784, 512) took 1.17 ms
-    on two cores before it, and 0.80 ms ever after. MINIDL_BLAS=0 leaves it out.
+    BLAS copies matrices into buffers of its own before it multiplies, and prefetches a little
+    beyond the part that it reads. The system provides a page of memory only when the page is first
+    written. A prefetch from a page that was never written fails, in every product. One product at
+    the start writes these pages: (64, 784) @ (784, 512) took 1.17 ms on two cores before it, and
+    0.80 ms afterwards. MINIDL_BLAS=0 leaves it out.
     """
     if os.environ.get("MINIDL_BLAS", "1") != "0":
         for dtype in ("f", "d"):
@@ -59,18 +62,19 @@ def touch_blas_buffers() -> None:
 
 
 def nobody_else_holds(t: "Tensor") -> bool:
-    """Whether the caller alone holds this tensor, its array and the memory under the array.
+    """Whether the caller alone holds this tensor, its array and the array's memory.
 
-    Such an array may become a parameter's gradient as it is. If anybody else holds it, a clip or
-    an optimizer that works in place would change their numbers too, so it has to be copied first.
-    Python counts the references to every object; the counts are compared with those of a new
-    tensor. False where the memory is not NumPy's own, is read-only, or is larger than the array.
+    Such an array may become a parameter's gradient without a copy. If anyone else holds the array,
+    gradient clipping, which works in place, would change their numbers too. Python counts the
+    references to every object. These counts are compared with those of a tensor just made.
+    False where the memory is not NumPy's own, is read-only, or is larger than the array.
     """
     kind: Any = type(t)
     return _references(t) in _references_to_a_new_one(kind)
 
 
 def _references(t: "Tensor") -> tuple[int, ...] | None:
+    """(1 if the array owns its memory, else 0; the counts of tensor, array, owner), or None."""
     array = t.data
     owner = array if getattr(array, "base", None) is None else array.base
     own = isinstance(array, np.ndarray) and isinstance(owner, np.ndarray) and owner.base is None
@@ -81,9 +85,10 @@ def _references(t: "Tensor") -> tuple[int, ...] | None:
 
 @functools.cache
 def _references_to_a_new_one(kind: Any) -> set[tuple[int, ...] | None]:
-    """The counts for a tensor that only the caller holds; Python's versions count differently."""
+    """The counts of a tensor that only the caller holds: measured, as Python's versions differ."""
 
-    def counted(t: "Tensor") -> tuple[int, ...] | None:  # in the place of nobody_else_holds
+    # Stands for nobody_else_holds: each call on the way holds a reference to t too.
+    def counted(t: "Tensor") -> tuple[int, ...] | None:
         return _references(t)
 
     whole, view = kind(np.empty(2)), kind(np.empty(2)[::-1])
@@ -91,6 +96,6 @@ def _references_to_a_new_one(kind: Any) -> set[tuple[int, ...] | None]:
 
 
 def release_gpu_memory() -> None:
-    """Give back to the GPU what CuPy keeps for later arrays; nothing where CuPy is not in use."""
+    """Return the memory that CuPy keeps for later arrays to the GPU; without CuPy, do nothing."""
     if "cupy" in sys.modules:
         sys.modules["cupy"].get_default_memory_pool().free_all_blocks()

@@ -1,4 +1,7 @@
-"""The article's CNN and a few more. Each ends in logits: cross_entropy holds the softmax."""
+"""The article's CNN and a few more. Each ends in logits, because cross_entropy has the softmax.
+
+All raise ConfigError for images too small for the model, and for a number that is no int >= 1.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -57,7 +60,7 @@ def mlp(
 def vgg_small(
     in_channels: int = 3, size: int = 32, classes: int = 10, init: Initializer = "he_normal"
 ) -> Sequential:
-    """Two pairs of 3×3 convolutions (32, 64 channels) with BatchNorm, pooled; dense.
+    """Two pairs of 3×3 convolutions (32, 64 channels) with BatchNorm, pooled; two dense layers.
 
     Shapes: (N, in_channels, size, size) -> (N, classes).
     Source: Simonyan, Zisserman 2014, made small.
@@ -89,7 +92,7 @@ def resnet_small(
 
 
 def _conv(n_in: int, n_out: int, k: int, stride: int, init: Initializer) -> tuple[Module, Module]:
-    """A convolution whose bias BatchNorm would take away, and the BatchNorm."""
+    """A convolution and a BatchNorm2d, which would subtract a bias again: so there is none."""
     conv = Conv2d(n_in, n_out, k, stride=stride, padding=k // 2, bias=False, init=init)
     return conv, BatchNorm2d(n_out)
 
@@ -105,8 +108,8 @@ def deep_plain_cnn(
 ) -> Sequential:
     """The lab's CNN: `depth` 3×3 convolutions of `width` channels with ReLU, then dense.
 
-    The first two halve the image (stride 2); nothing normalises, so the initial weights alone
-    decide whether signals and gradients explode or vanish.
+    The first two convolutions halve the image (stride 2). No layer normalises, so the initial
+    weights alone decide whether signals and gradients explode or vanish.
     Shapes: (N, in_channels, size, size) -> (N, classes).
     """
     check("deep_plain_cnn", "an int >= 1", depth=depth, width=width)

@@ -1,4 +1,4 @@
-"""What is switched on while operations run: recording, an observer, the running layer, hooks.
+"""The switches that operations read as they run (recording, observer, running layer); and hooks.
 
 Each thread has its own switches, so that one thread may predict while another one trains.
 """
@@ -14,15 +14,15 @@ from .errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Called with "forward" or "backward", the operation's name, the module that ran it (or None), the
-# array just made, and the arrays it was made from.
+# Called with the phase ("forward" or "backward"), the operation's name, the module that ran it (or
+# None), the array just made, and the arrays it was made from.
 Observer = Callable[[str, str, Any, Array, list[Array]], None]
 
 
 class Joint(Protocol):
-    """What batch normalisation asks where the images are only a part of the batch.
+    """The statistics of a whole batch, for batch normalisation that has only a part of it.
 
-    The other parts are with other processes, or wait for their turn in this one.
+    The other parts of the batch are in other processes, or wait for their turn in this one.
     """
 
     def count(self, own: int) -> int:
@@ -37,21 +37,24 @@ class Joint(Protocol):
 
 class _Switches(threading.local):
     recording: bool = True
-    joint: Joint | None = None  # where the images are only a part of the batch
+    joint: Joint | None = None  # set while the images are only a part of the batch
     observer: Observer | None = None
     layer: Any = None  # the innermost module whose forward is running
 
     def __init__(self) -> None:
-        self.before: list[Any] = []  # of contexts that this thread is in, the innermost last
+        # The values to restore, one for each open `switched` of this thread, the innermost last.
+        self.before: list[Any] = []
 
 
 switches = _Switches()
 
 
 class switched:
-    """Context in which one switch has a value; as a decorator, each call of the function has it.
+    """Context in which one switch has the given value; as a decorator, it holds in each call.
 
-    A decorated generator has it only while it runs: at each yield the earlier value is back.
+    A decorated generator has the value only while its own code runs. At each yield the caller has
+    the earlier value back.
+    Raises: ConfigError where a coroutine function is decorated.
     """
 
     def __init__(self, name: str, value: Any) -> None:
@@ -122,7 +125,7 @@ def running(layer: Any) -> switched:
 
 
 class RemovableHook:
-    """A registered hook, and what registering returns: `remove()` takes it off again."""
+    """A registered hook, returned by the call that registered it; `remove()` takes it off."""
 
     def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
         self._hooks, self._hook = hooks, hook

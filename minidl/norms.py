@@ -22,8 +22,8 @@ from .kernels.cpu.blas import one_blas_thread
 
 _silent = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
-# A sum of squares above this has lost nothing that counts: the squares that vanished or lost digits
-# are smaller than the smallest normal number, and that is a rounding error squared of the limit.
+# Above this limit, tiny/ε², a sum of squares is as good as exact. A square loses digits only if it
+# is below tiny, the smallest normal number. Such a square is less than ε² times the sum.
 _LEAST = {c: float(np.finfo(c).tiny / np.finfo(c).eps.astype(float) ** 2) for c in "fd"}
 
 

@@ -21,7 +21,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def number(x: float) -> str:
-    """Four digits that matter."""
+    """x with four significant digits."""
     return f"{x:.4g}"
 
 

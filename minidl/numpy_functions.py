@@ -1,9 +1,9 @@
 """NumPy's functions on tensors: `np.exp(t)`, `np.concatenate([t, u])`, `np.where(mask, t, 0)`.
 
-NumPy asks the arguments of its functions whether they want to do the work themselves. Tensors do,
-by the operation that computes the same, so that gradients flow. Where there is none, a function of
-values that need a gradient is refused, because its result would be an array that forgot them; a
-function of other values is NumPy's own.
+NumPy asks the arguments of its functions whether they want to do the work themselves. Tensors do:
+the operation of `ops` that computes the same runs instead, so that gradients flow. For some
+functions there is no such operation. Their result would be an array, which forgets the gradient. So
+they are refused for tensors that need a gradient. For other tensors NumPy's own function runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from .tensor import Tensor, as_tensor
 UFUNCS = {"absolute": "abs", "true_divide": "divide"} | {
     name: name for name in ops.__all__ if isinstance(getattr(np, name, None), np.ufunc)
 }
-# Their results are truths, numbers of places, or text: no gradient flows through them.
+# Their results are truth values, indices, steps, types or text: no gradient flows through them.
 WITHOUT_GRADIENT = {
     *("argmax", "argmin", "argsort", "nonzero", "count_nonzero", "any", "all", "allclose"),
     *("isclose", "array_equal", "isnan", "isinf", "isfinite", "sign", "floor", "ceil", "rint"),
@@ -62,7 +62,7 @@ def _cumsum(a: Any, axis: int | None = None) -> Tensor:
     return ops.cumsum(ops.flatten(a), 0) if axis is None else ops.cumsum(a, axis)
 
 
-# Each with the arguments that NumPy's function has, as far as the operation knows them.
+# Each takes those arguments of NumPy's function that the operation supports.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: lambda a, axis=None, *, keepdims=False: ops.sum(a, axis, keepdims),
     np.mean: lambda a, axis=None, *, keepdims=False: ops.mean(a, axis, keepdims),
@@ -149,7 +149,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _as_arrays(value: Any) -> Any:
-    """Arrays in the place of tensors; of a tensor that is trained, one that cannot be written."""
+    """`value` with each tensor replaced by its array: read-only if it is on the CPU and trained."""
     if isinstance(value, Tensor):
         return value.numpy() if value.device == "cpu" else value.data
     if isinstance(value, list | tuple):

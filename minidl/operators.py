@@ -1,7 +1,7 @@
 """The operators and methods of Tensor, declared for type checkers and editors.
 
-`ops` attaches them when it is imported: each is the operation that it is named after, whose first
-argument is the tensor.
+`ops` attaches them when it is imported. Each is the operation of the same name, and the tensor is
+the operation's first argument.
 """
 
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ METHODS = (
 
 
 class Operators(TensorHtml):
-    """What a tensor can do by the operations of `ops`."""
+    """The operators and methods of a tensor that are operations of `ops`."""
 
     __slots__ = ()
 

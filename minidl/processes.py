@@ -21,7 +21,8 @@ _NAMES = (
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
 _LOCAL_NAMES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
-_TURN, _MOST_TURNS = 0.2, 5  # seconds, before the next process says what went wrong
+# Process 0 reports an error first: process k waits k turns, at most 5. A turn is 0.2 seconds.
+_TURN, _MOST_TURNS = 0.2, 5
 
 
 def place() -> tuple[int, int]:
@@ -43,18 +44,19 @@ def local_rank() -> int:
 
 
 def _kill(code: int) -> None:
-    """Die by a signal: a launcher answers that by ending all, but not every one an exit code."""
+    """Die by a signal, because then every launcher ends the others; some ignore an exit code."""
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-abort: Callable[[int], None] = _kill  # MPI's own, once the processes have joined
+abort: Callable[[int], None] = _kill  # `distributed` puts MPI's Abort here
 
 
 def _nobody_answers() -> bool:
     return False
 
 
-all_failed: Callable[[], bool] = _nobody_answers  # once they have joined: whether all come here
+# Whether every other process has met an error too; `distributed` puts a function that asks them.
+all_failed: Callable[[], bool] = _nobody_answers
 
 
 @contextmanager
@@ -72,9 +74,9 @@ def together() -> Iterator[None]:
 
 
 def end_all(text: str, code: int) -> NoReturn:
-    """Print the text and end every process, which would else wait for this one.
+    """Print the text and end every process, because the others would wait for this one for ever.
 
-    Where all fail alike, process 0 speaks first and ends the others before they can say the same.
+    If all processes fail alike, process 0 prints first, and ends the others before they print too.
     """
     time.sleep(_TURN * min(place()[0], _MOST_TURNS))
     if sys.__stderr__ is not None:

@@ -1,7 +1,7 @@
-"""The generator of random numbers behind initializers and dropout.
+"""The generator of random numbers, for initializers, dropout, `rand` and `randn`.
 
-Each thread may draw from a stream of its own (`using`), so that trainings in several threads do
-not take each other's numbers.
+All threads share one generator. A thread may draw from a generator of its own instead (`using`), so
+that trainings in several threads do not take each other's numbers.
 """
 
 import threading
@@ -23,9 +23,10 @@ _streams = _Streams()
 
 
 def manual_seed(seed: int) -> None:
-    """Restart the random numbers behind initializers and dropout.
+    """Restart the random numbers of initializers, dropout, `rand` and `randn`.
 
-    They are drawn on the host on every device, so one seed means one model everywhere.
+    Numbers are drawn on the host even for a GPU, so a seed gives the same model on every device.
+    Raises: ConfigError unless the seed is an integer >= 0.
     """
     global _shared
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -53,12 +54,13 @@ def using(stream: np.random.Generator) -> Iterator[None]:
 
 
 class Rows(np.random.Generator):
-    """Draws for all images of a batch, and gives the part of some of them.
+    """A generator that draws for all images of a batch, and returns the numbers of some of them.
 
-    source: where the numbers come from. rows: of these images. count: of so many in the batch.
-    So an image gets the same numbers, whoever has it. This holds for `random` and `integers` with
-    a size whose first axis runs over the images, or over several things of each image; other draws
-    give everybody the same.
+    The purpose: an image gets the same numbers, whichever process or shard has it.
+    source: the bit generator. rows: the images to draw for, as rows of the batch. count: how many
+    images the batch has.
+    The first axis of `size` must run over these images, or over several things of each image. Only
+    `random` and `integers` work this way. Other draws give every shard the same numbers.
     """
 
     def __init__(self, source: np.random.BitGenerator, rows: slice, count: int) -> None:

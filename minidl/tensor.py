@@ -40,9 +40,11 @@ _adding = threading.RLock()  # two threads may add to one parameter's gradient
 class Node:
     """How a tensor was made: the operation, its inputs, and a pullback for each.
 
-    name: the operation's. layer: the module that ran it, or None. order: counts up as operations
-    run. needed: for each input, whether it needs a gradient. fast: a function that gives all
-    gradients at once, used unless the sweep is recorded (create_graph), or None.
+    name: the operation's name. inputs: pairs (input, pullback). layer: the module that ran the
+    operation, or None. order: a number that grows with each operation that runs. needed: for each
+    input, whether it needs a gradient. versions: each input's `version` when the operation ran.
+    fast: a function that gives all gradients at once, or None. A sweep takes it in place of the
+    pullbacks, unless the sweep is recorded itself (create_graph).
     """
 
     __slots__ = ("fast", "inputs", "layer", "name", "needed", "order", "versions")
@@ -59,7 +61,7 @@ class Node:
         self.order = next(_numbers)
 
     def check_unchanged(self, y: "Tensor") -> None:
-        """Raise GradientError where y or an input has got other values since y was computed."""
+        """Raise GradientError if the values of y or of an input were changed since y was made."""
         changed = "its result" if y.version else ""
         for (x, _), version in zip(self.inputs or (), self.versions, strict=False):
             if x.version != version and not changed:
@@ -73,7 +75,7 @@ class Node:
             )
 
     def release(self) -> None:
-        """Forget the inputs and what the pullbacks kept."""
+        """Forget the inputs and the pullbacks, and so free the arrays that only they hold."""
         self.inputs = self.fast = None
 
 
@@ -85,9 +87,10 @@ def record(
 ) -> "Tensor":
     """A tensor of `value` that remembers how gradients flow back to `inputs`.
 
-    name: the operation's, which messages and observers show.
-    fast: a faster way to the same gradients, all at once, in array code. It is taken where the
-    sweep is not recorded; the pullbacks are the formula. It must not change its arguments.
+    name: the operation's name, which messages and observers show.
+    fast: a faster way to the same gradients, all at once, in array code. The pullbacks are the
+    formula; `fast` replaces them unless the sweep is recorded. It must not change its arguments.
+    Raises: GradientError where an input is not a pair (tensor, pullback).
     """
     y = Tensor(value)
     if switches.recording and y._data.dtype.kind == "f":
@@ -108,9 +111,9 @@ def record(
 class Tensor(Operators):
     """An array on one device; with requires_grad, operations on it are recorded.
 
-    data: the array (numpy or cupy). grad: dL/dself after `backward`, or None; only leaves and
-    tensors that were asked to (`retain_grad`) keep theirs. version: counts how often the values
-    were replaced, so that a gradient is never computed from values that an operation did not see.
+    data: the array (numpy or cupy). grad: dL/dself after `backward`, or None. Only leaves keep
+    theirs, and tensors for which `retain_grad` was called. version: counts how often the values
+    were changed. A backward pass compares it, and refuses values that the operation never saw.
     """
 
     __slots__ = (
@@ -197,10 +200,11 @@ class Tensor(Operators):
                 leaf.add_gradient(g, share=alone)
 
     def add_gradient(self, g: "Tensor", share: bool = False) -> None:
-        """Add g to `.grad`. No other tensor uses the array of `.grad`, and it can be written.
+        """Add g to `.grad`, whose array can be written and belongs to no other tensor.
 
-        share: True if nobody else uses g's array: it then becomes `.grad` without a copy. Else it
-        is copied, in the memory order of the values: an optimizer then reads both in one pass.
+        share: whether nobody else uses g's array. If so, and if it has the memory order of the
+        values, it becomes `.grad` without a copy. Otherwise g is copied into that order, because
+        an optimizer can then read gradient and values together in one pass over memory.
         """
         with _adding:
             if self.grad is not None:
@@ -240,9 +244,10 @@ class Tensor(Operators):
             )
 
     def numpy(self) -> np.ndarray:
-        """The values on the host: the array itself on the CPU, a copy from a GPU.
+        """The values as a NumPy array: the tensor's own array on the CPU, a copy from a GPU.
 
-        Where gradients will be computed from the values (requires_grad), the array is read-only.
+        With requires_grad the result is read-only if it is the tensor's own array, because a
+        backward pass may still need the values.
         """
         array = to_host(self.data)
         if self.requires_grad and array is self.data:
@@ -251,17 +256,20 @@ class Tensor(Operators):
         return array
 
     def item(self) -> Any:
-        """The one value as a Python number."""
+        """The one value as a Python number. Raises: ShapeError unless there is exactly one."""
         if self.size != 1:
             raise ShapeError(f"item: expected one value, got shape {self.shape}")
         return self.data.item()
 
     def detach(self) -> "Tensor":
-        """The same array without its history."""
+        """A tensor of the same array, not copied, through which no gradient flows back."""
         return Tensor(self.data)
 
     def to(self, device: str) -> "Tensor":
-        """This tensor on a device; gradients flow back to the one it came from."""
+        """This tensor on 'cpu' or 'cuda'; itself if it is there already. Gradients flow back.
+
+        Raises: DeviceError for an unknown device, or one that this computer lacks.
+        """
         here = self.device
         if device == here:
             return self
@@ -313,7 +321,7 @@ class Tensor(Operators):
 
 
 def _restored(kind: Any, data: Array, grad: Tensor | None, requires_grad: bool) -> Tensor:
-    """What `pickle` and `copy` make of a tensor."""
+    """The tensor that `pickle` and `copy` build from the parts that `__reduce__` gives."""
     t = kind.__new__(kind)
     Tensor.__init__(t, data)
     t.grad, t.requires_grad = grad, requires_grad
@@ -341,8 +349,8 @@ def tensor(
 ) -> Tensor:
     """A tensor with its own copy of the data.
 
-    dtype: floating data becomes float32 unless it is given, integers and bools keep theirs.
-    device: 'cpu' or 'cuda'; where the data lies already, unless given.
+    dtype: by default float32 for floating-point data; integers and bools keep their own.
+    device: 'cpu' or 'cuda'; by default the device of the data.
     Raises: DTypeError for data that are no numbers, or requires_grad on integers;
     ShapeError for ragged lists; DeviceError for a device that is not there.
     """
@@ -364,9 +372,10 @@ def tensor(
 
 
 def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
-    """x as a Tensor, without a copy where it is an array, which keeps its dtype.
+    """x as a Tensor. An array is not copied and keeps its dtype; Python floats become float32.
 
     like: if x is a number, it gets the dtype and device of this tensor: 2.0 * t keeps t's dtype.
+    Raises: DTypeError, ShapeError or GradientError for an x that is no array of numbers.
     """
     if isinstance(x, Tensor):
         return x
@@ -380,5 +389,8 @@ def as_tensor(x: ArrayLike, like: Tensor | None = None) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares the memory of any array with `__dlpack__` (torch, jax, cupy, ...)."""
+    """A tensor that shares the memory of any array with `__dlpack__` (torch, jax, cupy, ...).
+
+    Raises: DTypeError for an object whose memory cannot be shared.
+    """
     return Tensor(arrays.from_dlpack(source))

@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--distribution", choices=list(DISTRIBUTIONS), action="append")
     options = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before the workers load NumPy
+    print(f"seed {options.seed}")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for name in options.distribution or DISTRIBUTIONS:
             args = [name] * options.runs, [options.seed] * options.runs, range(options.runs)

@@ -1,4 +1,4 @@
-"""What is wrong, and what theory says: `minidl doctor`, `lr-find`, `lab`."""
+"""Diagnosis before training, and the lab's experiments: `minidl doctor`, `lr-find`, `lab`."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
 
 
 def _remedies(config: Config, trial_steps: int) -> list[tuple[str, ...]]:
-    """A row for each remedy: its options, and what the doctor says with it."""
+    """A row for each remedy: its options, and the doctor's verdict with it."""
     loaded: dict[bool, Any] = {}
 
     def load(changed: Config) -> Any:
@@ -81,7 +81,7 @@ def _remedies(config: Config, trial_steps: int) -> list[tuple[str, ...]]:
 def lr_find_command(steps: int, lowest: float, highest: float, out: str, **options: Any) -> None:
     """Train a few steps with a rising rate, draw the loss, and suggest a learning rate.
 
-    Takes the options of `minidl train`; nothing of what the steps learn is kept.
+    Takes the options of `minidl train`. The trained weights are thrown away.
     """
     config = config_from(options)
     data = load_data(config, None, True).train
@@ -108,8 +108,8 @@ def lab_command(
 ) -> None:
     """Measure theory and the article's claims; without NAME, list the experiments.
 
-    NAME is an experiment's name or number: `minidl lab he-gain C2`. Results that the folder holds
-    already stay. Ends with 1 where a prediction fails.
+    NAME is an experiment's name or number: `minidl lab he-gain C2`. Results of other experiments in
+    the folder stay. The exit code is 1 where a prediction fails.
     """
     if names and everything:
         raise ConfigError(f"lab: expected names or --all, got both ({', '.join(names)})")

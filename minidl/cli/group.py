@@ -29,20 +29,20 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except _KNOWN as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # who read the output has left
+                raise  # the program that read the output has ended
             text, code = _in_words(error)
         tell(text, err=True)
         ctx.exit(code)
 
 
 def _in_words(error: BaseException) -> tuple[str, int]:
-    """What the command says of an error, and its exit code."""
+    """(the message of an error, the exit code of the command)."""
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "stopped", 128 + getattr(error, "number", signal.SIGINT)
     text = str(error)
     if isinstance(error, MemoryError):
         text = (
-            f"the memory does not suffice ({error or 'no more is known'}); give a smaller "
+            f"there is not enough memory ({error or 'no details'}); give a smaller "
             "--batch-size, --size or model"
         )
     elif isinstance(error, OSError) and not isinstance(error, MinidlError):
@@ -80,7 +80,8 @@ def main() -> None:
     """The entry point of the `minidl` command."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # None where the process was started without it
-            stream.reconfigure(errors="replace")  # no sign that a terminal lacks may stop a run
+            # A terminal may lack a sign such as ‖. That must not stop a run.
+            stream.reconfigure(errors="replace")
     warnings.showwarning = lambda message, *rest: tell(f"warning: {message}", err=True)
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # ignored signals stay ignored
         signal.signal(signal.SIGTERM, _terminated)
@@ -98,9 +99,10 @@ def main() -> None:
 
 
 def _one_of_several() -> bool:
-    """Prepare a process that `mpiexec` started with others; whether it has something to do.
+    """Prepare a process that `mpiexec` started with others; returns whether it has work to do.
 
-    Process 0 alone speaks, but an error that ends them all is told by the process that met it.
+    Process 0 alone prints. But an error that ends all processes is printed by the process in which
+    it arose.
     """
     first, shared = processes.place()[0] == 0, set(sys.argv[1:2]) <= set(SHARED)
     if not shared:

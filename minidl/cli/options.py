@@ -53,7 +53,10 @@ class InSections(click.Command):
 
 
 def config_from(options: dict[str, Any]) -> Config:
-    """The Config of these options, checked. Model and epochs suit the data where none are given."""
+    """The Config of these options, checked.
+
+    Where the model or the epochs are not given, they depend on the data.
+    """
     grey = options["data"] in GREY or options["gray"]
     suited = {"model": "article", "epochs": 5} if grey else {"model": "vgg_small", "epochs": 10}
     config = Config(**options | {n: v for n, v in suited.items() if options[n] is None})
@@ -75,7 +78,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         _option("--data", f"{', '.join(NAMED)}, or a folder of class folders (or with train/ and "
                 "test/)."),
-        _option("--root", "The folder of the named data; else downloaded once.", type=click.Path()),
+        _option("--root", "Folder with the files of a named data set [downloaded once].",
+                type=click.Path()),
         _option("--validation", "Share of the training images to hold out [0.2 without a test "
                 "part].", type=float, metavar="FRACTION"),
         _option("--size", "Stretch a folder's images to this square size.", type=int),
@@ -93,30 +97,31 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _option("--depth", "Convolutions of deep_plain_cnn.", type=int),
         _option("--width", "Channels of deep_plain_cnn.", type=int),
         _option("--init", "Initializer: he_normal, orthogonal, normal:0.3, ...", metavar="NAME"),
-        _option("--optimizer", "What changes the weights [sgd for grey data sets and "
-                "networks without normalisation, else adam].", type=click.Choice(list(OPTIMIZERS))),
-        _option("--lr", f"Learning rate [{rates}; the smaller one for other data and "
-                "networks without normalisation]; auto: the largest that the doctor finds safe.",
-                type=Rate()),
+        _option("--optimizer", "The rule that changes the weights [sgd for networks without "
+                "normalisation on grey data sets, else adam].",
+                type=click.Choice(list(OPTIMIZERS))),
+        _option("--lr", f"Learning rate [{rates}; the smaller one for networks without "
+                "normalisation on other than grey data sets]; auto: one that the doctor finds "
+                "safe.", type=Rate()),
         _option("--schedule", "How the rate falls.", type=click.Choice(SCHEDULES)),
         _option("--warmup", "Let the rate rise first.", type=int, metavar="STEPS"),
         _option("--clip-norm", "Largest norm of all gradients together.", type=float),
         _option("--clip-value", "Largest size of one gradient value.", type=float),
         _option("--clip-adaptive", "Largest gradient of a unit, as a share of its weights' norm.",
                 type=float),
-        _option("--momentum", "Of sgd, 0 to 1: how much of the last step the next one keeps "
-                "[momentum: 0.9].", type=float),
-        _option("--weight-decay", "How strongly weights are drawn to 0 [adamw: 0.01].",
+        _option("--momentum", "Share of the last step that the next one keeps, from 0 to below 1; "
+                "for sgd and momentum [0.9 for momentum].", type=float),
+        _option("--weight-decay", "How strongly weights are drawn to 0 [0.01 for adamw].",
                 type=float),
         _option("--batch-norm", "Batch normalisation behind the convolutions of article or "
                 "deep_plain_cnn.", is_flag=True),
         _option("--residual", "A shortcut around the convolutions of deep_plain_cnn.",
                 is_flag=True),
-        _option("--weight-norm", "Weights as a direction and a length, which begins at this "
-                "number.", type=float, metavar="LENGTH"),
+        _option("--weight-norm", "Write weights as a direction times a length; the length begins "
+                "at this number.", type=float, metavar="LENGTH"),
         _option("--label-smoothing", "Share of the right class that is spread over all.",
                 type=float),
-        click.option("--epochs", type=int, help="Passes over the training images [5 of the grey "
+        click.option("--epochs", type=int, help="Passes over the training images [5 for the grey "
                      "data sets, else 10]."),
         _option("--patience", "Stop when the validation loss has not fallen for so many epochs.",
                 type=int, metavar="EPOCHS"),

@@ -1,4 +1,4 @@
-"""What came of a run: `minidl evaluate`, `compare`, `predict`, `export`."""
+"""The results of a run: `minidl evaluate`, `compare`, `predict`, `export`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ def evaluate_command(run: str, out: str | None, last: bool) -> None:
 @click.argument("runs", type=click.Path(), nargs=-1, required=True)
 @click.option("--out", type=click.Path(), help="File for the figure of their curves.")
 def compare_command(runs: tuple[str, ...], out: str | None) -> None:
-    """Show in which options RUNS differ, and what came of each."""
+    """Show the options in which RUNS differ, and the results of each."""
     found = compare(runs)
     click.echo(table(found.rows()))
     if out is not None:
@@ -70,7 +70,7 @@ def compare_command(runs: tuple[str, ...], out: str | None) -> None:
 @cli.command("predict")
 @click.argument("run", type=click.Path())
 @click.argument("images", type=click.Path(), nargs=-1, required=True)
-@click.option("--top", default=1, show_default=True, help="The so many most probable classes.")
+@click.option("--top", default=1, show_default=True, help="Print this many classes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each image.")
 @_last
 def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool, last: bool) -> None:
@@ -104,7 +104,10 @@ def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool, 
 
 
 def _files(paths: Sequence[str], bad: list[str]) -> Iterator[str]:
-    """The files among the paths, and those below the folders among them."""
+    """The files among the paths, and all files below the folders among them.
+
+    bad: gets a sentence for each folder that cannot be read or holds nothing.
+    """
     for path in paths:
         if kind_of(path) != "folder":
             yield path

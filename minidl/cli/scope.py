@@ -13,11 +13,11 @@ from .group import cli
 
 
 @cli.command("scope")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page [a free one].")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port [a free one].")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--run", type=click.Path(), help="Look at the model of a run's folder, on its data.")
 @click.option("--image", type=click.Path(), help="Look at this image file first.")
-@click.option("--label", type=int, help="The class of --image, by its number [the likeliest].")
+@click.option("--label", type=int, help="The number of --image's class [the most probable].")
 @click.option("--export", "file", type=click.Path(), help="Write the page with recorded scenes.")
 def scope_command(
     port: int,

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @run_options
 @click.option("--out", type=click.Path(), help="Folder of the search [searches/DATA].")
 @click.option("--space", type=click.Path(), help="A TOML file that narrows or widens the space.")
-@click.option("--trials", default=40, show_default=True, help="How many, refused ones counted.")
+@click.option("--trials", default=40, show_default=True, help="Trials, refused ones included.")
 @click.option(
     "--time",
     "seconds",
     type=float,
     metavar="SECONDS",
-    help="Stop after this time; the best is trained again after it.",
+    help="Stop after so many seconds; then the best settings are trained again.",
 )
 @click.option("--workers", default=1, show_default=True, help="Processes that share the work.")
 @click.option(
@@ -34,36 +34,36 @@ if TYPE_CHECKING:
     default="tpe",
     show_default=True,
     metavar="tpe|random|cma-es",
-    help="Who proposes the next settings.",
+    help="The method that proposes the next settings.",
 )
 @click.option(
     "--pruner",
     default="median",
     show_default=True,
     metavar="median|hyperband|none",
-    help="Who ends bad trials early.",
+    help="The method that ends bad trials early.",
 )
 @click.option(
     "--doctor",
     default="both",
     show_default=True,
     metavar="off|diverge|both",
-    help="Trials refused before their first step: none, those that will diverge, or "
-    "those that will not learn too.",
+    help="Trials refused before their first step: none, those that will diverge, or also "
+    "those that will not learn.",
 )
 @click.option(
     "--audit",
     default=0.1,
     show_default=True,
     metavar="SHARE",
-    help="Share of the refused that is trained all the same.",
+    help="Share of the refused trials that is trained all the same, to count wrong refusals.",
 )
 @click.option(
-    "--best-seeds", default=3, show_default=True, help="How often the best is trained again."
+    "--best-seeds", default=3, show_default=True, help="New seeds to train the best settings with."
 )
 @click.option("--storage", metavar="URL", help="A database that several machines share.")
 @click.option("--name", help="Name of the study in the database [that of the folder].")
-@click.option("--quiet", is_flag=True, help="Without progress.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def search_command(
     ctx: click.Context,
@@ -108,7 +108,7 @@ def search_command(
 
 
 def _rows(found: "Search") -> list[tuple[str, str]]:
-    """What came of the search."""
+    """The results of the search, as rows of a table."""
     summary = found.summary
     counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
     rows = [("trials", f"{len(summary.rows)} of {summary.trials} ({counts})")]

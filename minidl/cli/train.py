@@ -25,11 +25,11 @@ from .options import InSections, config_from, run_options
     "--config",
     "recipe",
     type=click.Path(),
-    help="A TOML file of options, or the config.json of a run; options given here count more.",
+    help="A TOML file of options, or the config.json of a run; options given here override it.",
 )
 @click.option("--out", type=click.Path(), help="Folder of the run [runs/DATA-MODEL].")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--quiet", is_flag=True, help="Without progress.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def train_command(
     ctx: click.Context,
@@ -97,7 +97,7 @@ def _options_of(folder: str) -> dict[str, Any] | None:
 
 
 def _claimed_folder(config: Config) -> Path:
-    """A new folder runs/DATA-MODEL, -2, ...; making it is what claims its name."""
+    """A new folder runs/DATA-MODEL, runs/DATA-MODEL-2, ...; two processes never get the same."""
     name = f"{Path(config.data).name or 'data'}-{config.model}"
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar of `total` steps. Yields advance(count), to be called after each `count` steps."""
+    """A bar of `total` steps on standard error. Yields advance(count): call it after `count` steps.
+
+    show: False shows nothing.
+    """
     try:
         from rich.console import Console
         from rich.progress import Progress

@@ -128,7 +128,7 @@ class Dataset:
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """(rest, held out): hold out a `fraction` of the rows, drawn with `seed`.
 
-        round(fraction * N) rows are held out. Where there are classes, of each its share to
+        round(fraction * N) rows are held out. Where there are classes, each gives its share, to
         within one image (the split is stratified). Both parts keep the order of the rows.
         Raises: ConfigError unless 0 < fraction < 1; DataError if a part would be empty.
         """
@@ -173,7 +173,7 @@ def seeded(seed: int, *spawn_key: int) -> np.random.Generator:
 
 
 def to_float(images: np.ndarray) -> str:
-    """How images of another dtype become what is expected."""
+    """The advice for images of a wrong dtype: the call that converts them."""
     if images.dtype.kind == "f":
         return "images.astype(np.float32) converts them"
     return "md.data.scale(images) turns 0..255 into float32 in [0, 1]"
@@ -211,7 +211,7 @@ def _checked_inputs(images: Any) -> np.ndarray | Pictures:
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether these can only be images whose 1, 3 or 4 colours come last."""
+    """Whether this can only be the shape of images (N, H, W, C) with 1, 3 or 4 channels."""
     if len(shape) != 4 or shape[3] not in (1, 3, 4) or min(shape[1:3]) <= 4:
         return False
     return shape[3] > 1 or shape[1] == shape[2]

@@ -1,8 +1,7 @@
 """From the bytes of an image file to its pixels.
 
-simplejpeg decodes JPEG and OpenCV the rest. OpenCV goes on with pixels of its own making where a
-JPEG file is damaged, and says so on the standard error of the whole process alone; simplejpeg
-raises.
+simplejpeg decodes JPEG and OpenCV the rest. Where a JPEG file is damaged, OpenCV makes pixels up
+and only prints a warning to standard error. simplejpeg raises an error.
 """
 
 import struct
@@ -31,7 +30,7 @@ def libraries() -> tuple[Any, Any]:
 
 
 def decode(data: bytes, header: Header) -> np.ndarray:
-    """The pixels (H, W, 3) in RGB order, uint8 or uint16, turned as the picture is looked at.
+    """The pixels (H, W, 3) in RGB order, uint8 or uint16, turned upright as the camera noted.
 
     Raises: ValueError with the reason if the file is damaged, cut short or of an unusual kind.
     """
@@ -53,7 +52,7 @@ def decode(data: bytes, header: Header) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo the camera's turn: mirrored rows, mirrored columns, rows and columns exchanged."""
+    """Turn the pixels upright. orientation: 1 to 8, as in EXIF."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -90,7 +89,7 @@ def _by_opencv(data: bytes, header: Header) -> np.ndarray:
 
 
 def _mixed(pixels: np.ndarray, fourth_channel: str) -> np.ndarray:
-    """Three colours from these and a fourth channel, which is black ink or transparency."""
+    """RGB from four channels. fourth_channel: the meaning of the fourth, as in `Header`."""
     colours, fourth = pixels[..., :3].astype(np.int32), pixels[..., 3:].astype(np.int32)
     if fourth_channel == "premultiplied":
         undone = np.minimum(colours * 255 // np.maximum(fourth, 1), 255)
@@ -123,11 +122,12 @@ def _jpeg(data: bytes, fourth_channel: str) -> np.ndarray:
 
 
 def _opaque(data: bytes) -> bytes:
-    """A GIF file without its marks of transparency, for which OpenCV puts the background's colour.
+    """A GIF file without its marks of transparency.
 
-    What a first frame smaller than the picture leaves open has the transparent colour, or the
-    first one, as in Pillow.
-    Raises: IndexError if the file is cut short: its blocks are followed up to the trailer.
+    OpenCV would replace transparent pixels by the background colour. Where the first frame is
+    smaller than the picture, the rest gets the transparent colour, or the first of the palette, as
+    in Pillow.
+    Raises: IndexError if the file is cut short: its blocks are followed up to the last.
     """
     changed = bytearray(data)
     background = 0

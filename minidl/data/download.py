@@ -1,4 +1,4 @@
-"""Fetching a file once: several mirrors, a known size and checksum, never half a file."""
+"""Downloading a file once, from one of several mirrors; its size and checksum must be right."""
 
 import contextlib
 import glob
@@ -18,7 +18,7 @@ _PART = ".part"
 
 
 class Remote(NamedTuple):
-    """A file that is known byte for byte."""
+    """A file to download. size: in bytes. sha256: its checksum, in hexadecimal digits."""
 
     name: str
     size: int

@@ -71,9 +71,9 @@ class ImageFolder(Dataset):
 
 
 class FolderParts(NamedTuple):
-    """The parts of a folder, labelled alike; None for a part that it does not have.
+    """The parts of a folder, with the same labels; None for a part that it does not have.
 
-    notes: sentences about what was left aside or is in two parts.
+    notes: sentences about folders that were not read, and about images that are in two parts.
     """
 
     train: ImageFolder
@@ -165,7 +165,7 @@ def folder_splits(
 
 
 def _shared(parts: dict[str, ImageFolder]) -> list[str]:
-    """A sentence for each two parts that hold the same image files, under whatever name."""
+    """A sentence for each two parts that hold the same image files, even under other names."""
     sizes = {part: {p: os.path.getsize(p) for p in data.paths} for part, data in parts.items()}
     notes = []
     for k, first in enumerate(parts):
@@ -223,7 +223,7 @@ def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]
 
 
 def _list_files(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int], Bad]:
-    """The path and the label of every file, in order, and what cannot even be listed."""
+    """(the path of every file, its label, the folders that cannot be listed), in order."""
     paths: list[str] = []
     labels: list[int] = []
     bad: Bad = []

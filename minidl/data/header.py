@@ -1,7 +1,7 @@
-"""What an image file says of itself before it is decoded.
+"""The header of an image file, read before the image is decoded.
 
-The decoder allocates whatever the header asks for, so the size is read first. Some decoders fill
-the missing half of a file that was cut short with grey, so the file's end is checked too.
+The decoder allocates as much memory as the header asks for, so the size is checked first. Where a
+file was cut short, some decoders fill the missing part with grey, so the file's end is checked too.
 """
 
 import re
@@ -36,8 +36,9 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Header:
-    """What the file says of itself.
+    """The header of a file in any known format.
 
+    data: all bytes of the file.
     Raises: ValueError with the reason (unknown format, cut short, damaged, too many pixels).
     """
     for name, signature, parse in _FORMATS:
@@ -60,7 +61,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _turn(exif: bytes) -> int:
-    """The orientation that EXIF data note; 1 where they are damaged, as they are not the image."""
+    """The orientation in EXIF data; 1 where they are damaged, as the image may still be whole."""
     try:
         return Directory(exif.removeprefix(b"Exif\0\0")).orientation
     except struct.error:

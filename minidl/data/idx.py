@@ -1,7 +1,7 @@
 """IDX, the file format of MNIST.
 
-Two zero bytes, a byte for the type of the values and one for the number of axes; then the length
-of each axis in four bytes, the highest first; then the values.
+A file begins with two zero bytes, a byte for the type of the values and one for the number of axes.
+Then comes the length of each axis in four bytes, the highest byte first; then the values.
 """
 
 import gzip

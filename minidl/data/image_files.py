@@ -21,7 +21,9 @@ _LISTED = 20  # bad files that a message names
 
 
 class Files(Pictures):
-    """Images that stay in their files. shape: (C, H, W), of every one of them."""
+    """Images that stay in their files. shape: (C, H, W) of each image. gray, size: as in
+    `load_image`.
+    """
 
     slow = True
 
@@ -71,7 +73,10 @@ class Files(Pictures):
     def good(
         self, progress: bool, title: str, odd: Bad, bad: Bad
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """(place, pixels) of each good file; those of another size and the bad go to the lists."""
+        """(index, pixels) of each good file.
+
+        odd: gets the files of another size. bad: gets those that cannot be read.
+        """
         first = ""
         with progress_bar(title, len(self), show=progress) as advance:
             for start in range(0, len(self), _AT_ONCE):
@@ -90,7 +95,7 @@ class Files(Pictures):
                 advance(len(places))
 
     def facts(self, progress: bool = False) -> Facts:
-        """As in Pictures; the files are read for it once. Raises: DataError naming all bad ones."""
+        """As in Pictures; all files are read once for it. Raises: DataError naming all bad ones."""
         if self._facts is None:
             odd: Bad = []
             bad: Bad = []

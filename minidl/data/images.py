@@ -25,8 +25,8 @@ def load_image(
     Numerics: 8-bit values are divided by 255, 16-bit values by 65535. Grey is
     0.299 R + 0.587 G + 0.114 B, rounded to the file's depth. The rotation that a camera noted
     (EXIF) is applied. Transparency is dropped: a transparent pixel has the colour that is stored
-    for it, as in Pillow's `convert("RGB")`, and nothing is laid under it. Palette, grey and CMYK
-    images become RGB. Of an animation or a file of several pages the first is read.
+    for it, as in Pillow's `convert("RGB")`, and is not mixed with a background. Palette, grey and
+    CMYK images become RGB. Of an animation or a file of several pages the first is read.
     Threads may read at the same time.
     Raises: DataError if the file is missing, unreadable, not an image, damaged, cut short, of
     another depth or an unusual kind, does not fit into memory, or claims more than 64 megapixels
@@ -72,7 +72,11 @@ def load_pixels(
 
 
 def height_width(size: Size, call: str) -> tuple[int, int]:
-    """`size` as (height, width). Raises: ConfigError unless it is positive and not vast."""
+    """`size` as (height, width). Raises: ConfigError unless it is positive, and at most MAX_PIXELS
+    in all.
+
+    call: the name of the function that the error names.
+    """
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2 or not all(
         isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0

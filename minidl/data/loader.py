@@ -23,15 +23,17 @@ class DataLoader:
     dataset: a Dataset, or the pair (images, labels) of one.
     Shapes: images (B, C, H, W), or other inputs (B, ...); labels (B,), or other targets (B, ...);
     both in the dataset's dtypes. The last batch is smaller, or left out with `drop_last`.
-    The order and the random numbers of `transform` depend on (seed, epoch, batch) alone, so an
-    interrupted epoch goes on exactly: set `.epoch` and call `iterate(start_batch)`. `.epoch`
-    counts the epochs completed: it grows by one when an iteration has run to its end.
+    The order and the random numbers of `transform` depend on (seed, epoch, batch) alone. So an
+    interrupted epoch can go on with exactly the same batches: set `.epoch` and call
+    `iterate(start_batch)`. `.epoch` counts the epochs completed: it grows by one when an iteration
+    has run to its end.
     `transform` is called as transform(images), or as transform(images, generator) if its
     attribute `random` is true (as in random_crop, random_flip and compose).
     `.rows` is for several processes that share each batch: rows(B) says which of its B images this
     one gets. Labels are always those of the whole batch. A transform whose attribute `by_image` is
     true (all of minidl's Transforms) is then called with these images alone.
-    Raises: ConfigError for a batch size, seed or start that cannot be.
+    Raises: ConfigError for a batch size below 1, a negative seed, a start beyond the epoch, or
+    where drop_last leaves no batch; as Dataset for a pair.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class DataLoader:
         self.epoch = epoch + 1
 
     def _fetched(self, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """The images at these places. Files are decoded while the batch before is in use."""
+        """The images at the indices of each batch. Files are decoded while the batch before is in
+        use.
+        """
         source = self.dataset.source
         if isinstance(source, np.ndarray) or not source.slow:
             return map(self.dataset.rows, batches)
@@ -116,7 +120,10 @@ class DataLoader:
         return slice(count) if self.rows is None or not alone else self.rows(count)
 
     def _transformed(self, images: np.ndarray, count: int, epoch: int, batch: int) -> np.ndarray:
-        """What was fetched of a batch of `count` images, transformed: this process's rows."""
+        """The images of this process, transformed.
+
+        images: those that were fetched, of a batch of `count`: all, or this process's alone.
+        """
         if self.transform is None:
             return images
         random: tuple[Any, ...] = ()

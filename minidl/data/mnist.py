@@ -93,7 +93,10 @@ def _place(
     sums: dict[str, tuple[int, str]],
     mirrors: Sequence[str],
 ) -> tuple[Path, tuple[str, ...]]:
-    """(folder, ends of the files' names). In the cache only the archives have been verified."""
+    """(folder, endings of the files' names to look for).
+
+    In the cache only the .gz files count, because only their checksums have been verified.
+    """
     if root is not None:
         return Path(root), ("", ".gz")
     folder = cache_folder() / name

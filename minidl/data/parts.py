@@ -1,7 +1,7 @@
 """The parts of a folder of images: training, validation and test, or no parts at all.
 
-A class folder holds images. A part holds class folders and no image of its own. So a folder is
-told from what it holds, and its name only says which part it is.
+A class folder holds images. A part holds class folders and no image of its own. So the contents of
+a folder say whether it is a part, and its name only says which part.
 """
 
 import os
@@ -32,7 +32,7 @@ def part_name(folder: str) -> str | None:
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is a system's own: hidden, a thumbnail, an index."""
+    """Whether a file or folder belongs to the operating system: hidden, a thumbnail, an index."""
     return name.startswith((".", "@", "$")) or name.lower() in _NO_CLASSES | _NO_FILES
 
 
@@ -61,7 +61,8 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 def walk(top: Path, bad: Bad) -> Iterator[Path]:
     """Every visible file below a folder, in order, without recursion: folders may lie deep.
 
-    What cannot be listed is added to `bad`, as are links to folders, which are not followed.
+    Folders that cannot be listed are added to `bad`, and so are links to folders, which are not
+    followed.
     """
     waiting = [top]
     while waiting:
@@ -98,7 +99,7 @@ def _is_image(path: str | Path) -> bool:
 def find_parts(root: Path) -> dict[str, Path]:
     """The folder of each part that there is; empty where root holds class folders itself.
 
-    A part that holds nothing but one folder, which holds the class folders, is that folder.
+    Where a part holds nothing but one folder, and that holds the class folders, it is that folder.
     Raises: DataError if two folders are the same part.
     """
     parts: dict[str, Path] = {}
@@ -122,7 +123,7 @@ def _innermost(folder: Path) -> Path:
 
 
 def strangers(root: Path, parts: dict[str, Path]) -> list[str]:
-    """The folders beside the parts that hold images, too."""
+    """The folders beside the parts that hold images but are not read."""
     known = {path.relative_to(root).parts[0] for path in parts.values()}
     others = [name for name in subfolders(root) if name not in known]
     return [name for name in others if any(map(_is_image, walk(root / name, [])))]

@@ -2,8 +2,8 @@
 
 A float32 takes four times the memory of the 8-bit pixel that it is made from. So the images of a
 folder stay pixels until they are in a batch. Where even the pixels do not fit into memory, they
-stay files: a batch is decoded when it is asked for, by several threads, because the decoders let go
-of Python's lock.
+stay files, and a batch is decoded when it is asked for. Several threads do this at the same time,
+because the decoders release Python's lock.
 
 All kinds give the same floats for the same file, bit for bit: x = pixel / 255 (of 16 bits: 65535).
 """
@@ -24,10 +24,10 @@ _TO_16_BITS = 257  # 65535 / 255
 
 
 class Facts(NamedTuple):
-    """What one look at every image found.
+    """Numbers about each image, found in one pass over all images.
 
-    hashes (N,): of each image's floats. sums, squares (N, C): of its pixels and of their squares,
-    as numbers of 16 bits, exact.
+    hashes (N,): of its floats. sums, squares (N, C): exact sums of its pixels and of their squares,
+    with pixels as numbers of 16 bits.
     """
 
     hashes: np.ndarray
@@ -36,10 +36,10 @@ class Facts(NamedTuple):
 
 
 class Pictures:
-    """N images of one shape, as DataLoader and Dataset use them: an array that is made in parts.
+    """N images of one shape, for DataLoader and Dataset: like an array, but made batch by batch.
 
-    `shape` and `dtype` are those of the whole as floats. `slow` says that a batch takes long to
-    get, so that it is worth fetching the next one meanwhile.
+    shape, dtype: of all images as one array of floats. slow: whether a batch takes so long to get
+    that the next one should be fetched in the meantime.
     """
 
     shape: tuple[int, ...]
@@ -55,23 +55,23 @@ class Pictures:
         return len(self.shape)
 
     def pixels(self, index: np.ndarray) -> np.ndarray:
-        """The images at these places as pixels (n, C, H, W), uint8 or uint16."""
+        """The images with these indices as pixels (n, C, H, W), uint8 or uint16."""
         raise NotImplementedError
 
     def floats(self, pixels: np.ndarray) -> np.ndarray:
-        """What a model gets for these pixels."""
+        """The floats that a model gets for these pixels: in [0, 1], then transformed."""
         return unit(pixels)
 
     def rows(self, index: Any) -> np.ndarray:
-        """The images at these places as floats (n, C, H, W)."""
+        """The images with these indices as floats (n, C, H, W)."""
         return self.floats(self.pixels(self.places(index)))
 
     def places(self, index: Any) -> np.ndarray:
-        """A slice, an int, an index array or a boolean mask as the numbers of the images."""
+        """The indices that a slice, an int, an index array or a boolean mask stands for."""
         return np.arange(len(self))[index]
 
     def facts(self, progress: bool = False) -> Facts:
-        """Hashes and sums of the pixels, found by one look at every image."""
+        """Hashes and sums of all images; transforms do not count. progress: show a bar."""
         found = []
         with progress_bar("look at images", len(self), show=progress) as advance:
             for start in range(0, len(self), _CHUNK):
@@ -92,7 +92,10 @@ class Pixels(Pictures):
 
 
 class View(Pictures):
-    """Some images of others, and what is done to them: a part of a data set, normalised."""
+    """Some images of another Pictures, with transforms: for example a part, normalised.
+
+    index: their indices in `base`. transforms: applied to each batch, in this order.
+    """
 
     def __init__(
         self,
@@ -119,12 +122,12 @@ class View(Pictures):
         return images
 
     def facts(self, progress: bool = False) -> Facts:
-        """Of the pixels, whatever is done to them later."""
+        """The facts of the pixels before the transforms."""
         return Facts(*(column[self.index] for column in self.base.facts(progress)))
 
 
 def chosen(pictures: Pictures, index: Any) -> View:
-    """The pictures at these places, for the transforms that they have had."""
+    """The pictures with these indices, with the transforms that they have."""
     before = pictures.transforms if isinstance(pictures, View) else ()
     return View(pictures, pictures.places(index), before)
 
@@ -136,7 +139,10 @@ def changed(pictures: Pictures, transform: Callable[[np.ndarray], np.ndarray]) -
 
 
 def mean_and_deviation(pictures: Pictures) -> tuple[list[float], list[float]]:
-    """Of each channel over all images, in [0, 1], from exact sums. No transforms count."""
+    """(means, standard deviations) of the channels over all images in [0, 1], from exact sums.
+
+    Transforms do not count.
+    """
     facts = pictures.facts()
     _, _, height, width = pictures.shape
     n = len(pictures) * height * width
@@ -150,7 +156,7 @@ def mean_and_deviation(pictures: Pictures) -> tuple[list[float], list[float]]:
 
 
 def image_digests(images: np.ndarray | Pictures) -> np.ndarray:
-    """A hash of each image, uint64 (N,). Of pictures: before anything was done to them."""
+    """A hash of each image, uint64 (N,); for Pictures, of the images before their transforms."""
     if isinstance(images, Pictures):
         return images.facts().hashes
     hashes = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
@@ -158,7 +164,7 @@ def image_digests(images: np.ndarray | Pictures) -> np.ndarray:
 
 
 def facts_of(pixels: np.ndarray) -> Facts:
-    """Of these pixels (n, C, H, W)."""
+    """The facts of these pixels (n, C, H, W)."""
     wide = pixels.astype(np.uint64)
     if pixels.dtype == np.uint8:
         wide *= _TO_16_BITS
@@ -175,7 +181,7 @@ def with_16_bits(pixels: np.ndarray) -> np.ndarray:
 def look_ahead(
     fetch: Callable[[np.ndarray], np.ndarray], batches: Sequence[np.ndarray], ahead: int
 ) -> Iterator[np.ndarray]:
-    """fetch(batch) for each batch in order; a thread fetches up to `ahead` of them before."""
+    """fetch(batch) for each batch in order; a thread fetches up to `ahead` batches in advance."""
     with ThreadPoolExecutor(1, "minidl-ahead") as pool:
         waiting = [pool.submit(fetch, batch) for batch in batches[:ahead]]
         try:

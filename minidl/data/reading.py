@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import CheckpointError, ConfigError, DataError, MinidlError
 from ..files import PathLike, read_text, write_text
 from .download import cache_folder
 from .image_files import Files, bad_files
@@ -38,9 +38,10 @@ def read_files(
     cache: bool | PathLike,
     progress: bool,
 ) -> tuple[Pictures, list[int], Bad]:
-    """(pictures, the places of their files among the paths, the files left out with reasons).
+    """(pictures, the indices of their files among the paths, the files left out with reasons).
 
-    bad: what could not even be listed, with reasons; it is named with the rest.
+    bad: folders and files that could not be listed, with reasons; they are named with the rest.
+    The other options are those of ImageFolder.
     Raises: DataError naming all bad files, unless skip_bad; ConfigError for lazy with a cache.
     """
     if lazy and cache:
@@ -80,7 +81,7 @@ def read_files(
 
 
 def _opened(paths: Sequence[str], gray: bool, size: Size | None) -> tuple[Files | None, Bad]:
-    """The files, with the shape of the first that can be read; and those that cannot, before it."""
+    """(the files, with the shape of the first that can be read; those before it, which cannot)."""
     bad: Bad = []
     for place in range(len(paths)):
         files = Files(paths, (0, 0, 0), gray, size)
@@ -109,7 +110,8 @@ def _in_memory(
 def _room(files: Files, unless_half: bool) -> np.ndarray | None:
     """Memory for all pixels; None where they would take more than half of what is free.
 
-    Raises: DataError where there is not even that much, and half is not the limit.
+    unless_half: whether that limit of a half holds. Without it, Raises: DataError where there is
+    not enough memory for all.
     """
     need, free = math.prod(files.shape), free_memory()
     if unless_half and free is not None and need > free / 2:
@@ -129,10 +131,10 @@ def _room(files: Files, unless_half: bool) -> np.ndarray | None:
 def _cached(
     folder: Path, files: Files, cache: bool | PathLike, skip_bad: bool, progress: bool
 ) -> tuple[Pixels, list[int], Bad]:
-    """The pixels from a file of them, which is written first where there is none yet.
+    """The pixels, mapped from a file that holds them all; the first call writes that file.
 
-    Its name is a hash of every file's path, size and time of change and of the options: when one
-    changes, another file is written.
+    Its name is a hash of every image file's path, size and time of change, and of the options. When
+    one of these changes, another file is written.
     """
     home = cache_folder() / "pixels" if cache is True else Path(str(cache))
     name = home / f"{folder.resolve().name}-{_identity(folder, files)}"
@@ -141,9 +143,12 @@ def _cached(
         if not facts_at.exists():
             home.mkdir(parents=True, exist_ok=True)
             _write_cache(folder, files, pixels_at, facts_at, skip_bad, progress)
-    except OSError as error:
+    except MinidlError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"ImageFolder: cannot keep the pixels in {str(home)!r}: {error.strerror or error}; "
+            f"ImageFolder: cannot keep the pixels in {str(home)!r}: {reason}; "
             f"they need {1e-9 * math.prod(files.shape):,.1f} GB; name another folder (cache=...), "
             "or leave the cache out"
         ) from None
@@ -172,7 +177,9 @@ def _read_cache(files: Files, pixels_at: Path, facts_at: Path) -> tuple[Pixels, 
 def _write_cache(
     folder: Path, files: Files, pixels_at: Path, facts_at: Path, skip_bad: bool, progress: bool
 ) -> None:
-    """Decode all files into pixels_at. The facts come last: with them the cache is whole."""
+    """Decode all files into pixels_at. The file of facts is written last: where it exists, the
+    cache is complete.
+    """
     odd: Bad = []
     bad: Bad = []
     kept: list[int] = []

@@ -65,16 +65,19 @@ class Directory:
         return found if 1 <= found <= 8 else 1
 
     def fourth_channel(self) -> str:
-        """The meaning of a fourth channel that changes the colours: "black", "premultiplied"."""
+        """The meaning of a fourth channel that changes the colours: "black" (CMYK),
+        "premultiplied" (transparency by which the colours were multiplied), or "" for none.
+        """
         if self.one(PHOTOMETRIC, 1) == _CMYK:
             return "black"
         alpha = self.one(_SAMPLES, 1) == 4 and self.one(_EXTRA, 0) == _PREMULTIPLIED
         return "premultiplied" if alpha else ""
 
     def plain(self, data: bytes) -> bytes:
-        """The file with a new directory: where the pixels lie, and no word of how to show them.
+        """The file with a new directory, which has only the tags that say where the pixels are.
 
-        So OpenCV neither turns nor mixes what is stored, and warns of no private tag.
+        Without the other tags OpenCV neither turns the image nor mixes its colours, and does not
+        warn of private tags.
         """
         entries = {tag: entry for tag, entry in self.entries.items() if tag in _OF_PIXELS}
         short = struct.Struct(self.order + "HHIHH")
@@ -122,7 +125,11 @@ class Directory:
                 raise ValueError(f"the TIFF file is damaged: a strip has {length} bytes of {least}")
 
     def _strips(self, data: bytes, bits: int) -> list[tuple[bytes, int, int]]:
-        """Of each strip or tile: its bytes, their decoded length when full, and the least one."""
+        """Of each strip or tile: (its bytes, their decoded length if it is full, the least length).
+
+        bits: per sample. The last strip may hold fewer rows, so its least length is smaller.
+        Raises: ValueError if the directory is damaged or a strip lies beyond the file's end.
+        """
         height, width = self.one(HEIGHT, 0), self.one(WIDTH, 0)
         tiled = _TILE_OFFSETS in self.values
         rows, columns = self.one(_ROWS, height), width
@@ -173,7 +180,9 @@ def _length(strip: bytes, compression: int, full: int) -> int | None:
 
 
 def _packbits_length(strip: bytes) -> int:
-    """After a byte n: n + 1 bytes if it is below 128, else one that is repeated 257 - n times."""
+    """The decoded length of a strip of PackBits. After a byte n come n + 1 bytes if n < 128, else
+    one byte that is repeated 257 - n times; 128 stands for nothing.
+    """
     position, length = 0, 0
     while position < len(strip):
         n = strip[position]

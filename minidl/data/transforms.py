@@ -1,4 +1,4 @@
-"""What is done to images before a model sees them: functions of (N, C, H, W) arrays.
+"""Transforms: functions that change images (N, C, H, W) before a model sees them.
 
 Each returns a new array of the same float dtype. The random ones (`.random` is true) take a NumPy
 generator as their second argument; DataLoader gives them one.
@@ -20,8 +20,11 @@ from .pictures import Pictures, mean_and_deviation
 class Transform:
     """A named function of images, or of images and a generator if it is random.
 
-    `apply` is a function of a module, with its options bound by functools.partial, so that a
-    transform can be pickled and copied. by_image: it treats each image by itself.
+    apply: a function at the top of a module, with its options bound by functools.partial, so that a
+    transform can be pickled and copied. name: for errors and the repr. by_image: whether it treats
+    each image by itself.
+    Raises: when called, DTypeError, ShapeError unless images are floats (N, C, H, W); ConfigError
+    for a random transform without a generator.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Normalize(Transform):
         return (images - mean) / std
 
     def undo(self, images: np.ndarray) -> np.ndarray:
-        """The images before they were normalised, but for rounding."""
+        """The images before they were normalised, up to rounding."""
         mean, std = (
             value.astype(images.dtype).reshape(1, -1, 1, 1) for value in (self.mean, self.std)
         )
@@ -113,8 +116,9 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> No
 def standardize(images: np.ndarray | Dataset) -> Normalize:
     """Fit `normalize` to images: each channel then has mean 0 and standard deviation 1 there.
 
-    Fit it to the training part only: a test part must not shape what the model sees.
-    images: an array, or a Dataset of images; those of a folder are looked at one by one.
+    Fit it to the training part only: the test part must not influence the model's input.
+    images: an array (N, C, H, W), or a Dataset of images; those of a folder are read batch by
+    batch.
     Numerics: mean and std in float64, std over all N * H * W values; from exact sums where the
     images are pixels of 8 or 16 bits.
     Raises: DataError if a channel is constant (its std is 0).
@@ -173,7 +177,9 @@ def to_gray(images: np.ndarray) -> np.ndarray:
 
 
 def resize(size: Size) -> Transform:
-    """Stretch to an int or (height, width): area averages where it shrinks, else linear."""
+    """Stretch images to `size`, an int for a square or (height, width): area averages where they
+    shrink, else linear interpolation. Raises: ConfigError for a size that is not positive.
+    """
     shape = height_width(size, "resize")
     return Transform(partial(_resize, shape), f"resize({shape})")
 
@@ -186,10 +192,11 @@ def _resize(shape: tuple[int, int], images: np.ndarray) -> np.ndarray:
 
 
 def random_crop(size: Size, padding: int = 0) -> Transform:
-    """Pad each side with `padding` zeros, then cut a window of `size` at a random place of each
-    image.
+    """Pad each side with `padding` pixels of 0, then cut a window of `size` at a random place of
+    each image.
 
-    Raises: ShapeError if the window is larger than the padded image.
+    Raises: ConfigError for a wrong size or padding; when called, ShapeError if the window is larger
+    than the padded image.
     """
     window = height_width(size, "random_crop")
     check("random_crop", "an int >= 0", padding=padding)
@@ -217,7 +224,10 @@ def _crop(
 
 
 def random_flip(p: float = 0.5) -> Transform:
-    """Mirror each image left to right with probability p."""
+    """Mirror each image left to right with probability p.
+
+    Raises: ConfigError unless 0 <= p <= 1.
+    """
     if not 0 <= p <= 1:
         raise ConfigError(f"random_flip: expected a probability p from 0 to 1, got {p!r}")
     return Transform(partial(_flip, p), f"random_flip({p})", random=True)

@@ -1,8 +1,9 @@
-"""What the checks share: they take the reader's answer apart, and say in words what is wrong.
+"""The functions that the checks share: they read a reader's answer, and say in words what is wrong.
 
-A check is `check(answer) -> str`. It gets the reader's file as a module, raises `Wrong` with what
-is wrong, and returns what it has found to be right. A good message names the mistake, not only its
-effect: `compare` therefore takes the results that typical mistakes lead to.
+A check is `check(answer) -> str`, where `answer` is the reader's file as a module. For a wrong
+answer it raises `Wrong` with a sentence that says what is wrong. For a right one it returns a
+sentence that says what was checked. A good message names the mistake, not only its effect. For this
+`compare` takes the results of typical mistakes.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ class Wrong(Exception):
 
 
 def function(answer: ModuleType, name: str) -> Callable[..., Any]:
-    """The function of that name in the reader's file."""
+    """The function of that name in the reader's file. Raises: Wrong where there is none."""
     found = getattr(answer, name, None)
     if found is None:
         raise Wrong(f"The file has no `{name}`: the name is part of the exercise, so keep it.")
@@ -33,7 +34,10 @@ def function(answer: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def array(what: str, value: Any) -> np.ndarray:
-    """A result as an array of float64; Wrong where it is no numbers at all."""
+    """A result as an array of float64. Raises: Wrong where it is not made of numbers.
+
+    what: the result in words, which begin the message.
+    """
     if value is None:
         raise Wrong(f"{what} is None: is there a `return` at its end?")
     if isinstance(value, Tensor):
@@ -77,7 +81,9 @@ def _close(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> np.ndarra
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
-    """How a result differs from the right one; of a large array, the first number that does."""
+    """How a result differs from the right one. Of a large array only the first wrong number is
+    shown.
+    """
     if found.shape != wanted.shape:
         return f"has shape {found.shape}, but it must have shape {wanted.shape}."
     if found.size <= MANY:
@@ -100,9 +106,9 @@ def shown(values: np.ndarray) -> str:
 
 
 def gradient(what: str, f: Callable[..., Tensor], *inputs: Any, order: int = 1) -> Report:
-    """Compare the gradient of f with differences of its values; Wrong where it is another.
+    """Compare the gradient of f with differences of its values. Raises: Wrong where they differ.
 
-    order=2 compares the derivative of the gradient too.
+    order=2 also compares the derivative of the gradient.
     """
     try:
         return gradcheck(f, *inputs, order=order)

@@ -1,10 +1,12 @@
 """Write `square`, an operation with its own derivative."""
 
+import inspect
 from types import ModuleType
 
 import numpy as np
 
 import minidl as md
+from minidl.tensor import Node
 
 from .answers import Wrong, compare, function, gradient
 
@@ -15,9 +17,15 @@ def check(answer: ModuleType) -> str:
     x = md.tensor([3.0, -2.0, 0.5], requires_grad=True)
     y = square(x)
     values = x.numpy().astype(np.float64)
+    if isinstance(y, md.Tensor) and isinstance(y.data, md.Tensor):
+        raise Wrong(
+            "`record` got a tensor as the value, and it needs the array in it: compute the value "
+            "with `x.data`, not with `x`."
+        )
     compare("square([3, -2, 0.5])", y, values**2, {"That is 2x, the slope.": 2 * values})
     if not isinstance(y, md.Tensor) or y.node is None:
         raise Wrong("`square` returns numbers without a memory: end it with `record(...)`.")
+    _recorded(x, y.node)
 
     g = np.array([1.0, 10.0, 100.0])
     y.backward(g)
@@ -45,3 +53,22 @@ def check(answer: ModuleType) -> str:
         "Value, gradient and second derivative agree with differences of the values; the largest "
         f"relative error is {report.worst:.0e}."
     )
+
+
+def _recorded(x: md.Tensor, node: Node) -> None:
+    """Wrong unless the node is the reader's own: x, and one pullback of g and y."""
+    inputs = node.inputs or ()
+    if [source is x for source, _ in inputs] not in ([True], []):
+        raise Wrong(
+            f"Your result was made by minidl's operation '{node.name}', with its derivative. "
+            "Write your own: compute the value as an array, and give `record` the pair (x, "
+            "pullback)."
+        )
+    try:
+        for _, pullback in inputs:
+            inspect.signature(pullback).bind("g", "y")
+    except TypeError:
+        raise Wrong(
+            "The pullback is called with two arguments, the gradient g and the result y: write "
+            "`lambda g, y: ...`, even if you use only one of them."
+        ) from None

@@ -10,18 +10,18 @@ from .answers import Wrong, array, compare, function
 
 
 def check(answer: ModuleType) -> str:
-    """Graphs that mistakes tell apart; how often a pullback is called; a long graph."""
+    """Graphs on which each mistake gives another number; the count of pullbacks; a long graph."""
     derivative = function(answer, "derivative")
     for text, build, right, mistakes in GRAPHS:
         x = md.tensor(3.0, dtype="float64", requires_grad=True)
         y = build(x)
         calls = _count_calls(y)
-        got = array(f"For y = {text}, your derivative", derivative(y, x))
         nodes = len(_made(y))
+        got = array(f"For y = {text}, your derivative", _walk(derivative, y, x))
         if calls[0] > 4 * nodes:
             raise Wrong(
                 f"For y = {text}, with {nodes} nodes, pullbacks were called {calls[0]} times. You "
-                "follow every way through the graph; visit each node once, when its gradient is "
+                "follow every path through the graph; visit each node once, when its gradient is "
                 "complete."
             )
         compare(f"For y = {text} at x = 3, dy/dx", got, right, mistakes)
@@ -42,10 +42,34 @@ def check(answer: ModuleType) -> str:
     )
 
 
+def _walk(derivative: Callable, y: Tensor, x: Tensor) -> object:
+    """The reader's result; Wrong where the walk is minidl's own, or goes on past a given tensor."""
+    try:
+        got = derivative(y, x)
+    except AttributeError as error:
+        if "'NoneType' object has no attribute" not in str(error):
+            raise
+        raise Wrong(
+            "The walk goes on where there is no node: for a tensor that was given, as x was, "
+            f"`t.node` is None, and nothing is behind it. ({error})"
+        ) from None
+    if x.grad is not None:
+        raise Wrong(
+            "`backward` has filled x.grad: your function calls minidl's own sweep. Walk the nodes "
+            "yourself, with `t.node.inputs`."
+        )
+    return got
+
+
 ADDED = "A value that is used more than once gets a gradient from each use: add them up."
 ORDER = (
     "A node handed its gradient on before all parts of it had arrived: serve the waiting tensor "
     "with the highest `node.order` first."
+)
+
+AGAIN = (
+    "A tensor handed its gradient on more than once: let it wait once, however many of its uses "
+    "have sent it a gradient."
 )
 
 
@@ -67,12 +91,12 @@ def _doubled(x: Tensor) -> Tensor:
     return y
 
 
-# In words, the graph, its derivative at 3, and what typical mistakes make of it.
+# The graph in words and as a function, its derivative at 3, and the results of typical mistakes.
 GRAPHS: list[tuple[str, Callable[[Tensor], Tensor], float, dict[str, float]]] = [
     ("2·x", lambda x: x * 2, 2.0, {}),
-    ("(x·2)·5", lambda x: x * 2 * 5, 10.0, {"Rates along a way multiply.": 7.0}),
+    ("(x·2)·5", lambda x: x * 2 * 5, 10.0, {"Rates along a path multiply.": 7.0}),
     ("x·x", lambda x: x * x, 6.0, {ADDED: 3.0}),
-    ("a + a·a with a = x·x", _diamond, 114.0, {ORDER: 6.0, ADDED: 27.0}),
+    ("a + a·a with a = x·x", _diamond, 114.0, {ORDER: 6.0, ADDED: 27.0, AGAIN: 342.0}),
     ("b·b + a with a = x·x and b = 2·a", _late, 438.0, {ORDER: 6.0, ADDED: 108.0}),
     ("x doubled 12 times", _doubled, 4096.0, {ADDED: 1.0}),
 ]

@@ -41,7 +41,10 @@ def check(answer: ModuleType) -> str:
 
 
 def _right(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where each value went, its gradients added, found without a rule about axes."""
+    """The right answer, found without a rule about axes.
+
+    Each element of g is added to the element of the value that was copied to its place.
+    """
     out = np.zeros(shape)
     origin = np.broadcast_to(np.arange(out.size).reshape(shape), g.shape)
     np.add.at(out.reshape(-1), origin.reshape(-1), g.reshape(-1))
@@ -60,6 +63,10 @@ def _mistakes(g: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         keep = tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)
         first[...] = inner[keep]
         found["You keep one of the uses and forget the others; add all of them."] = first
+    if g.size:
+        found["`reshape` puts numbers together that belong to different places: sum over axes."] = (
+            g.reshape(-1, *shape).sum(0)
+        )
     if g.ndim == 2 and shape == (g.shape[0],) == (g.shape[1],):
         found["NumPy compares shapes from the right: sum over the first axis."] = g.sum(1)
     return found
@@ -71,10 +78,23 @@ def _check_shape(
     if got.shape == shape:
         return
     new = len(grown) - len(shape)
+    # The shapes to which two mistakes lead: the last axes summed, and axes counted too early.
+    at_the_end = tuple(1 if n == 1 else m for n, m in zip(shape, grown, strict=False))
+    too_early = (at_the_end + grown[len(shape) :])[max(new, 0) :]
     if new > 0 and got.ndim > len(shape):
         reason = "The value has fewer axes: sum over the new ones in front, without keepdims."
     elif got.ndim < len(shape):
         reason = "An axis of length 1 was summed away: keep it, with keepdims=True."
+    elif new > 0 and got.shape == at_the_end:
+        reason = (
+            "NumPy compares shapes from the right, so the new axes stand in front: sum over the "
+            "first axes, not over the last."
+        )
+    elif new > 0 and got.shape == too_early:
+        reason = (
+            "The axes of length 1 were looked up in g while its new axes still stood in front: "
+            "sum the new axes away first."
+        )
     else:
         reason = "Where the value has length 1, g must be summed along that axis."
     raise Wrong(f"{what} has shape {got.shape}, but a gradient has its value's shape. {reason}")

@@ -50,7 +50,7 @@ def _exchanged(x: np.ndarray) -> np.ndarray:
 
 STEP_HINT = (
     "One step to one side, or a step of the wrong size, is too rough: use both sides, "
-    "(f(x + h) - f(x - h)) / 2h, with h near 1e-5."
+    "(f(x + h) - f(x - h)) / (2 * h), with h near 1e-5."
 )
 RIGHT = [
     ("x²", md.ops.square, [0.5, -1.5, 2.0], STEP_HINT),

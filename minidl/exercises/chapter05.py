@@ -10,6 +10,11 @@ from .answers import Wrong, compare, function, gradient
 
 SUM = "You add up the losses of the batch; the loss is their mean."
 
+HIDDEN = (
+    "Something keeps the probability away from 0, such as a small number that is added to it. That "
+    "hides how wrong the scores are: use ln p = s - m - ln Σ e^(s - m)."
+)
+
 
 def check(answer: ModuleType) -> str:
     """The value, the gradient, then scores at which the formula as written breaks."""
@@ -39,7 +44,8 @@ def check(answer: ModuleType) -> str:
         value = float(loss)
         if not np.isfinite(value):
             raise Wrong(f"For {says} the loss is {value}, but it must be {right:g}. {_why(value)}")
-        compare(f"For {says}, the loss", value, right)
+        mistakes = {HIDDEN: value} if 0 < value < right / 2 else {}
+        compare(f"For {says}, the loss", value, right, mistakes)
         if x.grad is None or not np.isfinite(x.grad.numpy()).all():
             raise Wrong(f"For {says} the loss is right, but its gradient is not finite.")
     return "Value and gradient agree, and scores of ±10,000 give finite losses and gradients."
@@ -50,6 +56,11 @@ def _why(value: float) -> str:
         return (
             "e to a large score is infinite, and inf/inf is no number: subtract the largest score "
             "of each row first."
+        )
+    if value < 0:
+        return (
+            "The sum of e^(s - m) was rounded to 0 in one row: take for m the largest score of "
+            "each row, not of the whole batch."
         )
     return (
         "A probability was rounded to 0 before its logarithm was taken: use "

@@ -10,7 +10,11 @@ from minidl import Tensor
 
 from .answers import array, compare, function
 
-TOLERANCE = 0.01  # of the rate: power iteration comes near, it does not arrive
+TOLERANCE = 0.01  # of the rate: power iteration comes near to the curvature, but never reaches it
+LENGTH = (
+    "v has become 0 or too large for a number: begin with a random v, and divide it by its length "
+    "in each round."
+)
 
 
 def check(answer: ModuleType) -> str:
@@ -19,7 +23,8 @@ def check(answer: ModuleType) -> str:
     for count, (low, high) in ((2, (1.0, 10.0)), (20, (0.1, 40.0)), (50, (0.01, 3.0))):
         matrix = _valley(count, low, high)
         loss = _loss(matrix)
-        got = largest_rate(loss, count)
+        with np.errstate(all="ignore"):  # a v that grows without end is judged by its rate
+            got = largest_rate(loss, count)
         trace = float(np.trace(matrix))
         mistakes = {
             "That is 1/λ: descent still comes to rest up to twice as much.": 1 / high,
@@ -45,26 +50,31 @@ def _check_rest(
     mistakes: dict[str, float],
     right: float,
 ) -> None:
-    """Compare; a rate that no known mistake explains is shown by what descent does with it."""
+    """Compare the rate; if no known mistake explains it, say how descent ends with it."""
     sentences = dict(mistakes)
     theta = np.ones(count)
     with np.errstate(all="ignore"):
         for _ in range(300):
             theta = theta - float(got) * md.grad(loss)(theta).numpy() if got.size == 1 else theta
         end = float(loss(md.tensor(theta, dtype="float64")))
-    if got.size == 1 and all(abs(float(got) - m) > 0.01 * m for m in mistakes.values()):
-        happened = (
-            f"With it, the loss is {end:.2g} after 300 steps: too large a rate."
-            if float(got) > right
-            else "With it descent comes to rest, but so it does with larger rates: were there "
-            "enough rounds of power iteration?"
-        )
-        sentences[happened] = float(got)
+    if got.size == 1:
+        rate = float(got)
+        if not np.isfinite(rate) or rate == 0:
+            sentences[LENGTH] = rate
+        elif all(abs(rate - m) > 0.01 * m for m in mistakes.values()):
+            happened = (
+                f"With it, the loss is {end:.2g} after 300 steps: too large a rate. Were there "
+                "enough rounds of power iteration?"
+                if rate > right
+                else "With it descent comes to rest, but so it does with larger rates: "
+                "λ = v·(H·v) needs a v of length 1."
+            )
+            sentences[happened] = rate
     compare(what, got, right, sentences, tolerance=TOLERANCE)
 
 
 def _valley(count: int, low: float, high: float) -> np.ndarray:
-    """A symmetric matrix whose curvatures run from low to high, in directions of its own."""
+    """A symmetric matrix with eigenvalues (curvatures) from low to high, in random directions."""
     rng = np.random.default_rng(count)
     turn, _ = np.linalg.qr(rng.normal(size=(count, count)))
     curvatures = np.linspace(low, 0.8 * high, count)

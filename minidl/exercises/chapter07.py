@@ -27,7 +27,7 @@ class Loops:
 
 @dataclass(frozen=True)
 class Example:
-    """Images, weights, the gradient by the answer, and where the window stands."""
+    """Images x, weights w, the gradient g by the result, and stride and padding of the window."""
 
     x: np.ndarray
     w: np.ndarray
@@ -99,6 +99,10 @@ def _by_input(loops: Loops, one: Example) -> None:
         "The frame is cut off on one side only.": whole[:, :, :height, :width],
         "The kernel is turned.": turned[:, :, rows, columns],
     }
+    if one.padding == 0:
+        mistakes[
+            "Where padding is 0, [padding:-padding] is empty: cut [padding : padding + H]."
+        ] = whole[:, :, :0, :0]
     found = loops.by_input(one.g, one.w, one.stride, one.padding, (height, width))
     compare(f"by_input ({one})", found, whole[:, :, rows, columns], mistakes)
 
@@ -124,7 +128,11 @@ def _by_kernel(loops: Loops, one: Example) -> None:
 
 
 def _by_numbers(loops: Loops, seed: int) -> float:
-    """The largest error of one operation made of the functions, each the gradient of the others."""
+    """The largest error of the derivatives of an operation made of the reader's functions.
+
+    by_input and by_kernel are the gradients of forward. Their own gradients are made of the same
+    three functions. So the second derivative can be checked as well.
+    """
     rng = np.random.default_rng(seed)
     stride, padding, size, kernel = 1 + seed % 2, seed % 2, (5, 4), (3, 2)
 
@@ -160,7 +168,7 @@ def _gradients(
 
 
 def _last_message(one: Example) -> np.ndarray:
-    """by_input where each window overwrites what the windows before it wrote."""
+    """The result of by_input if each window overwrites the windows before it, not cut to x."""
     dx, (kh, kw) = np.zeros_like(one.padded), one.w.shape[2:]
     for n, o, r, c in np.ndindex(one.g.shape):
         top, left = r * one.stride, c * one.stride

@@ -13,7 +13,7 @@ SEEDS = range(3)
 
 
 def check(answer: ModuleType) -> str:
-    """Values; then what the gradient has under any convention; then minidl's convention."""
+    """Check values, then the gradient's shape and sum, which no convention changes, then ties."""
     pool, back = function(answer, "pool"), function(answer, "pool_backward")
     for size, stride in GEOMETRIES:
         for seed in SEEDS:
@@ -36,7 +36,9 @@ def check(answer: ModuleType) -> str:
 def _properties(
     what: str, x: np.ndarray, g: np.ndarray, dx: np.ndarray, size: int, stride: int
 ) -> None:
-    """If every pixel rises by ε, each maximum does: the gradients must have the same sum."""
+    """Shape and sum of dx. If every pixel rises by ε, so does each maximum: dx and g must have the
+    same sum.
+    """
     if dx.shape != x.shape:
         raise Wrong(f"{what} has shape {dx.shape}, but it must have that of x, {x.shape}.")
     if abs(dx.sum() - g.sum()) < 1e-9 * np.abs(g).sum():
@@ -44,6 +46,7 @@ def _properties(
     for rule, sentence in {
         "all": "Every one of the largest pixels gets all of g: give it to one of them.",
         "overwrite": "Windows overlap, and each overwrites the one before: use += in place of =.",
+        "every": "Every pixel of a window gets g: give it to the largest one alone.",
     }.items():
         if np.allclose(dx, _by_rule(x, g, size, stride, rule)):
             raise Wrong(f"The numbers of {what} have another sum than g. {sentence}")
@@ -54,8 +57,9 @@ def _properties(
 
 
 def _conventions(x: np.ndarray, g: np.ndarray, size: int, stride: int) -> dict[str, np.ndarray]:
-    """Gradients with the right sum that are not the one asked for."""
+    """Wrong gradients with the right sum, each by the sentence that names its mistake."""
     rules = {
+        "column": "Of several largest pixels, the first one by columns gets g: read row by row.",
         "last": "Of several largest pixels, the last of them gets g: give it to the first.",
         "shared": "Several largest pixels share g: give it to the first.",
         "corner": "The place of the maximum is counted from the corner of the window: add the "
@@ -65,6 +69,7 @@ def _conventions(x: np.ndarray, g: np.ndarray, size: int, stride: int) -> dict[s
 
 
 def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) -> np.ndarray:
+    """The gradient by x with the mistake `rule`, as in `_properties` and `_conventions`."""
     dx = np.zeros(x.shape)
     for n, k, r, c in np.ndindex(g.shape):
         top, left = r * stride, c * stride
@@ -77,6 +82,11 @@ def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) ->
             dx[n, k, first[0], first[1]] += g[n, k, r, c]
         elif rule == "last":
             dx[n, k, top + last[0], left + last[1]] += g[n, k, r, c]
+        elif rule == "column":
+            across, down = divmod(int(largest.T.argmax()), size)
+            dx[n, k, top + down, left + across] += g[n, k, r, c]
+        elif rule == "every":
+            dx[n, k, top : top + size, left : left + size] += g[n, k, r, c]
         else:
             share = largest / largest.sum() if rule == "shared" else largest
             dx[n, k, top : top + size, left : left + size] += share * g[n, k, r, c]

@@ -56,7 +56,8 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
         compare(what, after, right[number], mistakes, tolerance=1e-5)
         mistakes = {"That is the loss after the step.": np.asarray(_loss(model, images, labels))}
         assert abs(before - loss) < 1e-5, "the formula's loss is the model's"
-        compare(f"Step {number + 1}: what it returns", found, loss, mistakes, tolerance=1e-5)
+        what = f"Step {number + 1}: the loss that it returns"
+        compare(what, found, loss, mistakes, tolerance=1e-5)
 
 
 def _descent(
@@ -101,7 +102,11 @@ def _accuracy(
         f"With seed {seed} your network names {unseen:.1%} of the unseen digits, not {ENOUGH:.0%}."
     )
     if seen < 0.2:
-        raise Wrong(f"{said} That is a blind guess: it has learned nothing.")
+        raise Wrong(
+            f"{said} That is a blind guess: it has learned nothing. Print the loss of each step. "
+            "Where it jumps, or is nan, the rate is too high. Where it hardly falls, the rate is "
+            "too low or the steps are too few."
+        )
     if seen > unseen + 0.05:
         raise Wrong(f"{said} It names {seen:.1%} of those it was given: it learned them by heart.")
     raise Wrong(
@@ -113,7 +118,7 @@ def _accuracy(
 def _right(model: md.nn.Module, data: md.data.Dataset) -> float:
     model.eval()
     with md.no_grad():
-        logits = array("What your network returns", model(data.images))
+        logits = array("The output of your network", model(data.images))
     if logits.shape != (len(data), 10):
         raise Wrong(
             f"For {len(data)} images your network returns shape {logits.shape}, but it must be "

@@ -13,7 +13,7 @@ Layer = tuple[int, int, float]
 
 
 def check(answer: ModuleType) -> str:
-    """The prediction beside what random networks measure, from one layer to six."""
+    """Compare the prediction with measurements of random networks of one to six layers."""
     predict = function(answer, "predict")
     worst = 0.0
     for depth in (1, 2, 3, 4, 6):
@@ -45,7 +45,7 @@ def _measure(start: float, layers: list[Layer], rng: np.random.Generator) -> flo
 
 
 def _mistakes(start: float, layers: list[Layer]) -> dict[str, float]:
-    """What typical mistakes predict."""
+    """The predictions that typical mistakes lead to."""
     depth = len(layers)
     gain = math.prod(math.sqrt(fan_in) * sigma for fan_in, _, sigma in layers)
     out = math.prod(math.sqrt(fan_out) * sigma for _, fan_out, sigma in layers)
@@ -61,4 +61,14 @@ def _mistakes(start: float, layers: list[Layer]) -> dict[str, float]:
         ),
         "That is the mean square: take its root.": right**2,
         "The inputs have the RMS `start`, not 1.": right / start,
+        "`start` is an RMS: square it before you multiply mean squares.": math.sqrt(
+            right**2 / start
+        ),
+        "That is the mean square, and `start` is not squared in it.": right**2 / start,
+        "The mean square grows by fan_in·sigma², not by fan_in·sigma.": start
+        * math.prod(math.sqrt(fan_in * sigma) for fan_in, _, sigma in layers)
+        * 0.5 ** ((depth - 1) / 2),
+        "Only the last layer is in it: multiply the factors of all layers.": (
+            start * math.sqrt(layers[-1][0]) * layers[-1][2]
+        ),
     }

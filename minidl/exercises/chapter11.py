@@ -18,7 +18,7 @@ NAMES = ("signal", "rate", "healthy")
 class Patient:
     """A network that the reader does not see, and its disease.
 
-    factor: what the standardised images are multiplied by.
+    disease: the right answer, one of NAMES. factor: the standardised images are multiplied by it.
     """
 
     disease: str
@@ -62,7 +62,7 @@ PATIENTS = [
 
 
 def check(answer: ModuleType) -> str:
-    """Ask about each network; show the numbers that speak against a wrong answer."""
+    """Ask about each network; for a wrong answer, show numbers that disprove it."""
     diagnose = function(answer, "diagnose")
     for number, patient in enumerate(PATIENTS, start=1):
         said = diagnose(patient.model(), *patient.batch(), patient.rate)

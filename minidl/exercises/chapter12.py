@@ -3,6 +3,8 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 import minidl as md
 
 from . import small
@@ -10,6 +12,7 @@ from .answers import Wrong, function
 
 SEEDS, STEPS, LOOK_EVERY = 10, 200, 50
 ENOUGH, NEEDED = 0.85, 8
+SAME = 0.1  # a loss that stays this near ln 10 is that of a network that tells no images apart
 LAYERS = 9  # eight hidden ones and the last
 
 
@@ -32,6 +35,9 @@ def _parts(returned: Any) -> tuple[md.nn.Module, Any, float | None]:
     model, optimizer, clip = returned
     if not isinstance(model, md.nn.Module):
         raise Wrong(f"The first thing is {type(model).__name__}, but it must be the network.")
+    number = isinstance(clip, int | float | np.floating) and clip is not True
+    if clip is not None and not (number and clip > 0):
+        raise Wrong(f"The third thing, clip, is {clip!r}; it must be a number above 0, or None.")
     if sum(p.ndim >= 2 for p in model.parameters()) < LAYERS:
         raise Wrong("The network must keep its eight hidden layers: a shallow one is no cure.")
     if {id(p) for p in model.parameters()} - {id(p) for p in getattr(optimizer, "params", ())}:
@@ -40,7 +46,7 @@ def _parts(returned: Any) -> tuple[md.nn.Module, Any, float | None]:
 
 
 def _failure(seed: int, model: md.nn.Module, optimizer: Any, clip: float | None) -> list[str]:
-    """What a network that did not learn still has, in a list; an empty one if it learned."""
+    """Train the network. [a sentence about the disease that it still has]; [] if it learned."""
     losses: list[float] = []
     stream = small.batches(seed)
     for _ in range(0, STEPS, LOOK_EVERY):
@@ -60,6 +66,11 @@ def _failure(seed: int, model: md.nn.Module, optimizer: Any, clip: float | None)
         return [
             f"Seed {seed}: its loss starts at {start:.3g}, near ln 10, and jumps to {highest:.3g}. "
             "So the weights are good now, but the rate is still too high for them."
+        ]
+    if max(abs(loss - small.LN10) for loss in losses) < SAME:
+        return [
+            f"Seed {seed}: its loss starts at {start:.4g} = ln 10 and stays there. Nearly nothing "
+            "of an image reaches the logits, so the signal vanishes: the weights are too small."
         ]
     return [
         f"Seed {seed}: its loss goes from {start:.3g} to {losses[-1]:.3g}. Nothing explodes, but "

@@ -10,11 +10,13 @@ from . import small
 from .answers import Wrong, function
 
 SEEDS, STEPS = range(3), 60
-LOST, RIGHT = 3.0, 0.2  # times the larger of start and ln 10; share of unseen digits
+# A training diverged if its loss rose above LOST times the larger of its start and ln 10, and the
+# accuracy on unseen digits is below RIGHT.
+LOST, RIGHT = 3.0, 0.2
 
 
 def check(answer: ModuleType) -> str:
-    """Ask the doctor, then train: three seeds must be missed."""
+    """Ask the doctor, then train: it must miss the divergence with all three seeds."""
     fool = function(answer, "fool")
     train = small.digits()[0]
     for seed in SEEDS:
@@ -43,6 +45,11 @@ def _one(seed: int, model: md.nn.Module, optimizer: Any) -> None:
     if diverged:
         first = report.findings[0]
         raise Wrong(f"{said}, and so it is. What gives it away is {first.code!r}: {first.evidence}")
+    if report.verdict == "will not learn":
+        raise Wrong(
+            f"{said}, and nothing diverges: {accuracy:.0%} of the unseen digits are right after "
+            f'{STEPS} steps. Find a network that it calls "healthy" or "watch", and that diverges.'
+        )
     if warned:
         raise Wrong(
             f"{said}, but nothing diverges: {accuracy:.0%} of the unseen digits are right after "

@@ -1,4 +1,4 @@
-"""The reader's own file, run and judged: whatever happens in it becomes a sentence."""
+"""Running the reader's own file and judging it; an error in it becomes a sentence."""
 
 import traceback
 import types
@@ -10,7 +10,10 @@ from .registry import Exercise
 
 
 def judge(exercise: Exercise, path: Path) -> str:
-    """What is right with the reader's file, in words. Raises: Wrong with what is wrong."""
+    """Run the reader's file and check it; a sentence that says what was checked.
+
+    Raises: Wrong with a sentence that says what is wrong; DataError for a file that cannot be read.
+    """
     answer = types.ModuleType("answer")
     answer.__file__ = str(path)
     text = _text(path)
@@ -38,7 +41,7 @@ def _text(path: Path) -> str:
 def _told(error: Exception, path: Path) -> str:
     """An exception as a sentence, with the line of the reader's file in which it arose."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    if not frames:  # such as a pullback that returns no tensor, which the engine notices
+    if not frames:  # the engine raised it, for example because a pullback returns no tensor
         return f"{type(error).__name__}: {error}"
     last = frames[-1]
     if isinstance(error, NotImplementedError):

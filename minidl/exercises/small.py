@@ -18,7 +18,7 @@ def digits() -> tuple[md.data.Dataset, md.data.Dataset]:
     """(train, test): 1,438 and 359 digits of 8×8 pixels, standardised."""
     train, test = (
         part.map(lambda x: x[:, :, 3:-2:3, 3:-2:3]) for part in md.data.digits().split(0.2, seed=0)
-    )  # the pixels of the originals, which were repeated to 3×3 and padded
+    )  # md.data.digits enlarges each pixel to 3×3 and adds a border: this takes it back
     standardise = md.data.standardize(train.images)
     return train.map(standardise), test.map(standardise)
 
@@ -31,7 +31,7 @@ def batches(seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def accuracy(model: md.nn.Module) -> float:
-    """The share of unseen digits that the model names rightly."""
+    """The accuracy on the test digits, which are not trained with."""
     test = digits()[1]
     model.eval()
     with md.no_grad(), np.errstate(all="ignore"):

@@ -2,12 +2,13 @@
 
 The doctor works in seven stages. Each is one file, and imports only from the stages before it:
 
-1. probe: runs the network forward and backward once, and notes the size of what each layer passes.
+1. probe: runs the network forward and backward once, and notes the size of each layer's output and
+   of the gradient by it.
 2. measure: also measures one real update of the optimizer and, if asked, a few trial steps.
-3. theory: predicts from the weights alone how large each layer's output should be.
-4. strain: adds up how much the update changes the network, and how much change it can take.
-5. rules: compares the numbers with bounds, and turns what lies outside into findings.
-6. remedies: adds to each finding what to do about it.
+3. theory: predicts from a layer's weights and the size of its input how large its output should be.
+4. strain: adds up how much the updates change the network, and how much change it can take.
+5. rules: compares each number with its bound. A number beyond its bound is a finding.
+6. remedies: adds a cure to each finding.
 7. report: holds the result, and shows it as text, HTML, JSON or a figure.
 
 `doctor.py` runs the stages in this order and puts the model back as it was. `monitor.py` stands

@@ -36,12 +36,14 @@ def doctor(
     raised in the middle of a training may ruin the network without a warning.
     batch: (images, labels) as training will see them. optimizer: the one that training will use,
     made from model.parameters(). Without it nothing is said about the learning rate.
-    loss, clip: as in the Trainer. Only cross_entropy has a known loss of a guess, ln K.
-    trial_steps: this many further steps on the same batch are made and undone, and their losses
-    judged. Two are always made for other losses than cross_entropy, which may have gradients
-    without bound.
-    Raises: ConfigError where the optimizer holds none of the model's parameters, or nothing can be
-    trained; DataError for a batch that is empty or not finite.
+    loss, clip: as in the Trainer. The loss of a guess is known for cross_entropy alone: ln K for K
+    classes. With another loss nothing is said about the size of the first loss.
+    trial_steps: the doctor makes this many further steps on the same batch, judges the network by
+    their losses and changes, and undoes them. The gradient of another loss than cross_entropy may
+    grow without bound. So two further steps are then always made, and show whether steps overshoot.
+    Raises: ConfigError where the model is not a Module or has nothing to train, where the optimizer
+    holds parameters of another model, where the loss does not return a Tensor, or for trial_steps
+    below 0. DataError for a batch that is not a pair, is empty or is not finite.
     """
     found = take_measurements(
         model, batch, optimizer, loss=loss, clip=clip, trial_steps=trial_steps
@@ -59,7 +61,10 @@ def take_measurements(
     clip: Clip | None = None,
     trial_steps: int = 0,
 ) -> Measurements:
-    """What the doctor measures, from which `report_on` makes its report; arguments as there."""
+    """The doctor's measurements, from which `report_on` makes the report.
+
+    Arguments and Raises: as for `doctor`.
+    """
     check("doctor", "an int >= 0", trial_steps=trial_steps)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         got = type(batch).__name__ + (
@@ -82,13 +87,13 @@ def take_measurements(
 def put_back(model: Module, loss: Any, optimizer: Any) -> Iterator[None]:
     """Context in which the model may be trained: everything that training changes is put back.
 
-    It is the model itself, not a copy, since a loss may look at the model's weights.
+    The model itself is trained, not a copy of it, because a loss may read the model's weights.
     """
-    tops = [top for top in (model, loss) if isinstance(top, Module)]
-    tensors = {id(t): t for top in tops for t in top._state().values()}
+    modules = [module for module in (model, loss) if isinstance(module, Module)]
+    tensors = {id(t): t for module in modules for t in module._state().values()}
     tensors |= {id(p): p for p in (optimizer.params if optimizer is not None else ())}
     values = [(t, t.data, t.grad, t.version) for t in tensors.values()]
-    modes = [(m, m.training) for top in tops for _, m in top.named_modules()]
+    modes = [(m, m.training) for module in modules for _, m in module.named_modules()]
     randomness = rng.generator().bit_generator.state
     token = examining.set(True)
     try:

@@ -1,4 +1,4 @@
-"""Stage 2: all numbers the doctor needs, from one pass, one update, and steps that are tried."""
+"""Stage 2: all numbers the doctor needs, from one pass, one update, and the trial steps."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,16 +17,16 @@ from ..ops import cross_entropy
 from ..tensor import ArrayLike, Tensor
 from .probe import NORMS, LayerCall, probed
 
-UNKNOWN_LOSS_STEPS = 2  # always made where the loss may have gradients without bound
+UNKNOWN_LOSS_STEPS = 2  # trial steps always made with another loss than cross_entropy
 LARGER_GRADIENT = 1e3  # gradients grow by less than this until the network has learned something
 
 
 @dataclass
 class Step:
-    """One step of the optimizer: the loss and the logits' RMS before it, and what it changed.
+    """One step of the optimizer: the loss and the logits' RMS before it, and how far it went.
 
-    ratios: ‖update‖/‖weight‖ of each layer's matrix or kernels, the larger where it holds several.
-    Weights that are all 0 have no size to compare with, and are left out.
+    ratios: ‖update‖/‖weight‖ of each layer's matrix or kernels. Where a layer has several, the
+    largest ratio counts. Weights that are all 0 have no size to compare with, and are left out.
     clip_headroom: how many times larger the update would be if the gradient were 1,000 times as
     large. It is infinite without a clip, and 1 where the clip already binds.
     clip_ratio: the gradient's norm before clipping over its norm after.
@@ -49,10 +49,11 @@ class Measurements:
     normalised: layers whose output a BatchNorm or LayerNorm rescales, so that their own size does
     not matter. residual: whether the network has branches that skip layers.
     adaptive: whether the optimizer divides each gradient by its own size (Adam, RMSProp). A weight
-    then moves by the learning rate times first_step at first, times later_step in later steps.
-    step: the first step; the second where some weights start at 0, which have a size only then.
-    zero_initialised: the layers of those weights.
-    trial: the steps after that one, undone in the end.
+    then moves by about the learning rate times `first_step` in the first step, and times
+    `later_step` in later ones.
+    step: the first step. Weights that start at 0 have no size to compare it with. So where there
+    are such weights it is the second step. zero_initialised: the layers of these weights.
+    trial: the trial steps, made after `step`.
     projections: g'·g/‖g‖² for each gradient g and the next one g', which is below 0 where a step
     went past the minimum.
     missing: parameters that need a gradient but that the optimizer does not hold.
@@ -174,14 +175,15 @@ def _projection(before: list[tuple[Any, Array]]) -> float:
             old, new = (to_host(a).astype(np.float64).ravel() for a in (g, p.grad.data))
             product, square = product + float(old @ new), square + float(old @ old)
     ratio = product / square if square else 0.0
-    return ratio if ratio == ratio else -inf  # NaN counts as the worst, which no comparison hides
+    # NaN counts as the worst value: every comparison with NaN is false, so a rule would miss it.
+    return ratio if ratio == ratio else -inf
 
 
 def _step_sizes(optimizer: Any) -> tuple[float, float]:
     """How many learning rates the optimizer's first step, and its tenth, moves a weight.
 
-    The mean square of RMSProp starts at 0, and is too small by 1 - αᵗ after t steps; so step t is
-    1/√(1 - αᵗ) learning rates. Adam corrects this.
+    The mean square of RMSProp starts at 0, and after t steps it is too small by the factor 1 - αᵗ.
+    So step t moves a weight by 1/√(1 - αᵗ) learning rates. Adam corrects this.
     """
     if not isinstance(optimizer, optim.RMSProp):
         return 1.0, 1.0
@@ -220,7 +222,7 @@ def _clip(model: Module, clip: Callable[[Any, None], Any]) -> tuple[float, float
     def clipped(factor: float) -> float:
         for gradient, g in held:
             gradient.data[...] = g * factor
-        with suppress(GradientError):  # not finite: the step will show it
+        with suppress(GradientError):  # the gradient is not finite: `ratios` will show it
             clip(parameters, None)
         return norm()
 

@@ -29,7 +29,7 @@ FIELDS = (
     *("step", "layer", "activation", "gradient", "weight", "weight_gradient", "update", "ratio"),
     *("dead", "clipped", "nan", "inf"),
 )
-# What is stored of each layer and step; the other columns are computed from it.
+# The numbers stored for each layer and step; the other columns are computed from them.
 # "clipped_gradient" is the norm of the weights' gradient after clipping.
 _STORED = (
     *("activation", "gradient", "weight", "weight_gradient", "clipped_gradient", "update"),
@@ -38,28 +38,31 @@ _STORED = (
 
 
 class GradientMonitor:
-    """Records, for each Dense and convolution layer at each step, the size of all that it handles.
+    """Records the sizes of signal, gradient, weights and update at every step of a training.
 
-    Columns:
+    Each Dense and convolution layer gets a row per step. Its columns:
+    - step, layer: the number of the step, and the layer's path in the model;
     - activation, gradient: root mean squares of the layer's output and of the loss's gradient by
       it, in the last forward pass before the update;
-    - dead: share of the layer's units that are above 0 for no image in it;
-    - weight, weight_gradient, update: L2 norms; the gradient's is taken before clipping;
+    - dead: share of the layer's units whose output is above 0 for no image of that pass;
+    - weight, weight_gradient, update: L2 norms; that of the gradient is taken before clipping;
     - ratio: ‖update‖/‖weight‖;
     - clipped: share of the gradient's norm that clipping took away;
-    - nan, inf: how many values of the weights' gradient are not finite.
-    A number that a step did not show is NaN: the signal of a frozen layer, or the update after
+    - nan, inf: how many values of the weights' gradient are NaN, and how many are infinite.
+    A number that could not be seen is NaN: the signal of a frozen layer, or the update of a step at
     which the training failed.
     Give the monitor to a Trainer (`monitors=[monitor]`). In a loop of your own call
     `before_update()` after `backward()`, and `after_update()` after `optimizer.step()`. `detach()`
     takes it off the model. A copied or unpickled monitor keeps its rows and watches nothing.
-    sample: the first three columns come from `sample` rows of each of the first 8·sample images, so
-    that watching is cheap; of a Dense layer from all of its output. Of several processes, each
-    looks at the first images of its own share, and the numbers are those of all of them.
-    Numerics: no norm overflows. A convolution that is watched runs by itself, so that its output
+    sample: to make watching cheap, a convolution's activation, gradient and dead come from about
+    `sample` rows of pixels in each of the first 8·sample images. A Dense layer is seen whole. Where
+    several processes share a batch, each looks at the first images of its own share, and the
+    numbers are those of all processes.
+    Numerics: no norm overflows. A watched convolution runs by itself, so that its output
     can be seen, and not as one kernel with the pooling behind it. This changes results by rounding
-    alone, but takes time: on the CPU a step of the article's CNN takes 1.5 times as long for 64
-    images, and twice as long for 256. Where nothing is pooled, watching costs little.
+    alone, but takes time: on the CPU a step of the article's CNN takes about 1.7 times as long
+    (docs/benchmarks.md, "minidl monitor"). Where nothing is pooled, watching costs little.
+    Raises: ConfigError unless model is a Module and sample >= 1.
     """
 
     def __init__(self, model: Module, *, sample: int = 4) -> None:
@@ -85,7 +88,7 @@ class GradientMonitor:
         ]
 
     def detach(self) -> None:
-        """Take the monitor off the model; once more does nothing."""
+        """Take the monitor off the model. A second call does nothing."""
         for handle in self._handles:
             handle.remove()
 
@@ -119,16 +122,22 @@ class GradientMonitor:
         y.register_hook(lambda g: seen.update(gradient=_rms(self._part(layer, g.data))))
 
     def _part(self, layer: Module, y: Array) -> Array:
-        """A part of an output: all of a Dense layer's, some rows of the first images else."""
+        """The part of an output that is looked at: all of a Dense layer's; of a convolution's some
+        rows of pixels of the first images.
+        """
         if not isinstance(layer, nn.Conv2d):
             return y
         step = max(-(-y.shape[2] // self.sample), 1)
-        # On the CPU the images lie side by side in memory: many cost as little as one.
+        # On the CPU a pixel's values for all images are neighbours in memory: 8·sample images cost
+        # little more than one.
         return y[: 8 * self.sample, :, step // 2 :: step]
 
     @_silent
     def before_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """Between `backward` and the optimizer's step: note weights and gradients."""
+        """Note weights and gradients, between `backward` and the optimizer's step.
+
+        trainer: not used. step: the step's number; None counts on from the last.
+        """
         self.step = self.step if step is None else step
         if not self._steps:
             self._gains = [
@@ -150,9 +159,10 @@ class GradientMonitor:
 
     @_silent
     def after_update(self, trainer: Any = None, step: int | None = None) -> None:
-        """After the optimizer's step: note what it changed, and write a row per layer.
+        """Note the change of the weights after the optimizer's step, and write a row per layer.
 
-        Raises: ConfigError where `before_update` was not called since the last row.
+        trainer: gives the clip; None means that the gradients may have been clipped. step: not
+        used. Raises: ConfigError where `before_update` was not called since the last row.
         """
         if self.names and not self._before:
             raise ConfigError(
@@ -172,11 +182,11 @@ class GradientMonitor:
         self._write()
 
     def start(self, trainer: Any) -> None:
-        """The beginning of training: whether other processes have a part of each batch."""
+        """Note, as training begins, whether other processes have a part of each batch."""
         self._team = trainer.team if trainer.team.size > 1 else None
 
     def finish(self, trainer: Any = None) -> None:
-        """The end of training: write the rows of a step that no update followed."""
+        """Write the rows of a last step whose update never came, as training ends."""
         if self._before:
             self._write()
 
@@ -189,10 +199,10 @@ class GradientMonitor:
         self.step += 1
 
     def _joined(self, values: list[float], seen: list[dict[str, Any]]) -> list[float]:
-        """The numbers over the images of all processes, weighted by how many each has.
+        """The layers' numbers over the images of all processes.
 
-        Weights and their gradients are the same in all of them. A unit is dead where it is above 0
-        in none of them.
+        Mean squares are weighted by each process's number of images. A unit is dead where its
+        output is above 0 in no process. Weights and their gradients are the same in all processes.
         """
         assert self._team is not None
         own = np.reshape(values, (len(seen), len(_STORED)))
@@ -223,7 +233,7 @@ class GradientMonitor:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A dictionary per step and layer, by the names of the columns."""
+        """A dictionary per step and layer; its keys are the names of the columns."""
         columns = self._columns()
         names = self.names * len(self._steps)
         values = (names if f == "layer" else columns[f].ravel().tolist() for f in FIELDS)
@@ -241,8 +251,8 @@ class GradientMonitor:
     def growth(self) -> tuple[np.ndarray, np.ndarray]:
         """(measured, predicted) growth of the activation from layer to layer, at the first step.
 
-        Predicted: √(fan_in·E w²·E φ(z)²/E z²) for ReLU between the layers; shapes (layers - 1,).
-        Raises: ConfigError before the first step.
+        Predicted: √(fan_in·E w²/2), the growth where a ReLU stands between the layers.
+        Shapes: (layers - 1,). Raises: ConfigError before the first step.
         """
         if not self._steps:
             raise ConfigError("GradientMonitor: it saw no steps; train first")

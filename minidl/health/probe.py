@@ -21,8 +21,7 @@ from ..tensor import Tensor, as_tensor
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.Tanh, nn.Sigmoid)
 NORMS = (nn.BatchNorm2d, nn.LayerNorm)
-# Layers for which f(c·x) = c·f(x), c > 0: the size of their input is the size of their output, up
-# to a constant.
+# Layers for which f(c·x) = c·f(x), c > 0: their output grows in proportion to their input.
 HOMOGENEOUS = (
     *(nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Dropout),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.GlobalAvgPool2d),
@@ -36,10 +35,11 @@ examining: ContextVar[bool] = ContextVar("examining", default=False)
 class LayerCall:
     """One call of a layer that has no sub-layers.
 
-    source: the call whose output was this one's input; None for the network's input, and for what
-    the network computed between layers.
-    in_rms, out_rms: root mean squares of input and output. gradient_rms: of the loss's gradient by
-    the output. dead: share of an activation's units that are 0 for every image of the batch.
+    source: the call whose output was this one's input. None where the input is the network's own,
+    or where the network computed it between its layers.
+    in_rms, out_rms: root mean squares of input and output. gradient_rms: the root mean square of
+    the loss's gradient by the output. dead: the share of an activation's units that are 0 for every
+    image of the batch; 0 for other layers.
     """
 
     name: str
@@ -68,7 +68,9 @@ class LayerCall:
 
     @property
     def scaled_by(self) -> Optional["LayerCall"]:
-        """The call that set the size of this one's input: the last before it not homogeneous."""
+        """The call that set the size of this one's input: the last one before it that is not
+        homogeneous.
+        """
         call = self.source
         while call is not None and isinstance(call.layer, HOMOGENEOUS):
             call = call.source

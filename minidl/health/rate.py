@@ -1,4 +1,4 @@
-"""Choosing the learning rate: by a test with a rising rate, or by what the doctor holds for safe.
+"""Choosing the learning rate: by a test with a rising rate, or by the doctor's verdict on a rate.
 
 Both leave the model as it was.
 """
@@ -24,9 +24,9 @@ from .doctor import doctor, put_back
 from .rules import FAST
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
-_NEIGHBOURS = 5  # on each side, whose losses a smoothed loss is the mean of
+_NEIGHBOURS = 5  # a smoothed loss is the mean of a loss and this many on each side
 _BLOWN_UP = 4.0  # the test ends where the loss is this many times the lowest one
-_LEAST_FALL = 0.01  # of the loss at the start: less may be chance
+_LEAST_FALL = 0.01  # a fall by a smaller share of the first loss may be chance
 _TRIAL_STEPS, _MOST_TRIES = 5, 20
 
 
@@ -34,8 +34,9 @@ _TRIAL_STEPS, _MOST_TRIES = 5, 20
 class RateTest:
     """The losses of a training whose rate rises from step to step.
 
-    rates, losses: of each step. smooth: the mean of each loss and its neighbours. suggestion: a
-    rate to train with; None where the loss never fell.
+    rates, losses: the rate of each step, and the loss before it. smooth: the mean of each loss and
+    its neighbours. Shapes: (steps,). suggestion: a rate to train with; None where the loss hardly
+    fell.
     """
 
     rates: np.ndarray
@@ -70,14 +71,18 @@ def rate_test(
 ) -> RateTest:
     """Train with a rate that rises evenly on a log scale, and put everything back.
 
-    The loss first stays, then falls, then rises as the rate becomes too high. Suggested is half of
-    the rate at which the smoothed loss is lowest: there the steps work, and there is room above. It
-    is a careful rate: a training that lowers its rate later may start with more. The test ends
-    early where the loss is 4 times the lowest one, or not finite.
-    data: what to train with; where there are fewer batches than steps, they come again in another
-    order. optimizer: made from model.parameters(); its rate is not used.
+    The loss first stays, then falls, then rises as the rate becomes too high. The suggestion is
+    half of the rate at which the smoothed loss is lowest. Steps of that size lower the loss, and
+    steps twice as large do not blow up yet. It is a careful rate: a training that lowers its rate
+    later may start with more. The test ends early where the loss is 4 times the lowest one, or not
+    finite.
+    data: the images and labels to train with. Where there are fewer batches than steps, they come
+    again in another order. optimizer: made from model.parameters(); its rate is not used.
+    loss, clip: as in the Trainer. lowest, highest: the rates of the first and the last step.
+    steps: how many steps at most. seed: of the order of the images.
     Source: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
-    Raises: ConfigError for numbers that cannot be.
+    Raises: ConfigError unless 0 < lowest < highest and steps >= 1; as the DataLoader for data and
+    batch_size, and as the Trainer for optimizer and clip.
     """
     check("rate_test", "an int >= 1", steps=steps)
     check("rate_test", "> 0", lowest=lowest, highest=highest)
@@ -120,11 +125,13 @@ def safe_rate(
     loss: Callable[[Any, Any], Any] = cross_entropy,
     clip: Clip | None = None,
 ) -> float:
-    """The largest rate, from the optimizer's own downwards, that the doctor does not call too high.
+    """A rate that the doctor does not call too high: the optimizer's own, or a lower one.
 
-    Each rate is judged by the first update and five trial steps; all are undone. Where the signal
-    itself explodes or vanishes no rate helps, and the optimizer's own is returned.
-    Raises: as `doctor`.
+    Each rate is judged by the first update and five trial steps, which are undone. A rate that is
+    too high is replaced by the doctor's remedy, at most half of it, and judged again. Where the
+    signal itself explodes or vanishes no rate helps, and the optimizer's own is returned.
+    Arguments: as for `doctor`.
+    Raises: as `doctor`; DataError where the twentieth rate is still too high.
     """
     tried = copy.deepcopy(optimizer, {id(p): p for p in optimizer.params})
     for _ in range(_MOST_TRIES):
@@ -141,9 +148,9 @@ def safe_rate(
 
 
 def _smoothed(losses: np.ndarray) -> np.ndarray:
-    """The mean of each loss and its five neighbours on both sides; near the ends of fewer.
+    """The mean of each loss and its five neighbours on both sides; fewer near the ends.
 
-    Losses above 4 times the lowest count as that much: one that has blown up says no more.
+    A loss above 4 times the lowest counts as 4 times: a single one must not outweigh all others.
     """
     if not np.isfinite(losses).any():
         return losses

@@ -67,8 +67,9 @@ def remedy(m: Measurements, regime: str) -> dict[str, Any]:
 def safe_rate(m: Measurements) -> float:
     """The learning rate at which updates would change the weights by 0.1 in all.
 
-    It is at most half of the rate now. Where the loss is not a cross-entropy, it is at most the
-    rate that reaches the minimum along the gradient.
+    It is at most half of the present rate. Where the loss is not a cross-entropy, it is also at
+    most the rate whose step ends at the minimum along the gradient. Where the change is 0 or not
+    finite, it is 0.001.
     """
     change = expected_change(m)
     if not (isfinite(change) and change > 0):

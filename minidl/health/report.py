@@ -27,9 +27,12 @@ class Report:
 
     verdict: "healthy", "watch", "will diverge" or "will not learn". regime: the cause, "signal
     explodes", "rate too high", "signal vanishes", "dead" or "none". findings: the signs of the
-    cause first. layers: a row per layer, in the order of the forward pass. numbers: what was
-    measured of the whole model. remedy: the cure of the cause as settings, {"init": ..., "lr": ...,
-    "input": ...}.
+    cause first. layers: a row per layer, in the order of the forward pass. "signal" and "gradient"
+    are root mean squares of the layer's output and of the loss's gradient by it. "predicted" is
+    the signal by theory, "update_ratio" is ‖update‖/‖weight‖, "dead" the share of dead units.
+    numbers: measurements of the whole model, by name. "largest_strain" is the critical strain, and
+    "chance" the loss of a guess. remedy: the cure of the cause as settings, of {"init": ...,
+    "bias": ..., "lr": ..., "input": ...}.
     """
 
     verdict: str
@@ -88,7 +91,7 @@ class Report:
         return f"{table(_HEAD, self._cells())}<pre>{escape(self.advice())}</pre>"
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a JSON file; what is not finite is written as a string.
+        """Write everything to a JSON file. Infinite numbers and NaN are written as strings.
 
         Raises: ConfigError where it cannot be written.
         """
@@ -154,7 +157,7 @@ def write_text(call: str, path: str | os.PathLike[str], text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON has: inf and nan as strings, NumPy's numbers as Python's."""
+    """The value in JSON's types: inf and nan become strings, NumPy's numbers Python's."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """Stage 5: from numbers to findings, and from findings to a verdict and its cause, the regime.
 
-Each rule compares one number with one bound. The bounds stand here, those of the strain in
-strain.py. What to do about a finding is added by remedies.py.
+Each rule compares one number with one bound. The bounds stand here; those of the strain stand in
+strain.py. remedies.py adds the cure to each finding.
 """
 
 import itertools
@@ -30,8 +30,8 @@ VANISHES, DEAD, NONE = "signal vanishes", "dead", "none"
 SIGNS = {
     EXPLODES: {
         "non-finite": "The numbers overflow before the first step: {first}.",
-        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150; the "
-        "largest stable learning rate falls with its square.",
+        "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150. The "
+        "larger it is, the smaller is the largest stable learning rate.",
         "forward-growth": "The signal grows by this factor from one weighted layer to the next, "
         "most in this one, and so does the gradient on its way back.",
         "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
@@ -40,8 +40,8 @@ SIGNS = {
     FAST: {
         "update-ratio": "The first update changes the layers' weights by {total:.2g} of their size "
         "in all, most in this layer ({largest:.2g}). Once training is under way it will be "
-        "{change:.2g}. The strain decides, {meaning}: {strain:.2g}. Random networks like this one "
-        "diverged above {critical:.2g} and seldom below.",
+        "{change:.2g}. The strain decides. It says {meaning}: {strain:.2g}. Random networks like "
+        "this one diverged above {critical:.2g} and seldom below.",
         "trial-loss": "The loss rose to this in {steps} trial steps, which were undone, and has "
         "not come back.",
         "overshoot": "Each of the first steps, which were undone, reverses the gradient and makes "
@@ -75,9 +75,10 @@ class Finding:
     """One number that lies outside its range.
 
     code: a name for programs. layer: its path in the model, or "model". threshold: the bound that
-    the measured number passed. predicted: the number by theory, or of a healthy network, where that
-    is known. evidence: why the bound stands where it does. prescription: what to do about it.
-    cure: the prescription as settings. severity: "amber", or "red" where it ruins the training.
+    the measured number passed. predicted: the number that theory gives, or that a healthy network
+    would have; None where neither is known. evidence: why the bound stands where it does.
+    prescription: what to do about it, in words. cure: the prescription as settings.
+    severity: "amber", or "red" where it ruins the training.
     """
 
     code: str
@@ -97,7 +98,7 @@ class Finding:
 
 
 def find(m: Measurements) -> list[Finding]:
-    """Everything that lies outside its range, causes before what follows from them."""
+    """All findings. A wrong signal comes before a wrong rate, which may be its consequence."""
     signal = (_not_finite, _input, _growth, _initial_loss)
     rate = (_rate, _trial, _overshoot)
     others = (_dead, _vanishing, _seed_spread, _batch_norm, _missing)
@@ -107,8 +108,8 @@ def find(m: Measurements) -> list[Finding]:
 def judge(m: Measurements, findings: list[Finding]) -> tuple[str, str]:
     """(verdict, regime): what will happen, and its cause.
 
-    A signal that grows is a cause only where the weights or the images have the wrong size. Weights
-    of the right size are not blamed for it.
+    A signal that grows is called the cause only where the weights or the images have the wrong
+    size. Weights of the right size are not blamed for it.
     """
     exempt = {"forward-growth", "initial-loss"} if theory.well_initialised(m) else set()
     seen = {f.regime for f in findings if f.code not in exempt}
@@ -125,7 +126,10 @@ def by_cause(findings: list[Finding], regime: str) -> list[Finding]:
 
 
 def signal_growth(m: Measurements) -> float:
-    """The geometric mean of the signal's growth from one hidden weighted layer to the next."""
+    """The geometric mean of the signal's growth from one hidden weighted layer to the next.
+
+    1 where it cannot be said: with fewer than two such layers, or where a signal is 0 or NaN.
+    """
     sizes = [call.out_rms for call in _hidden(m)]
     if len(sizes) < 2 or sizes[0] <= 0 or sizes[-1] <= 0 or any(s != s for s in sizes):
         return 1.0
@@ -219,9 +223,10 @@ def _trial(m: Measurements) -> Iterator[Finding]:
 def _overshoot(m: Measurements) -> Iterator[Finding]:
     """Steps go past the minimum along the gradient, further each time.
 
-    Of a quadratic loss with curvature λ, the next gradient is g' = (1 - αλ)g. It diverges where
-    αλ > 2(1 + μ). A cross-entropy has a bounded gradient, and comes back from the first such step;
-    so do clipped and adaptive steps, which are bounded as well.
+    For a quadratic loss with curvature λ, a step at the rate α turns the gradient g into
+    g' = (1 - αλ)g. With momentum μ the steps diverge where αλ > 2(1 + μ), which is
+    -g'·g/‖g‖² > 1 + 2μ. The gradient of a cross-entropy is bounded, so training comes back from the
+    first such step. Clipped and adaptive steps are bounded as well.
     """
     past = [-p for p in m.projections]
     steps_are_bounded = m.chance_loss == m.chance_loss or m.adaptive or m.step.clip_headroom < inf
@@ -238,7 +243,7 @@ def _dead(m: Measurements) -> Iterator[Finding]:
     for call in m.calls:
         if call.dead > DEAD_RED:
             yield _finding("dead", call.dead, DEAD_RED, layer=call.name)
-        # For a single image half of all units are 0, and that is as it should be.
+        # For a single image half of all units are 0 even in a healthy network.
         elif call.dead >= DEAD_AMBER and call.out_shape[0] > 1:
             yield _finding("dead-units", call.dead, DEAD_AMBER, layer=call.name)
 

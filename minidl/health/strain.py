@@ -4,10 +4,10 @@ Strain measures the part of the change that feeds back on itself: layers that ch
 enlarge each other's gradients, so the next update is larger still. Above its critical strain a
 network like this one diverges.
 
-The constants were fitted to 4,400 random networks, each trained for 60 steps: CNNs of 4 to 13
-layers; CNNs, LeNets and MLPs of 1 to 3; residual, BatchNorm, LayerNorm and tanh networks, MLPs and
-others, under SGD, momentum and Adam. `tools/doctor_study.py` draws new ones and counts how often
-the doctor is right. docs/doctor.md gives the reason for each step.
+The constants were fitted to 4,400 random networks, each trained for 60 steps under SGD, momentum or
+Adam: plain CNNs, MLPs, LeNets, and residual, BatchNorm, LayerNorm and tanh networks.
+`tools/doctor_study.py` draws new networks and counts how often the doctor is right. docs/doctor.md
+gives the reason for each step.
 """
 
 from math import expm1, inf, isfinite, log1p, sqrt
@@ -17,9 +17,9 @@ from .. import nn
 from .measure import Measurements, Step
 from .probe import ACTIVATIONS, NORMS
 
-# The critical strain under gradient descent, and under Adam or RMSProp. "dense": of networks whose
-# trained layers are all Dense; the others have convolutions. "relu": a unit that is below 0 for
-# every image gets no gradient, it is dead. "open": units that cannot die, or residual branches.
+# The critical strain (under gradient descent, under Adam or RMSProp). "dense": all trained layers
+# are Dense; the other networks have convolutions. "relu": units that can die, because a ReLU that
+# is below 0 for every image gets no gradient. "open": units that cannot die, or residual branches.
 # "bounded": tanh or sigmoid.
 CRITICAL_STRAIN = {
     "relu": (0.8, 1.0),
@@ -28,22 +28,23 @@ CRITICAL_STRAIN = {
     "dense relu": (0.5, 1.2),
     "dense open": (0.35, 1.2),
 }
-NARROW_RELU = 4.0  # with ReLU it is multiplied by 1 + 4·Σ 1/width over the layers before a ReLU
+# The critical strain of "relu" is multiplied by 1 + 4·Σ 1/width over the layers before a ReLU.
+NARROW_RELU = 4.0
 # The critical strain where only the last layer can run away.
 CRITICAL_BOUNDED = 1.3  # in MLPs of tanh or sigmoid units
 CRITICAL_NORMALISED = 1.0  # in networks whose other layers are normalised
-CRITICAL_NORMALISED_DENSE = 0.25  # and all Dense, under gradient descent
-CHANGE_AMBER = 0.6  # an expected change of the weights that is worth a finding
+CRITICAL_NORMALISED_DENSE = 0.25  # in those of Dense layers alone, under gradient descent
+CHANGE_AMBER = 0.6  # an expected change of the weights above this is a finding
 CLIPPED_STEPS = 4.0  # clipped steps never shrink: their joint effect counts at most this many times
 TRAINED_LOGITS = 4.0  # the RMS of the logits of a network that has learned something
-# Trial steps show that a network is safe if the last strain is below this share of the critical
-# one, the loss never rose above this many times its start, and the batch has this many images:
-# three steps learn fewer images by heart.
-SAFE_STRAIN, SAFE_LOSS, SAFE_BATCH = 0.15, 2.0, 16
+# Trial steps show that a network is safe if all three hold:
+SAFE_STRAIN = 0.15  # the strain of the last step is below this share of the critical strain
+SAFE_LOSS = 2.0  # the loss never rose above this many times its start
+SAFE_BATCH = 16  # the batch has at least this many images: three steps learn fewer by heart
 
 
 class Strain(NamedTuple):
-    """A strain, the critical strain of networks like this one, and what is measured, in words."""
+    """A strain, the critical strain of networks like this one, and the first one's meaning."""
 
     value: float
     critical: float
@@ -63,13 +64,14 @@ def strain(m: Measurements, step: Step | None = None) -> Strain:
     free = [growth * r for name, r in step.ratios.items() if name not in m.normalised]
     meaning = "how far the layers' changes enlarge each other"
     found = Strain(compound(free), critical_strain(m), meaning)
-    if m.normalised:  # the signal has size 1 from the start: the updates will not grow with it
+    if m.normalised:
+        # Signals have size 1 from the start, so updates do not grow as the logits do: no `growth`.
         ratios = {name: accumulation(m) * r for name, r in step.ratios.items()}
         changed = [min(r, 1.0) for name, r in ratios.items() if name in m.normalised]
         last = sum(r for name, r in ratios.items() if name not in m.normalised)
         slow = _is_dense(m) and not m.adaptive
         critical = CRITICAL_NORMALISED_DENSE if slow else CRITICAL_NORMALISED
-        meaning = "by what share of its size the layer changes that is not normalised"
+        meaning = "by what share of its size the last layer, which is not normalised, changes"
         second = Strain(last * _mean(changed), critical, meaning + others)
         found = max(found, second, key=lambda one: one.value / one.critical)
     return found
@@ -78,33 +80,34 @@ def strain(m: Measurements, step: Step | None = None) -> Strain:
 def total_change(m: Measurements) -> float:
     """Σ ‖Δθ‖/‖θ‖ over the layers, by the first update.
 
-    Left out are layers before a normalisation, which takes their size away, and layers whose
-    weights start at 0, which had none.
+    Two kinds of layers are left out: those before a normalisation, which undoes a change of their
+    size, and those whose weights start at 0, so that there is no size to compare with.
     """
     skipped = m.normalised | m.zero_initialised
     return sum(r for name, r in m.step.ratios.items() if name not in skipped)
 
 
 def expected_change(m: Measurements) -> float:
-    """What the total change will be once training is under way."""
+    """The total change of an update in the middle of training, larger than that of the first."""
     return total_change(m) * _growth(m, m.step)
 
 
 def accumulation(m: Measurements) -> float:
-    """How many times the first update later ones amount to, for gradients of the same size.
+    """The size of later updates over that of the first one, for gradients of the same size.
 
     Under momentum μ, gradients that point the same way add up to 1/(1 - μ) times one of them, and
-    random ones to about the root of that. RMSProp's first step is larger than those that follow.
+    random ones to about the root of that. The root is taken. RMSProp's first step is larger than
+    those that follow, so it is divided out.
     """
     return (1 - m.momentum) ** -0.5 * m.later_step / m.first_step
 
 
 def _growth(m: Measurements, step: Step) -> float:
-    """How many times this update later ones amount to.
+    """The size of updates in the middle of training over that of this one.
 
-    The gradient by one layer is as large as the signal that the others make of it. Small logits
-    must grow before anything is learned, and gradients grow with them. Adam and RMSProp divide the
-    gradient by its size, so their updates do not grow, whether clipped or not.
+    Small logits must grow before anything is learned. The layers grow together for that, and the
+    gradient by one layer grows with the other layers. Adam and RMSProp divide the gradient by its
+    size, so their updates do not grow, whether clipped or not.
     """
     growth = 1.0 if m.adaptive else _logit_growth(step.logit_rms, TRAINED_LOGITS)
     # A clip that binds already has a headroom of 1, up to rounding.
@@ -114,7 +117,11 @@ def _growth(m: Measurements, step: Step) -> float:
 
 
 def _logit_growth(logit_rms: float, trained: float) -> float:
-    """How many times a layer's signal will grow until the logits reach the RMS `trained`."""
+    """How many times gradients will grow until the logits reach the RMS `trained`.
+
+    It is the root of the growth of the logits. In a network of two layers each grows by that root,
+    and the gradient by one is proportional to the other.
+    """
     share = min(max(logit_rms / trained, 1e-6), 1.0) if isfinite(logit_rms) else 1.0
     return share**-0.5
 
@@ -122,14 +129,19 @@ def _logit_growth(logit_rms: float, trained: float) -> float:
 def compound(ratios: list[float]) -> float:
     """The strain of layers that change by the shares r₁, r₂, ... of their size.
 
-    Factors that change by these shares change their product by Π(1 + r) - 1. The part Σ r of it is
-    the sum of the changes that each layer makes alone. It is harmless: the gradient by a layer does
-    not grow with that layer, so the next step comes back. The rest is where layers enlarge each
-    other's gradients. The strain is the Σ r = s of many equal layers that have the same rest,
-    eˢ - 1 - s: 0 for one layer, √(2 r₁r₂) for two small changes, near Σ r for a deep network.
+    Factors that change by these shares change their product by Π(1 + r) - 1. This has two parts.
+    The sum Σ r is the change that the layers make each alone. It is harmless: the gradient by a
+    layer does not grow with that layer, so the next step comes back. The rest,
+
+        rest = Π(1 + r) - 1 - Σ r
+
+    is the change by which layers enlarge each other's gradients. To compare networks of any depth,
+    the rest is put on the scale of Σ r. Many equal layers with the sum s have the rest eˢ - 1 - s.
+    The strain is the s that solves eˢ - 1 - s = rest: 0 for one layer, √(2 r₁r₂) for two small
+    changes, near Σ r for a deep network.
     """
     total = rest = 0.0
-    for r in ratios:  # the rest by itself: the difference of large numbers would lose it
+    for r in ratios:  # the rest is summed by itself: as a difference it would drown in rounding
         rest, total = rest * (1 + r) + r * total, total + r
     if not rest < 1e300:
         return inf
@@ -162,9 +174,9 @@ def logit_movement(m: Measurements) -> float:
     """How far later updates of the last layer move a logit, in multiples of the loss.
 
     The gradient by the last layer's weights is its input h times an error of about 1. So a step at
-    the learning rate α adds α·‖h‖² to a logit. Under Adam and RMSProp each weight moves by α times
-    their step size, which adds α·‖h‖₁ times that. Where the logits are below 1 they will grow, and
-    h with them, up to the 1 of bounded units.
+    the learning rate α adds α·‖h‖² to a logit. Under Adam and RMSProp each weight moves by
+    α·`first_step`, which adds α·`first_step`·‖h‖₁. Logits below 1 will grow, and h with them, at
+    most to 1, the bound of tanh and sigmoid.
     """
     if not m.weighted or not m.gradient:
         return 0.0
@@ -175,12 +187,12 @@ def logit_movement(m: Measurements) -> float:
 
 
 def judge_trial(m: Measurements) -> tuple[bool, bool]:
-    """(whether the trial steps show that the network diverges, whether they show that it is safe).
+    """(diverges, safe): what the trial steps show; both may be False.
 
-    It diverges where a strain is above the critical one and the loss has not come back in the
-    end, or where a loss is not finite. It is safe where the last strain is small and the loss never
-    doubled. Where Adam bounds the steps, or the activation bounds the signal, the loss is often
-    thrown far up and comes back, so the trial shows neither.
+    The network diverges where the strain of a step is above the critical one and the last loss is
+    above the first, or where a loss is not finite. It is safe where the last strain is small and
+    the loss never doubled. Where Adam bounds the steps, or the activation bounds the signal, the
+    loss is often thrown far up and comes back, so the trial steps show neither.
     """
     if not m.trial or m.adaptive or _is_bounded(m):
         return False, False

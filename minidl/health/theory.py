@@ -51,7 +51,11 @@ def _stride_area(layer: nn.Conv2d) -> int:
 
 
 def inside_share(layer: Module, image: tuple[int, ...]) -> float:
-    """The share of a convolution's window that meets pixels rather than zero padding."""
+    """The share of a convolution's window that meets pixels rather than zero padding.
+
+    image: (height, width) of the layer's input. The share is a mean over all places of the window.
+    It is 1 for other layers.
+    """
     if not isinstance(layer, nn.Conv2d) or layer.transposed:
         return 1.0
     w = kernels.window(
@@ -84,7 +88,10 @@ def _half_line() -> tuple[np.ndarray, np.ndarray]:
 
 
 def activation_factor(layer: Module, mean_square: float) -> float:
-    """E φ(z)² / E z² of an activation φ, for z ~ N(0, mean_square)."""
+    """E φ(z)² / E z² of an activation φ, for z ~ N(0, mean_square).
+
+    1 where mean_square is 0 or not finite.
+    """
     if not 0 < mean_square < inf:
         return 1.0
     if isinstance(layer, nn.ReLU):
@@ -93,7 +100,10 @@ def activation_factor(layer: Module, mean_square: float) -> float:
 
 
 def predicted_rms(call: LayerCall) -> float | None:
-    """The root mean square of a layer's output, by its weights and its input; None if not known."""
+    """The root mean square of a layer's output, by the formula above.
+
+    None for layers that are neither weighted nor activations.
+    """
     if call.weighted:
         w, b = call.layer.weight, call.layer.bias  # type: ignore[attr-defined]
         inside = inside_share(call.layer, call.in_shape[2:])
@@ -115,7 +125,7 @@ def initializer(m: Measurements) -> str:
 def well_initialised(m: Measurements) -> bool:
     """Whether each layer's weights have the size that `initializer` would give them.
 
-    The size may differ by a factor of 1.5. Weights that are all 0 are left out.
+    A size up to 1.5 times larger or smaller still counts. Weights that are all 0 are left out.
     """
     gain, both = {"he_normal": (2, 0), "lecun_normal": (1, 0)}.get(initializer(m), (2, 1))
     for call in m.weighted:
@@ -127,9 +137,9 @@ def well_initialised(m: Measurements) -> bool:
 
 
 def seed_spread(widths: Sequence[float]) -> tuple[float, float]:
-    """(β, √(5β)) for β = Σ 1/n over the layers' fan-ins n.
+    """(β, √(5β)) for β = Σ 1/n, where n is a layer's fan-in: for Dense layers the width before it.
 
-    √(5β) is one standard deviation, between seeds, of ln ‖x‖² at the last layer.
+    √(5β) is the standard deviation, over seeds, of ln ‖x‖² at the last layer.
     Source: Hanin, Rolnick 2018: var(ln ‖x_L‖²) ≈ 5β for a He-initialised ReLU network.
     """
     beta = sum(1 / n for n in widths)

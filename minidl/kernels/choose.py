@@ -4,15 +4,15 @@ Find the operation's row in `TABLE`, then the column that fits its arrays. The f
 computes the result. All versions of an operation have the same name and take the same arguments,
 and all agree with the loops of `reference`.
 
-- Column `cpu`: NumPy's arrays, all of float32 or all of float64, none of them empty.
-- Column `gpu`: the same for CuPy's arrays, where the CUDA kernels can be compiled and are not
-  switched off (MINIDL_CUDA_KERNELS=0).
+- Column `cpu`: NumPy arrays, all of float32 or all of float64, none of them empty.
+- Column `gpu`: such CuPy arrays, if the CUDA kernels can be compiled and are not switched off
+  (MINIDL_CUDA_KERNELS=0).
 - Column `other`: float16, mixed types, empty arrays, a GPU without CUDA kernels.
 
 None means that no version does the operation in one piece. The caller then takes several steps.
 
-Arithmetic on infinities and NaN gives infinities and NaN, without a warning, as a matrix product
-does. A caller who wants to know looks at the result.
+Infinities and NaN in the arrays give infinities and NaN in the result, without a warning: NumPy's
+matrix product does not warn either. A caller who needs finite numbers checks the result.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
 }
 # fmt: on
 
-THIN = 16  # rows of a kernel's matrix (kh·C); with fewer a product is not worth its call
+THIN = 16  # with fewer rows in a kernel's matrix (kh·C), a product is not worth its call
 ONE_BLOCK = 1 << 16  # logits that one block of GPU threads can take
 ONE_BYTE = 256  # taps that an index of one byte can tell apart
 
@@ -56,7 +56,7 @@ _silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
 
 
 def version(operation: str, first: Array, *others: Array) -> Any:
-    """The module that does an operation for these arrays, or None."""
+    """The module whose version of an operation fits these arrays, or None."""
     on_cpu, on_gpu, other = TABLE[operation]
     dtype, host = first.dtype, is_host(first)
     if dtype.char not in "fd" or not first.size:
@@ -104,11 +104,11 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
 def _conv_pool(
     arrays: list[Array], window: Window, channels: int, groups: int, pool: Window
 ) -> Any:
-    """What does a convolution and the max-pooling behind it in one, or None.
+    """The module that does a convolution and the max-pooling after it in one pass, or None.
 
-    The pooling windows must lie side by side and not be dilated, and an index of one byte must have
-    room for their taps and for NO_TAP. Each output is computed where it is pooled, which pays only
-    for few products: kh·C < 16 on the CPU, kh·kw·C <= 64 on a GPU.
+    The pooling windows must lie side by side, without dilation. An index of one byte must have room
+    for their taps and for NO_TAP. Computing each output right where it is pooled pays only if it
+    sums few products: kh·C < 16 on the CPU, kh·kw·C <= 64 on a GPU.
     """
     side_by_side = pool.stride == pool.size and pool.padded == pool.image == window.out
     small = pool.size[0] * pool.size[1] <= NO_TAP and pool.dilation == (1, 1)
@@ -122,14 +122,16 @@ def _conv_pool(
 
 @_silent
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window, rectify: bool
-) -> tuple[Array, Array] | None:
+    x: Array, w: Array, b: Array | None, window: Window, groups: int, pool: Window,
+    rectify: bool, indexed: bool = True,
+) -> tuple[Array, Array] | None:  # fmt: skip
     """max_pool(conv_forward(x, w, b, window, groups), pool), or its relu where `rectify` is True.
 
-    The index is NO_TAP where relu gives 0. None where this cannot be done in one.
+    The index is NO_TAP where relu gives 0. Only a backward pass needs the index. With indexed=False
+    it may be missing and must not be used. The result is None if no version does this in one pass.
     """
     engine = _conv_pool(_given(x, w, b), window, x.shape[1], groups, pool)
-    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify)
+    return None if engine is None else engine.conv_pool(x, w, b, window, pool, rectify, indexed)
 
 
 @_silent
@@ -184,13 +186,13 @@ def avg_unpool(g: Array, window: Window) -> Array:
 
 
 def values_per_channel(x: Any) -> int:
-    """N·H·W of images x (N, C, H, W); of the whole batch where these are a part of it."""
+    """N·H·W of images x (N, C, H, W). If x is a part of a batch, N counts the whole batch."""
     count = x.size // x.shape[1]
     return count if switches.joint is None else switches.joint.count(count)
 
 
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
-    """The mean and the variance (C,) of images x (N, C, H, W), or of the batch they are part of."""
+    """The mean and variance (C,) of images x (N, C, H, W), or of the batch that x is a part of."""
     own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
 
@@ -206,8 +208,8 @@ def batch_norm_grads(
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of y = (x - mean)·inverse·weight + bias, with inverse = 1/√(var + ε).
 
-    Where x is a part of the batch, dweight and dbias are this part's: they are added to the other
-    parts' as all gradients are. dx depends on the whole batch.
+    If x is a part of a batch, dweight and dbias are the gradients of this part: the caller adds
+    them to those of the other parts, as all gradients. dx takes the sums over the whole batch.
     """
     engine = version("batch normalisation", g, x, weight, mean, inverse)
     return engine.batch_norm_grads(g, x, weight, mean, inverse, switches.joint)
@@ -222,7 +224,8 @@ def product(a: Array, b: Array) -> Array:
 def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     """The mean loss and its gradient by the logits, (softmax - onehot)/N.
 
-    A label outside 0..K-1 makes the loss NaN on a GPU, where looking at the labels would wait.
+    On a GPU a label outside 0..K-1 makes the loss NaN. For an error the host would have to wait for
+    the labels.
     """
     fits = logits.size <= ONE_BLOCK
     operation = "cross-entropy" if fits else "cross-entropy, many logits"
@@ -236,7 +239,7 @@ def keep_positive(g: Array, y: Array) -> Array | None:
 
 
 def update(rule: str, steps: list[Update]) -> list[Update]:
-    """Take those optimizer steps, in place, that have a fast version; return the others.
+    """Take the optimizer steps that have a fast version, in place; return the other steps.
 
     rule: "sgd", "rmsprop" or "adam". Each formula stands in `optim/rules.py`.
     """

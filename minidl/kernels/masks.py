@@ -10,7 +10,7 @@ from .cpu.elementwise import in_chunks
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0). NumPy's clip takes a fifth of the time of its maximum with a number."""
+    """max(x, 0), by `clip`: in NumPy it takes a fifth of the time of `maximum(x, 0)`."""
     xp = array_module(x)
     if x.dtype.kind != "f":
         return xp.maximum(x, 0)
@@ -18,9 +18,10 @@ def relu(x: Array) -> Array:
 
 
 def keep_where(g: Array, mask: Array) -> Array:
-    """g where the mask holds, else 0, also where g is not finite (0·inf would be NaN).
+    """g where the mask holds, else 0, even where g is infinite or NaN (0·inf would be NaN).
 
-    Floats are multiplied as whole numbers, bit pattern times 0 or 1: a tenth of the time of where.
+    The bits of a float are read as an integer and multiplied by the mask, 0 or 1. This takes a
+    tenth of the time of `where`.
     """
     if g.dtype.kind == "f":
         return in_chunks(_keep, g, mask)

@@ -1,4 +1,4 @@
-"""Matrix products whose result lies in memory as another matrix does."""
+"""Matrix products that are stored in the row or column order of another matrix."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from .choose import product
 
 
 def product_in_order_of(x: Array, a: Array, b: Array) -> Array:
-    """a @ b, stored column by column where x is stored so, else row by row.
+    """a @ b, stored column by column if x is, otherwise row by row.
 
-    A gradient should lie in memory as its value does: whoever reads both then goes through both in
-    order. Flattened images are stored column by column, and so are weights that were transposed.
-    (bᵀ @ aᵀ)ᵀ is the same product, written the other way.
+    A gradient (a @ b) should have the memory order of its value (x). A later pass that reads both
+    then reads both in sequence. Flattened images are stored column by column, and so are transposed
+    weights. (bᵀ @ aᵀ)ᵀ is the same product, and its result is stored column by column.
     """
     if x.ndim == a.ndim == b.ndim == 2 and x.flags.f_contiguous:
         return product(b.T, a.T).T

@@ -2,8 +2,8 @@
 
 A kernel with a window loops over its taps (i, j) and treats all places at once: the pixels under
 one tap are a strided view of the padded image, `padded[:, :, rows, columns]`. A convolution is then
-one matrix product for each tap. Its input gradient adds into the same views. Pooling is a maximum
-or a sum of them. No column matrix is built.
+one matrix product for each tap. Its input gradient adds into the same views. Pooling takes their
+maximum or their sum. No column matrix is built.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
 
 @one_blas_thread()
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """The gradient by x: each tap adds wᵀ @ g to the pixels that it saw."""
+    """The gradient by x (N, C, H, W): each tap adds wᵀ @ g to the pixels that it saw."""
     xp = array_module(g)
     weight = _by_group(w, groups)
     per_group, n_in = weight.shape[1:3]
@@ -54,7 +54,7 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 
 @one_blas_thread()
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """The gradient by w: at each tap, the product of g with the pixels that it saw."""
+    """The gradient by w (O, C/groups, kh, kw): at each tap, g times the pixels that it saw."""
     xp = array_module(x)
     n_out, n_in = g.shape[1], x.shape[1] // groups
     n_places = window.out[0] * window.out[1]
@@ -73,11 +73,12 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     padded = pad(x, window, -float("inf"))
     y = xp.full((*x.shape[:2], *window.out), -float("inf"), x.dtype)
     index = xp.zeros(y.shape, xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int64)
-    if any(window.pads):  # where every pixel is -∞, the first one counts, and no padding
+    if any(window.pads):  # if every pixel is -∞, the index is that of the first one, not of padding
         index[...] = xp.asarray(window.first_taps)
     for i, j, rows, columns in window.taps():
         seen = padded[:, :, rows, columns]
-        # "Not smaller or equal" is true for NaN too; y == y lets the first NaN keep its place.
+        # A NaN in `seen` is not <= y, so it counts as larger. If y is NaN already, y == y is false,
+        # so the first NaN stays.
         larger = ~(seen <= y) & (y == y)
         index[larger] = i * window.size[1] + j
         y = xp.maximum(y, seen)
@@ -179,6 +180,7 @@ def _by_group(w: Array, groups: int) -> Array:
 
 
 def _common(*arrays: Array | None) -> type:
+    """The dtype that holds the numbers of all arrays."""
     dtypes = [array.dtype for array in arrays if array is not None]
     return array_module(arrays[0]).result_type(*dtypes)
 
@@ -190,7 +192,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     because the difference would lose its digits where the label's own softmax is near 1.
     """
     xp, n = array_module(logits), len(logits)
-    # On a GPU a label may lie outside the classes; the index must not, and the loss is NaN then.
+    # On a GPU a label may lie outside the classes. The index is kept inside; the loss becomes NaN.
     index = xp.maximum(xp.minimum(labels.astype(np.int64), logits.shape[1] - 1), 0)
     at = xp.arange(n), index
     powers = logits - logits.max(1, keepdims=True)
@@ -205,5 +207,5 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     gradient[at] = -gradient.sum(1)
     loss = losses.sum() / n
     if is_host(loss) and loss == math.inf and np.isfinite(logits).all():
-        loss = np.finfo(loss.dtype).max  # the loss of logits ±3e38 is no float32
+        loss = np.finfo(loss.dtype).max  # logits of ±3e38 have a loss beyond the range of float32
     return loss, gradient

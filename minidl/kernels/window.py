@@ -19,16 +19,17 @@ from ..errors import ShapeError
 
 Pair = tuple[int, int]
 
-NO_TAP = 255  # a pooling's one-byte index where no pixel of the window gets a gradient
-BANDS = 16  # parts that the rows of an image are cut into, at most
+NO_TAP = 255  # the one-byte index of max-pooling where no pixel of the window gets a gradient
+BANDS = 16  # the largest number of bands that output rows are cut into
 
 
 @dataclass(frozen=True)
 class Window:
     """A kh×kw window sliding over an H×W image.
 
-    Along each axis, with `reach = dilation·(size − 1) + 1` pixels from its first to its last tap,
-    the window stands at `out = ⌊(image + pads − reach) / stride⌋ + 1` places.
+    image: (H, W), without padding. size: (kh, kw).
+    From its first to its last tap the window covers `reach = dilation·(size − 1) + 1` pixels along
+    each axis. So it stands at `out = ⌊(image + pads − reach) / stride⌋ + 1` places.
     """
 
     image: Pair
@@ -70,10 +71,10 @@ class Window:
 
     @cached_property
     def bands(self) -> tuple[list[range], list[range]]:
-        """The output rows in bands, every other band in the first list, the rest in the second.
+        """The output rows, cut into bands: the first, third, ... band, and the second, fourth, ...
 
-        Windows of two neighbouring bands lie over the same image rows, windows of two bands in one
-        list never do. So the bands of a list may be worked on at the same time.
+        Windows of two neighbouring bands may lie over the same image rows. Windows of two bands in
+        one list never do. So threads may add to the image for all bands of one list at once.
         """
         reach = (self.size[0] - 1) * self.dilation[0] + 1
         rows = max(-(-self.out[0] // BANDS), -(-reach // self.stride[0]) - 1, 1)
@@ -95,7 +96,11 @@ class Window:
         )
 
     def share(self, padding_counts: bool) -> np.ndarray | None:
-        """(OH, OW): the share of each window's taps that count; None where all of them do."""
+        """(OH, OW): the share of each window's taps that count; None if all taps of all count.
+
+        Taps on the image count, those on rows and columns of `grown` do not. padding_counts says it
+        for the other padding.
+        """
         if not any(self.grown) and (padding_counts or not any(self.pads)):
             return None
         shares = []
@@ -132,11 +137,11 @@ def window(
 ) -> Window:
     """The `Window` for the arguments of `call` ("conv2d", "max_pool2d", ...).
 
-    Padding is an int or a pair (rows, columns) of zeros on both sides, "valid" (none), or "same":
-    `out = ⌈image / stride⌉`, an odd zero going to the bottom and the right, as in TensorFlow.
-
-    Raises ShapeError if an argument is not a positive whole number (padding: not negative), or if
-    the window is larger than the padded image.
+    padding: an int or a pair (rows, columns) of zeros on both sides, "valid" (none), or "same".
+    "same" makes `out = ⌈image / stride⌉`. If it needs an odd number of zeros, the last one goes to
+    the bottom or the right, as in TensorFlow.
+    Raises: ShapeError if an argument is not a positive whole number (padding may be 0), or if the
+    window is larger than the padded image.
     """
     if not isinstance(padding, str):
         padding = pair(call, "padding", padding, least=0)
@@ -160,9 +165,9 @@ def pooling(
 ) -> Window:
     """The `Window` of a pooling; stride is size by default.
 
-    ceil_mode: padding grows at the bottom and right until a last window, which begins in the image
-    or in the padding before it, fits.
-    Raises ShapeError where a window could lie in the padding alone.
+    ceil_mode: padding is added at the bottom and right until one more window fits. That window
+    must begin in the image, or in the padding before it.
+    Raises: ShapeError where a window could lie in the padding alone.
     """
     found = window(call, image, size, size if stride is None else stride, padding)
     top, bottom, left, right = found.pads  # bottom and right are never less than top and left
@@ -192,10 +197,11 @@ def transposed_window(
     output_padding: int | tuple[int, ...],
     dilation: int | tuple[int, ...],
 ) -> Window:
-    """The `Window` of the convolution that a transposed convolution undoes.
+    """The `Window` of the convolution whose transpose is taken.
 
-    small: the height and width that enter; the window's `image` is what comes out.
-    Raises ShapeError where output_padding is not below the stride, or nothing would come out.
+    small: the height and width of the transposed convolution's input. It is that convolution's
+    output. The window's `image` is the transposed convolution's output.
+    Raises: ShapeError where output_padding is not below the stride, or the output would be empty.
     """
     strides = pair(call, "stride", stride, least=1)
     dilations = pair(call, "dilation", dilation, least=1)

@@ -1,7 +1,7 @@
 """The exploding-gradient lab: what theory and the article say, measured.
 
-Each file in `predictions/` and `claims/` is one experiment: its question, what theory or the
-article says, how it is measured, and what follows. The file's name is the experiment's name on the
+Each file in `predictions/` and `claims/` is one experiment: its question, the answer of theory or
+of the article, the measurement, and what follows. The file's name is the experiment's name on the
 command line: `predictions/he_gain.py` is `minidl lab he-gain`, `claims/clipping.py` is
 `minidl lab claim-clipping`. A new file in one of these folders is a new experiment.
 """

@@ -1,7 +1,7 @@
-"""The LAB-CNN: a plain stack of convolutions on small digits, and what it does before training.
+"""The LAB-CNN: a plain stack of convolutions on small digits, and its signals before training.
 
-A `Recipe` holds everything that the article and its critics would change. `training.py` follows
-a recipe with one seed and says how it ended.
+A `Recipe` holds every setting that a cause or a remedy of explosions changes. `training.py` follows
+a recipe with one seed and says how the training ended.
 """
 
 import math
@@ -23,11 +23,13 @@ CLASSES, BATCH = 10, 64
 class Recipe:
     """One way to train the LAB-CNN. The defaults are the healthy one.
 
-    init: the name of an initializer, or σ of N(0, σ²). images: "standardised", "unit" ([0, 1])
-    or "raw" (0..255), times `scale`. body: "plain", "batch_norm", "weight_norm" (with length g,
-    None for the length that the weights have) or "residual" (each stride-1 layer
-    x + branch·conv(relu(x))).
-    clip: None, or "norm" or "adaptive" with the limit. schedule: "constant", "decay" (halved
+    depth: number of convolutions. width: their channels. init: the name of an initializer, or σ of
+    N(0, σ²). rate: the learning rate.
+    images: "standardised", "unit" ([0, 1]) or "raw" (0..255), times `scale`.
+    body: "plain"; "batch_norm"; "weight_norm", with weights of length g, where None keeps the
+    length that they were drawn with; or "residual", where each convolution of stride 1 becomes
+    x + branch·conv(relu(x)).
+    clip: None, or ("norm", limit) or ("adaptive", limit). schedule: "constant", "decay" (halved
     every 50 steps) or "warmup" (linear over 50 steps). optimizer: "sgd", "adam" or "lars".
     """
 
@@ -52,7 +54,7 @@ class Recipe:
 HEALTHY = Recipe()
 A = Recipe(init=0.3)  # weights too large for their fan-in: the signal explodes
 B = Recipe(rate=1.0)  # good weights, but a rate too high
-A_PLUS = Recipe(init=1.0)
+A_PLUS = Recipe(init=1.0)  # as A, with weights larger still
 C = Recipe(init="uniform")  # U(0, 1): every weight is positive
 
 
@@ -60,7 +62,7 @@ C = Recipe(init="uniform")  # U(0, 1): every weight is positive
 def images(
     kind: str = "standardised", scale: float = 1.0
 ) -> tuple[md.data.Dataset, md.data.Dataset]:
-    """(train, test): 1,438 and 359 digits, scaled as a recipe wants them."""
+    """(train, test): 1,438 and 359 digits. kind, scale: as `images` and `scale` of a Recipe."""
     train, test = md.data.digits().split(0.2, seed=0)
     standardise = md.data.standardize(train.images)
     factor = np.float32(255 * scale if kind == "raw" else scale)
@@ -72,7 +74,7 @@ def images(
 
 
 def batches(data: md.data.Dataset, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Shuffled batches of images and labels, epoch after epoch without an end."""
+    """Shuffled batches of 64 images and their labels, epoch after epoch without an end."""
     loader = md.data.DataLoader(data, BATCH, shuffle=True, seed=seed, drop_last=True)
     while True:
         yield from loader
@@ -144,8 +146,8 @@ def kernel_norm(model: md.nn.Module) -> float:
 
 
 def signals(recipe: Recipe, seed: int) -> tuple[list[float], list[float]]:
-    """Before the first step: the root mean square of each convolution's output, and of the
-    gradient that comes back to it.
+    """(outputs, gradients) before the first step: the root mean square of each convolution's
+    output, and of the loss's gradient by that output, from the first convolution to the last.
     """
     model = build(recipe, seed)
     outputs: list[float] = []

@@ -19,7 +19,10 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
 ) -> dict[str, Any]:
-    """The numbers of a figure of lines; what is predicted is drawn dashed."""
+    """The numbers of a figure of lines; predicted lines are drawn dashed.
+
+    x, y: the words at the axes. log_x, log_y: axes on a log scale.
+    """
     made: dict[str, Any] = {"x": x, "y": y, "lines": lines, "predicted": predicted}
     made |= {"log_x": log_x, "log_y": log_y}
     return {key: value for key, value in made.items() if value or key in ("x", "y")}
@@ -31,7 +34,7 @@ def bars(y: str, heights: Mapping[str, float]) -> dict[str, Any]:
 
 
 def draw(title: str, series: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Draw what `curves` or `bars` made. Raises: ConfigError without matplotlib."""
+    """Draw the numbers that `curves` or `bars` made. Raises: ConfigError without matplotlib."""
     figure = _bars(series) if "bars" in series else _curves(series)
     figure.axes[0].set_title(title, loc="left", fontsize=11, fontweight="bold")
     figure.set_dpi(100)

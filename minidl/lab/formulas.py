@@ -11,7 +11,8 @@ from ..health.theory import gaussian_mean
 def log_chi_square(largest: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of ln χ²_k for k = 1 ... largest (index 0 is not used).
 
-    E = ψ(k/2) + ln 2 and var = ψ'(k/2), by ψ(x + 1) = ψ(x) + 1/x from ψ(½), ψ(1).
+    E = ψ(k/2) + ln 2 and var = ψ'(k/2), with the digamma function ψ. The recurrence
+    ψ(x + 1) = ψ(x) + 1/x gives all of them from ψ(½) and ψ(1). Shapes: (largest + 1,).
     """
     mean, variance = np.full(largest + 1, np.nan), np.full(largest + 1, np.nan)
     mean[1] = -np.euler_gamma - math.log(2)
@@ -25,9 +26,9 @@ def log_chi_square(largest: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def relu_log_moments(n: int) -> tuple[float, float]:
-    """Mean and variance of ln(2χ²_K/n), K ~ Bin(n, ½): what a He layer adds to ln ‖x‖².
+    """Mean and variance of ln(2χ²_K/n), K ~ Bin(n, ½): the change of ln ‖x‖² by a He layer.
 
-    Given that not all n units are off (K > 0).
+    K is the number of units that are on. K = 0, a dead layer, is left out: its logarithm is -inf.
     """
     mean, variance = log_chi_square(n)
     k = np.arange(1, n + 1)
@@ -71,14 +72,17 @@ def critical_variance(bias_variance: float) -> float:
 
 
 def padding_factor(side: int) -> float:
-    """The share of the norm that zero padding leaves a He convolution 3×3 on side×side pixels.
+    """The share of the norm left by a 3×3 He convolution with padding 1, on side×side pixels.
 
-    (1 + 2cos(π/(side+1)))/3: the leading eigenvalue of the mean over neighbours in a row of `side`
-    pixels, where those outside count as 0.
+    It is (1 + 2cos(π/(side+1)))/3, the leading eigenvalue of the map that replaces each pixel in a
+    row of `side` by the mean of itself and its two neighbours, where those outside count as 0.
     """
     return (1 + 2 * math.cos(math.pi / (side + 1))) / 3
 
 
 def both_on(batch: int) -> float:
-    """P(y_i > 0, y_j > 0) after BatchNorm, whose values have correlation -1/(batch - 1)."""
+    """P(y_i > 0, y_j > 0): a unit is on for two images of a batch, after BatchNorm.
+
+    BatchNorm gives the values of two images the correlation -1/(batch - 1).
+    """
     return (math.pi - math.acos(-1 / (batch - 1))) / (2 * math.pi)

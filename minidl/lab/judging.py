@@ -1,9 +1,9 @@
-"""How a claim is judged: what it promises, counted over seeds.
+"""How a claim is judged: by the promises that it keeps, counted over seeds.
 
 Every remedy is judged on the same two regimes, A (weights too large) and B (rate too high). It
-promises that networks train with it; at least 8 of 10 must. From the promises kept follows the
-verdict: all "true", some "conditional", none "false", and "refuted" where the opposite of the
-claim was measured.
+promises that networks train with it: at least 8 of 10 must. The verdict is "true" where all
+promises are kept, "conditional" where some are, and "false" where none is; "refuted" where then
+even the opposite of the claim was measured.
 """
 
 from collections import Counter
@@ -31,14 +31,14 @@ def treated(remedy: str, **changes: Any) -> dict[str, Recipe]:
 
 
 def seeds(seed: int, quick: bool) -> range:
-    """10 seeds, 3 in the quick form; a different `seed` gives different ones."""
+    """The seeds of an experiment: 10, or 3 in the quick form; none in common for two `seed`s."""
     return range(100 * seed, 100 * seed + (3 if quick else 10))
 
 
 def promise(
     what: str, measured: float, *, low: float | None = None, high: float | None = None
 ) -> Check:
-    """A promise is kept where the measured number lies from `low` to `high`."""
+    """A promise as a check: it is kept where the measured number lies from `low` to `high`."""
     return Check(what, None, measured, low=low, high=high)
 
 
@@ -86,7 +86,10 @@ class Tally:
         ]
 
     def evidence(self, checks: list[Check], conclusion: str, **more: Any) -> Evidence:
-        """The evidence of a claim that is judged by counting: table, bars and counts."""
+        """The evidence of a claim that is judged by counting: table, bars and counts.
+
+        more: fields of Evidence in place of these; "rows" are added to the table.
+        """
         counts = {name: self.counts(name) for name in self.by_name}
         rows = [self._row(name) for name in self.by_name] + more.pop("rows", [])
         shares = {name: self.trained(name) / self.of for name in self.by_name}

@@ -12,8 +12,9 @@ from ..errors import ConfigError
 class Check:
     """One measured number, and where it should lie.
 
-    predicted: the number that theory gives: ok is |measured - predicted| <= tolerance. None where
-    nothing gives a number: a promise of the article, or a bound from theory.
+    what: the number's name. predicted: the number that theory gives. The check is ok where
+    |measured - predicted| <= tolerance. None where there is only a bound: for a promise of the
+    article, or where theory gives no more.
     low, high: the interval that counts as ok, in place of the tolerance; either may be left out.
     """
 
@@ -48,12 +49,12 @@ class Check:
 
 @dataclass
 class Evidence:
-    """What an experiment found.
+    """The result of an experiment.
 
-    conclusion: one or two sentences with the numbers in. rows: the table. series: the plain
+    conclusion: one or two sentences with the numbers in them. rows: the table. series: the plain
     numbers of the figure, made by `drawing.curves` or `drawing.bars`. counts: how many trainings
-    ended how, over the seeds, with "of" their number. opposite: the contrary of a claim was
-    measured. verdict: follows from the checks; the experiment fills it in.
+    had each outcome, over the seeds; "of" is how many there were. opposite: whether the contrary
+    of a claim was measured. verdict: follows from the checks; `Experiment` fills it in.
     """
 
     checks: list[Check]
@@ -72,8 +73,10 @@ Function = Callable[[int, bool], Evidence]  # (seed, quick)
 class Experiment:
     """A registered experiment: call it with a seed.
 
-    expected: what theory predicts, or what the claim promises. section and says: where the article
-    makes the claim, and the claim in our words; empty for what the article does not say.
+    number: "P1", "P2" ... for predictions, "C1", "C2" ... for claims. source: the papers.
+    setup: the networks and the settings. expected: the prediction of theory, or the promise of the
+    claim. section and says: where the article makes the claim, and the claim in our words; empty
+    where the article does not make it.
     """
 
     name: str
@@ -88,7 +91,7 @@ class Experiment:
 
     @property
     def is_claim(self) -> bool:
-        """A claim keeps promises; a prediction has numbers from theory."""
+        """Whether it is a claim, which makes promises; a prediction has numbers from theory."""
         return self.number.startswith("C")
 
     def __call__(self, seed: int = 0, quick: bool = False) -> Evidence:
@@ -103,7 +106,11 @@ def _holds(evidence: Evidence) -> str:
 
 
 def _judge(evidence: Evidence) -> str:
-    """All promises kept: true; some: conditional; none: false, or refuted by its opposite."""
+    """The verdict on a claim.
+
+    "true" where all promises are kept, "conditional" where some are. Where none is, "refuted" if
+    the opposite was measured, else "false".
+    """
     kept = sum(check.ok for check in evidence.checks)
     if kept == len(evidence.checks):
         return "true"
@@ -120,6 +127,7 @@ def prediction(
 ) -> Callable[[Function], Function]:
     """Register a function (seed, quick) -> Evidence as prediction P<number>, named by its file.
 
+    predicts: the numbers that theory gives, in words; for the others see `Experiment`.
     Raises: ConfigError where the name or the number is taken.
     """
     return _register(
@@ -139,7 +147,7 @@ def claim(
 ) -> Callable[[Function], Function]:
     """Register a function as claim C<number>, named by its file with "claim-" before it.
 
-    section, says: where the article says it, and the statement in our words.
+    promises: what must be measured if the claim is true; for the others see `Experiment`.
     Raises: ConfigError where the name or the number is taken.
     """
     texts = {"setup": setup, "expected": promises, "section": section, "says": says}
@@ -164,7 +172,7 @@ def _register(prefix: str, *, number: str, **texts: str) -> Callable[[Function],
 def find(names: Iterable[str] = ()) -> list[Experiment]:
     """The experiments of these names or numbers, in their order; all of them for no names.
 
-    Raises: ConfigError for names that are not there, with those that look like them.
+    Raises: ConfigError for unknown names, with known ones that are spelled alike.
     """
     wanted = list(names)
     if not wanted:
@@ -185,5 +193,5 @@ def find(names: Iterable[str] = ()) -> list[Experiment]:
 
 
 def order(number: str) -> tuple[bool, int]:
-    """Sorts P1, P2 ... before C1, C2 ..."""
+    """The key by which numbers are sorted: P1, P2 ... before C1, C2 ..."""
     return (not number.startswith("P"), int(number[1:]))

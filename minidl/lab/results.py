@@ -22,7 +22,7 @@ Entry = dict[str, Any]  # number, name, title, verdict, conclusion, rows, checks
 def entry(experiment: Experiment, evidence: Evidence, **more: Any) -> Entry:
     """One experiment and its evidence as plain values for JSON; NaN and infinity become null.
 
-    more: what else to keep, such as seed, quick and seconds.
+    more: other values to keep, such as seed, quick and seconds.
     """
     made = {key: value for key, value in vars(experiment).items() if key != "function"}
     made["expected as"] = "promise" if experiment.is_claim else "prediction"
@@ -73,8 +73,8 @@ def read(folder: Path) -> dict[str, Entry]:
 def keep(folder: Path, new: Entry) -> str:
     """Add an entry to lab.json and lab.md, beside those of other experiments.
 
-    The file is read anew each time: another lab may have added to it. Returns the words to say
-    where an older entry of the same experiment was replaced, else "".
+    The file is read before each write, because another process may have added to it. Returns a
+    message where an older entry of the same experiment was replaced, else "".
     Raises: ConfigError where the folder cannot be used.
     """
     entries = read(folder)

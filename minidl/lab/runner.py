@@ -60,7 +60,7 @@ def run_experiments(
 
 
 def line(experiment: Experiment, evidence: Evidence, seconds: float) -> str:
-    """The words that are said when an experiment is done."""
+    """The message when an experiment is done: verdict, time, conclusion, and failed checks."""
     kept = sum(check.ok for check in evidence.checks)
     what = "promises kept" if experiment.is_claim else "checks"
     text = (

@@ -1,4 +1,4 @@
-"""Random networks: drawn, followed layer by layer, and their means held against theory."""
+"""Random networks: drawn, followed layer by layer, and their means compared with theory."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -49,10 +49,10 @@ def mean_field_growth(
     nets: int,
     depth: int,
 ) -> np.ndarray:
-    """ln of the gradient norm's growth per layer, of each network.
+    """ln of the gradient norm's growth per layer, for each of `nets` networks; shape (nets,).
 
-    x_l = W·φ(x_{l-1}) + b with W ~ N(0, weights/n) and b ~ N(0, biases), begun at the fixed point
-    E x² = q.
+    x_l = W·φ(x_{l-1}) + b with the activation φ, W ~ N(0, weights/n) and b ~ N(0, biases). The
+    first x has E x² = q, the fixed point, so that all layers are alike.
     """
 
     def layer() -> Layer:
@@ -67,7 +67,9 @@ def mean_field_growth(
 
 
 def through(layers: Sequence[Layer], x: Any, u: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(signals, gradients): x, layer by layer, and d⟨u, last signal⟩ by each of the signals."""
+    """(signals, gradients): x and the output of each layer, and the gradient of ⟨u, last output⟩
+    by each of them.
+    """
     signals: list[Any] = [x]
     pullbacks = []
     for layer in layers:
@@ -86,17 +88,20 @@ def log_norm(x: np.ndarray) -> np.ndarray:
 
 
 def standard_error(samples: np.ndarray) -> float:
-    """Of the mean of independent samples."""
+    """The standard error of the mean of independent samples."""
     return float(np.std(samples, ddof=1) / math.sqrt(len(samples)))
 
 
 def mean_check(what: str, predicted: float, samples: np.ndarray, allowance: float = 0.0) -> Check:
-    """The mean of independent samples, within 5 of its standard errors and an allowance."""
+    """The check that the mean of independent samples is the predicted number.
+
+    It may be off by 5 of its standard errors plus an allowance.
+    """
     tolerance = SIGMAS * standard_error(samples) + allowance
     return Check(what, predicted, float(np.mean(samples)), tolerance)
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The 1,797 digits as they were before they were enlarged, (N, 64), and their labels."""
+    """The 1,797 digits at their original 8×8 pixels, (N, 64), and their labels, (N,)."""
     data = md.data.digits()
     return data.images[:, 0, 2:26:3, 2:26:3].reshape(len(data), 64), data.labels

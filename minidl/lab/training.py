@@ -1,4 +1,4 @@
-"""Trains the LAB-CNN by a recipe, and says how it ended."""
+"""Trains the LAB-CNN by a recipe, and says how the training ended."""
 
 import math
 import os
@@ -14,8 +14,9 @@ import minidl as md
 
 from .cnn import CLASSES, Recipe, build, images, recipe_batches
 
-STEPS, CHECK_EVERY, ENOUGH = 200, 20, 0.90
-DEAD_BAND = 0.05  # nats around ln 10 within which a loss has learned nothing
+STEPS, CHECK_EVERY = 200, 20  # steps of a training; steps between two tests
+ENOUGH = 0.90  # test accuracy
+DEAD_BAND = 0.05  # nats: a loss this near to ln 10, that of a guess, has learned nothing
 DEAD_STEPS = 10  # after this many steps without any gradient in the convolutions, none will come
 OUTCOMES = ("trained", "stuck", "dead", "diverged")
 
@@ -25,8 +26,9 @@ class Training:
     """How one recipe ended with one seed.
 
     outcome: "trained" (test accuracy reached 0.90 within 200 steps; the training ends there),
-    "dead" (the loss stays at ln 10), "diverged" (NaN or Inf), or "stuck" (none of them). steps:
-    how many were begun; of a diverged one, the step that met the NaN. losses: of each batch.
+    "dead" (the loss stays at ln 10, or the convolutions get no gradient for 10 steps), "diverged"
+    (NaN or Inf), or "stuck" (none of them). accuracy: on the test images; NaN where it diverged.
+    steps: how many were begun; where it diverged, the step that met the NaN. losses: of each batch.
     """
 
     outcome: str
@@ -62,7 +64,7 @@ def train(recipe: Recipe, seed: int, steps: int = STEPS) -> Training:
             loss.backward()
             try:
                 _limit(recipe, model)
-            except md.errors.GradientError:  # a clip that was fed NaN or Inf
+            except md.errors.GradientError:  # the gradient to clip is not finite
                 return ended("diverged")
             optimizer.lr = rate_at(step)
             optimizer.step()
@@ -82,7 +84,7 @@ def train(recipe: Recipe, seed: int, steps: int = STEPS) -> Training:
 
 
 def evaluate(model: md.nn.Module, data: md.data.Dataset) -> float:
-    """The share of images that the model names rightly."""
+    """The accuracy: the share of images whose class the model names."""
     model.eval()
     with md.no_grad():
         logits = model(data.images).numpy()
@@ -100,7 +102,7 @@ def _schedule(recipe: Recipe) -> Any:
 
 
 def _limit(recipe: Recipe, model: Any) -> None:
-    """What happens to the gradients between the backward pass and the step."""
+    """Clip or rescale the gradients in place, as the recipe says, before the step."""
     if recipe.clip is not None:
         kind, limit = recipe.clip
         if kind == "norm":
@@ -118,16 +120,18 @@ _known: dict[tuple[Recipe, int], Training] = {}
 
 
 def trainings(recipes: Sequence[Recipe], seeds: Iterable[int]) -> list[list[Training]]:
-    """For each recipe its trainings, one per seed; none is made twice.
+    """For each recipe its trainings, one per seed.
 
-    Missing ones share the machine's cores, each in a process of its own.
+    A training that this process has seen before is not made again. The others share the machine's
+    cores: as many processes take them in turn.
     """
     chosen = list(seeds)
     missing = [(r, s) for r in dict.fromkeys(recipes) for s in chosen if (r, s) not in _known]
     missing.sort(key=lambda pair: -pair[0].depth * pair[0].width)  # the longest first
     workers = min(os.cpu_count() or 1, len(missing) // 3)
     if workers > 1:
-        # A spawned process reads the variable; BLAS threads of its own would only get in the way.
+        # A spawned process reads the variable. With a process per core, threads of BLAS in each
+        # would only wait for each other.
         before = os.environ.get("OPENBLAS_NUM_THREADS")
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         try:

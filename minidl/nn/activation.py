@@ -1,4 +1,4 @@
-"""Activations as layers: each applies the operation of `ops.activation` that it is named after."""
+"""Activations as layers: each applies the operation of `ops` that it is named after."""
 
 from dataclasses import dataclass
 
@@ -30,14 +30,14 @@ class ELU(Applied):
 
 
 class SELU(Applied):
-    """y = λ·elu(x, α), whose λ and α keep mean 0 and variance 1 from layer to layer."""
+    """y = λ·elu(x, α); λ and α are chosen to keep mean 0 and variance 1 from layer to layer."""
 
     operation = staticmethod(ops.selu)
 
 
 @dataclass(eq=False, repr=False)
 class GELU(Applied):
-    """y = x·Φ(x), Φ the normal distribution; approximate="tanh" is faster and within 5e-4."""
+    """y = x·Φ(x), Φ the distribution function of N(0, 1); approximate="tanh" is faster."""
 
     operation = staticmethod(ops.gelu)
     approximate: str = "none"
@@ -57,7 +57,7 @@ class Sigmoid(Applied):
 
 @dataclass(eq=False, repr=False)
 class Softmax(Applied):
-    """y = eˣ / Σ eˣ along an axis. Not before `cross_entropy`, which holds the softmax itself."""
+    """y = eˣ / Σ eˣ along an axis. Leave it out before `cross_entropy`, which contains it."""
 
     operation = staticmethod(ops.softmax)
     axis: int = -1

@@ -44,7 +44,10 @@ class Sequential(Module):
 class Residual(Module):
     """y = shortcut(x) + scale·branch(x); the shortcut is the identity unless one is given.
 
-    Gradient: the identity hands g on unchanged, however small the branch's. Source: He et al. 2016.
+    Gradient: dL/dx = g + scale·(the branch's dL/dx for this g). The identity passes g on unchanged,
+    however small the branch's part is.
+    Raises: ShapeError where branch and shortcut give two shapes.
+    Source: He et al. 2016.
     """
 
     def __init__(self, branch: Module, shortcut: Module | None = None, scale: float = 1.0) -> None:

@@ -13,10 +13,12 @@ from .module import Module, Parameter
 
 
 class Conv2d(Module):
-    """Cross-correlation of images with trained kernels, see `ops.conv2d`.
+    """Cross-correlation of images with trained kernels. `ops.conv2d` has formula and gradient.
 
     Shapes: x (N, in, H, W) -> (N, out, OH, OW); weight (out, in/groups, kh, kw); bias (out,).
     kernel_size, stride, dilation: ints or pairs; padding also "same" or "valid".
+    init: the initializer of the weight, see `nn.init`; the bias starts at 0.
+    Raises: ConfigError where groups does not divide both numbers of channels.
     """
 
     transposed, fusable = False, True
@@ -37,7 +39,7 @@ class Conv2d(Module):
         check(call, "an int >= 1", in_channels=sizes[0], out_channels=sizes[1], groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ConfigError(f"{call}: expected groups to divide {sizes}, got {groups}")
-        # Checks the numbers: an image this large fits every window.
+        # Called for its checks of the numbers: the window fits into an image this large.
         window = kernels.window(call, (1 << 20, 1 << 20), kernel_size, stride, padding, dilation)
         self.in_channels, self.out_channels, self.kernel_size = *sizes, window.size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
@@ -58,7 +60,7 @@ class Conv2d(Module):
 
 
 class ConvTranspose2d(Conv2d):
-    """The transpose of `Conv2d`, which enlarges images, see `ops.conv_transpose2d`.
+    """The transpose of `Conv2d`, which enlarges images. `ops.conv_transpose2d` has the formula.
 
     Shapes: x (N, in, H, W) -> (N, out, OH, OW); weight (in, out/groups, kh, kw); bias (out,).
     """
@@ -71,7 +73,7 @@ class ConvTranspose2d(Conv2d):
 
     @property
     def geometry(self) -> dict[str, Any]:
-        """The same and `output_padding`, as `ops.conv_transpose2d` takes them."""
+        """Conv2d's geometry and `output_padding`, as `ops.conv_transpose2d` takes them."""
         return super().geometry | {"output_padding": self.output_padding}
 
     def forward(self, x: ArrayLike) -> Tensor:

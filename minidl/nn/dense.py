@@ -14,7 +14,8 @@ class Dense(Module):
     """y = x·Wᵀ + b; dL/dW = gᵀ·x, dL/db = Σ g, dL/dx = g·W.
 
     Shapes: x (..., in) -> (..., out); weight (out, in); bias (out,), which starts at 0.
-    init: of the weight, see `nn.init`.
+    init: the initializer of the weight, see `nn.init`.
+    Raises: ShapeError where the last axis of x has another length than in_features.
     """
 
     def __init__(

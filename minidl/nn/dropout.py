@@ -1,4 +1,4 @@
-"""Dropout: in training, units are left out at random."""
+"""Dropout: in training, values are set to 0 at random."""
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from .module import Module
 
 
 class Dropout(Module):
-    """In training, each value is 0 with probability p, else divided by 1 - p, so that E y = x.
+    """In training, y is 0 with probability p, else x/(1 - p), for each value by itself; else y = x.
 
+    The division keeps the expected value of y at x, so that prediction needs no other scale.
+    Gradient: dL/dx = 0 where y was set to 0, else g/(1 - p).
     Source: Srivastava et al. 2014, section 10.
     """
 

@@ -1,13 +1,12 @@
 """Fusion: neighbouring layers that one kernel runs together, or that run faster in another order.
 
-`Sequential` calls its layers through `fused`. Results are those of the layers one by one, but for
-the rounding of sums in another order; time and memory differ. Two rules:
-- relu and max-pooling may change places, because relu never decreases:
-  max(relu(x)) = relu(max(x)). Pooling first leaves relu fewer pixels.
-- a convolution, the max-pooling behind it and the relu after that run as one kernel, where there
-  is one: the convolution's full output is not stored.
-A layer that somebody watches (it has hooks), or whose `forward` somebody has replaced, runs by
-itself.
+`Sequential` calls its layers through `fused`. Results are equal to those of the layers one by one,
+except that sums in another order are rounded differently. Time and memory are saved. Two rules:
+- relu and max-pooling change places, because relu is monotonic: max(relu(x)) = relu(max(x)).
+  Pooling first leaves relu fewer pixels.
+- a convolution, the max-pooling after it and the relu after that run as one kernel, if there is one
+  for their shapes. The convolution's full output is then not stored.
+A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from .. import kernels
-from ..modes import running
+from ..modes import is_recording, running
 from ..ops.reduce import sum
 from ..ops.window import convolution, unpool
 from ..tensor import ArrayLike, Tensor, record
@@ -42,9 +41,9 @@ def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
 
 
 def _is_plain(layer: Any, kind: type[Module]) -> bool:
-    """Whether the layer does what its kind does, and nobody watches it.
+    """Whether the layer computes what its kind computes, and has no hooks.
 
-    A subclass may do anything: it is plain only if its own class says `fusable`.
+    A subclass may compute anything, so it is plain only if its own class says `fusable`.
     """
     plain = isinstance(layer, kind) and vars(type(layer)).get("fusable", False)
     return plain and not layer.is_watched and "forward" not in vars(layer)
@@ -66,17 +65,20 @@ class _ConvPool:
 
 
 def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Tensor | None:
-    """max_pool2d of conv2d(x), and relu of that if told to rectify; None where no kernel does it.
+    """max_pool2d(conv2d(x)), and its relu if `rectify`; None if no kernel does this in one.
 
-    Gradient: in each window g goes to one pixel of the convolution's output, to none where relu
-    made it 0. From there it goes on as a convolution's does.
+    Gradient: in each window g goes to the largest pixel of the convolution's output, or to none
+    where relu made the result 0. The rest is a convolution's gradient.
     """
     x, w, b, both = convolution("conv2d", x, conv.weight, conv.bias, **conv.geometry)
     places = kernels.pooling(
         "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
     )
     bias = None if b is None else b.data
-    found = kernels.conv_pool(x.data, w.data, bias, both.window, both.groups, places, rectify)
+    learns = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
+    found = kernels.conv_pool(
+        x.data, w.data, bias, both.window, both.groups, places, rectify, indexed=learns
+    )
     if found is None:
         return None
     value, index = found

@@ -1,11 +1,13 @@
 """Initial weights: their scale decides whether signals and gradients explode or vanish.
 
-Given a shape an initializer draws: `he_normal((10, 784))`. Given parameters alone, `normal(0.3)`
-or `constant(value=0.1)`, it returns the initializer with those parameters, to hand to a layer:
-`Dense(784, 10, init=normal(0.3))`. A layer also takes a name, or any function of a shape.
+Called with a shape, an initializer draws the weights: `he_normal((10, 784))`. Called with its
+parameters alone, such as `normal(0.3)` or `constant(value=0.1)`, it returns an initializer that has
+these parameters, for a layer: `Dense(784, 10, init=normal(0.3))`. A layer also takes an
+initializer's name, or any function of a shape.
 
-Shapes are (out, in) or (out, in/groups, kh, kw), also for transposed convolutions: an output sums
-fan_in = in/groups·kh·kw inputs, and fan_out = out·kh·kw.
+Shapes are (out, in) or (out, in/groups, kh, kw), also for transposed convolutions. fan_in is
+in/groups·kh·kw, the number of inputs that an output sums. fan_out is out·kh·kw. (In a transposed
+convolution with a stride an output sums fewer than fan_in.)
 """
 
 import functools
@@ -25,7 +27,10 @@ _named: dict[str, Callable[..., Any]] = {}
 
 
 def draw(call: str, init: Initializer, shape: Shape) -> Any:
-    """The weights of `shape` by a layer's `init`; call is the layer's name."""
+    """Weights of `shape`, drawn by a layer's `init`. call: the layer's name, for errors.
+
+    Raises: ConfigError for an unknown initializer, ShapeError for weights of another shape.
+    """
     f = _named.get(init) if isinstance(init, str) else init
     if not callable(f):
         names = ", ".join(_named)
@@ -77,7 +82,9 @@ def zeros(shape: Shape) -> np.ndarray:
 def orthogonal(shape: Shape, gain: float = 1.0) -> np.ndarray:
     """gain·Q, Q (out, fan_in) with orthonormal rows or columns: every singular value is gain.
 
-    Source: Saxe, McClelland, Ganguli 2013; the signs by Mezzadri 2007, else Q is not uniform.
+    Q comes from a QR decomposition of normal numbers. Its signs are corrected, because Q would not
+    be uniformly distributed otherwise.
+    Source: Saxe, McClelland, Ganguli 2013; Mezzadri 2007 for the signs.
     """
     fan_in = fans(shape)[0]
     tall = (max(shape[0], fan_in), min(shape[0], fan_in))
@@ -108,7 +115,10 @@ def xavier_uniform(shape: Shape, gain: float = 1.0) -> np.ndarray:
 
 @_initializer
 def he_normal(shape: Shape, gain: float = math.sqrt(2)) -> np.ndarray:
-    """N(0, σ²), σ = gain/√fan_in: ReLU layers keep E y². Source: He et al. 2015, eq. 10."""
+    """N(0, σ²), σ = gain/√fan_in. Source: He et al. 2015, eq. 10.
+
+    With the gain √2, the mean of y² stays the same from one ReLU layer to the next.
+    """
     return normal(shape, gain / math.sqrt(fans(shape)[0]))
 
 
@@ -121,5 +131,5 @@ def he_uniform(shape: Shape, gain: float = math.sqrt(2)) -> np.ndarray:
 
 @_initializer
 def lecun_normal(shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """N(0, σ²), σ = gain/√fan_in: SELU's. Source: LeCun et al. 1998, eq. 16."""
+    """N(0, σ²), σ = gain/√fan_in: the initializer for SELU. Source: LeCun et al. 1998, eq. 16."""
     return normal(shape, gain / math.sqrt(fans(shape)[0]))

@@ -28,7 +28,8 @@ class Module(ModuleHtml):
 
     Attributes that are Parameters or Modules, also in lists, tuples and dicts, are found in the
     order of their assignment, and named by their path ("branch.0.weight"), as in PyTorch.
-    buffers: names of the Tensors that are saved but not trained. training: see `train`.
+    buffers: the names of Tensors that are saved but not trained.
+    training: whether the module is in training mode; `train` and `eval` set it.
     """
 
     buffers: tuple[str, ...] = ()
@@ -62,8 +63,8 @@ class Module(ModuleHtml):
     ) -> RemovableHook:
         """Call hook(module, inputs, output) after each forward pass; inputs is a tuple.
 
-        What hook returns takes the place of the output, unless it is None. To see the gradient by
-        the output too, register a hook of the output: `output.register_hook(f)`.
+        If hook returns a value other than None, the value replaces the output. To see the gradient
+        by the output too, let hook call `output.register_hook(f)`.
         The result's `remove()` takes the hook off.
         """
         return RemovableHook(self._forward_hooks, hook)
@@ -73,8 +74,8 @@ class Module(ModuleHtml):
     ) -> RemovableHook:
         """Call hook(module, inputs) before each forward pass; inputs is a tuple.
 
-        What hook returns, one input or a tuple of them, takes the inputs' place, unless it is None.
-        The result's `remove()` takes the hook off.
+        If hook returns a value other than None, one input or a tuple of inputs, it replaces the
+        inputs. The result's `remove()` takes the hook off.
         """
         return RemovableHook(self._forward_pre_hooks, hook)
 
@@ -84,9 +85,11 @@ class Module(ModuleHtml):
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; values assigned to a parameter or buffer are written into it.
+        """Set an attribute. Values that are assigned to a parameter or buffer are written into it.
 
-        The parameter itself stays, so that an optimizer still holds it and it is saved.
+        The parameter object itself stays, because an optimizer and `state_dict` refer to it. A
+        Parameter that is assigned replaces the old one.
+        Raises: ConfigError for a tensor that needs a gradient, ShapeError for another shape.
         """
         held = vars(self).get(name)
         kind = Parameter if isinstance(held, Parameter) else Tensor
@@ -97,13 +100,16 @@ class Module(ModuleHtml):
         super().__setattr__(name, value)
 
     def _members(self, kind: type) -> Iterator[tuple[str, Any]]:
-        """(name, part) of the parts of that kind, also in lists, tuples and dicts."""
+        """(name, part) for each attribute of that kind, also in lists, tuples and dicts."""
         for name, value in vars(self).items():
             if not name.startswith("_forward_"):
                 yield from _found(name, value, kind)
 
     def named_modules(self) -> list[tuple[str, "Module"]]:
-        """Every module with its path, parents first (self is ""), a shared one once."""
+        """(path, module) of every module in it, parents first; self's path is "".
+
+        A module that is used in two places is listed once, under its first path.
+        """
         found: dict[int, tuple[str, Module]] = {}
 
         def visit(path: str, module: Module) -> None:
@@ -116,7 +122,7 @@ class Module(ModuleHtml):
         return list(found.values())
 
     def _state(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by name, a shared one once, under its first name."""
+        """Every parameter and buffer by name; one that is used twice, under its first name."""
         found: dict[Tensor, str] = {}
         for path, module in self.named_modules():
             buffers = ((name, getattr(module, name)) for name in module.buffers)
@@ -127,11 +133,11 @@ class Module(ModuleHtml):
         return named
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """(name, parameter) of everything that training changes."""
+        """(name, parameter) of every parameter in this module and its parts."""
         return [(name, t) for name, t in self._state().items() if isinstance(t, Parameter)]
 
     def parameters(self) -> list[Parameter]:
-        """Everything that training changes."""
+        """Every parameter in this module and its parts."""
         return [p for _, p in self.named_parameters()]
 
     def state_dict(self) -> dict[str, Array]:
@@ -141,8 +147,10 @@ class Module(ModuleHtml):
     def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> list[str]:
         """Copy in the arrays of a `state_dict`; if any does not fit, change nothing.
 
-        strict: whether names may be missing or unknown; returns those.
-        Raises: CheckpointError listing every wrongly shaped name, and where strict every other.
+        strict: refuse a state with missing or unknown names. With False such names are skipped, and
+        the list of them is returned.
+        Raises: CheckpointError listing each array of another shape and, if strict, each missing or
+        unknown name.
         """
         own = self._state()
         apart = [] if strict else sorted(own.keys() ^ state.keys())
@@ -178,9 +186,9 @@ class Module(ModuleHtml):
         return self
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
-        """A table of the layers, their outputs and parameters, for inputs (N, *input_shape).
+        """A table of the layers, their output shapes and parameters, for inputs (N, *input_shape).
 
-        Found by a run on zeros that leaves the model as it was.
+        The shapes come from a forward pass of zeros, which leaves the model as it was.
         """
         rows = [("layer", "type", "output", "parameters")]
         outputs: dict[int, str] = {}
@@ -191,7 +199,7 @@ class Module(ModuleHtml):
 
         before = [(vars(module), dict(vars(module))) for _, module in self.named_modules()]
         try:
-            for now, _ in before:  # the user's hooks are off: this is no real pass
+            for now, _ in before:  # the user's hooks are off, as this pass has no real images
                 now.update(training=False, _forward_hooks=[note], _forward_pre_hooks=[])
             with no_grad():
                 self(Tensor(like._module.zeros((1, *input_shape), like.dtype)))
@@ -214,7 +222,7 @@ class Module(ModuleHtml):
         return f"{type(self).__name__}({options}{''.join(parts).replace(chr(10), chr(10) + '  ')})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `pickle` and `copy.deepcopy`: a copy is watched by nobody."""
+        """For `pickle` and `copy.deepcopy`: a copy has no hooks."""
         return vars(self) | {"_forward_hooks": [], "_forward_pre_hooks": []}
 
 
@@ -232,7 +240,7 @@ class Applied(Module):
 
 
 def _found(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """(path, part) of the parts of that kind in a value, a list, a tuple or a dict of them."""
+    """(path, part) for each object of that kind in `value`: itself, or inside lists and dicts."""
     if isinstance(value, kind):
         yield name, value
     elif isinstance(value, list | tuple | dict):

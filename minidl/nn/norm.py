@@ -15,9 +15,12 @@ from .module import Module, Parameter
 class BatchNorm2d(Module):
     """y = γ·(x - mean)/√(var + ε) + β by channel; γ is `weight`, β is `bias`.
 
+    In training, mean and var are those of the batch. The running ones follow them:
+    running ← (1 - momentum)·running + momentum·(that of the batch), where the batch's variance is
+    the unbiased one, n/(n - 1)·var with n = N·H·W. In eval mode the running ones are used.
     Shapes: (N, C, H, W) -> (N, C, H, W); weight, bias, running_mean, running_var (C,).
-    In training, mean and variance are the batch's, and the running ones move towards them (the
-    unbiased variance) by `momentum`; in eval, the running ones are used.
+    Gradient: see `ops.normalize.batch_norm`; in training, mean and var depend on x.
+    Raises: ShapeError for images with other channels, and in training for one value per channel.
     Source: Ioffe, Szegedy 2015, algorithms 1 and 2.
     """
 
@@ -54,17 +57,20 @@ class BatchNorm2d(Module):
         """Move the running mean and variance towards those of a batch."""
         for running, seen in (self.running_mean, mean), (self.running_var, var):
             moved = running.data * (1 - self.momentum) + self.momentum * seen
-            if is_capturing():  # a CUDA graph writes where it wrote when it was recorded
+            if is_capturing():  # a CUDA graph writes to the same array each time
                 running.data[...] = moved
-            else:  # what was computed from the old values keeps them
+            else:  # a new array: results that share the old one must not change
                 running.data = moved
         self.num_batches_tracked.data += 1
 
 
 class LayerNorm(Module):
-    """y = γ·(x - mean)/√(var + ε) + β over the last axes of each example.
+    """y = γ·(x - mean)/√(var + ε) + β, mean and var over the last axes, for each example by itself.
 
-    Shapes: (..., *shape) -> the same; weight, bias: shape. Source: Ba, Kiros, Hinton 2016, eq. 4.
+    γ is `weight`, β is `bias`. Gradient: dL/dx is that of `ops.standardize` with g·γ in place of g.
+    Shapes: (..., *shape) -> the same; weight and bias have `shape`.
+    Raises: ShapeError where the last axes of x do not have `shape`.
+    Source: Ba, Kiros, Hinton 2016, eq. 4.
     """
 
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:

@@ -1,4 +1,4 @@
-"""Pooling as layers, and Flatten: what makes images smaller, or vectors of them."""
+"""Layers that make images smaller (pooling) or turn them into vectors (Flatten)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from .module import Applied
 
 @dataclass(eq=False, repr=False)
 class _Pool2d(Applied):
-    """size, stride: ints or pairs, stride is size by default; the other options: see `ops`."""
+    """size, stride: ints or pairs; stride is size by default. `ops` explains the other options."""
 
     size: Any
     stride: Any = None
@@ -18,7 +18,7 @@ class _Pool2d(Applied):
 
 
 class MaxPool2d(_Pool2d):
-    """The largest pixel of each window, see `ops.max_pool2d`."""
+    """The largest pixel of each window: (N, C, H, W) -> (N, C, OH, OW), see `ops.max_pool2d`."""
 
     fusable = True
     operation = staticmethod(ops.max_pool2d)
@@ -26,7 +26,7 @@ class MaxPool2d(_Pool2d):
 
 @dataclass(eq=False, repr=False)
 class AvgPool2d(_Pool2d):
-    """The mean of each window, see `ops.avg_pool2d`."""
+    """The mean of each window: (N, C, H, W) -> (N, C, OH, OW), see `ops.avg_pool2d`."""
 
     operation = staticmethod(ops.avg_pool2d)
     count_include_pad: bool = True
@@ -40,7 +40,7 @@ class GlobalAvgPool2d(Applied):
 
 @dataclass(eq=False, repr=False)
 class Flatten(Applied):
-    """The axes from `start` on made one: (N, C, H, W) -> (N, C·H·W)."""
+    """The axes from `start` on joined into one: (N, C, H, W) -> (N, C·H·W)."""
 
     operation = staticmethod(ops.flatten)
     start: int = 1

@@ -13,7 +13,7 @@ Layer = TypeVar("Layer", bound=Module)
 
 
 class WeightNorm(Module):
-    """What a layer becomes by `weight_norm`: its weight is computed anew at every call."""
+    """A layer after `weight_norm`: whenever its weight is read, it is computed from g and v."""
 
     weight_g: Parameter
     weight_v: Parameter
@@ -38,10 +38,14 @@ class WeightNormConv2d(WeightNorm, Conv2d):  # type: ignore[misc]
 def weight_norm(layer: Layer, g: ArrayLike | None = None) -> Layer:
     """Give a Dense or Conv2d the weights w = g·v/‖v‖: a length and a direction per output unit.
 
-    The parameter `weight` becomes `weight_g` (out, 1, ...) and `weight_v`; returns the layer.
-    g: the lengths to begin with, a number or one per unit; None keeps the weights as they are.
-    Gradient: dL/dg = dL/dw·v/‖v‖; dL/dv is orthogonal to v. Source: Salimans, Kingma 2016, eq. 2.
-    Raises: ConfigError for other layers, for a second call, and where a unit's weights are 0.
+    The parameter `weight` is replaced by `weight_g` (out, 1, ...) and `weight_v`, of its own shape.
+    Returns the layer.
+    g: the lengths to begin with, a number or one for each unit; None keeps the weights as they are.
+    Gradient: for each unit, dL/dg = (dL/dw · v)/‖v‖ and dL/dv = g/‖v‖·(dL/dw - dL/dg·v/‖v‖). The
+    second is orthogonal to v.
+    Raises: ConfigError for other layers, for a second call, and where a unit's weights are 0;
+    ShapeError for another number of lengths.
+    Source: Salimans, Kingma 2016, eq. 2 and 3.
     """
     kinds: dict[Any, Any] = {Dense: WeightNormDense, Conv2d: WeightNormConv2d}
     kind = kinds.get(type(layer))

@@ -1,8 +1,11 @@
 """The operations, each a value beside its derivative, and the operators of Tensor.
 
-By what happens to the shape: `elementwise` and `activation` (same), `reduce` (axes vanish),
-`shape` (same values moved), `contract` (products summed), `window` (a window slides),
-`normalize` (rescaled along axes), `loss` (a scalar against a target).
+The files are divided by what happens to the shape: `elementwise` and `activation` (it stays),
+`reduce` (axes vanish), `shape` (the same values move), `contract` (products are summed), `window`
+(a window slides over images), `normalize` (values are rescaled along axes), `loss` (a scalar
+compares predictions with targets).
+
+In every docstring g is dL/dy: the gradient of the loss L by the operation's output y.
 """
 
 import inspect

@@ -19,7 +19,7 @@ from .elementwise import erf, exp, keep_where, tanh, where
 def sigmoid(x: ArrayLike) -> Tensor:
     """y = 1/(1 + e⁻ˣ); dy/dx = y(1 - y).
 
-    Numerics: only e^(-|x|) is taken, so nothing overflows, and y keeps its digits near 0.
+    Numerics: only e^(-|x|) is computed. It cannot overflow, and y keeps its digits near 0.
     """
     x, xp = floating(x)
     return record(sigmoid_of(x.data, xp), (x, lambda g, y: g * y * (1 - y)), name="sigmoid")
@@ -32,7 +32,10 @@ def sigmoid_of(x: Array, xp: Any) -> Array:
 
 
 def softplus(x: ArrayLike) -> Tensor:
-    """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^(-|x|)); dy/dx = sigmoid x."""
+    """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^(-|x|)); dy/dx = sigmoid x.
+
+    Numerics: the second form is computed, because eˣ overflows for a large x.
+    """
     x, xp = floating(x)
     return record(softplus_of(x.data, xp), (x, lambda g, y: g * sigmoid(x)), name="softplus")
 
@@ -95,16 +98,16 @@ SELU_ALPHA = 1.6732632423543772
 def selu(x: ArrayLike) -> Tensor:
     """y = λ·elu(x, α), λ = 1.0507, α = 1.6733; dy/dx = λ·elu'(x, α).
 
-    λ and α keep mean 0 and variance 1 from layer to layer.
+    λ and α are chosen so that mean 0 and variance 1 are kept from layer to layer.
     Source: Klambauer et al. 2017, eq. 2.
     """
     return _elu("selu", x, SELU_SCALE, SELU_ALPHA)
 
 
 def _elu(name: str, x: ArrayLike, scale: float, alpha: float) -> Tensor:
-    """y = scale·x where x > 0, else scale·α(eˣ - 1); dy/dx = scale there, else scale·α·eˣ."""
+    """y = scale·x where x > 0, else scale·α(eˣ - 1); dy/dx = scale where x > 0, else scale·α·eˣ."""
     x, xp = floating(x)
-    below = xp.minimum(x.data, 0)  # the branch not taken must not overflow
+    below = xp.minimum(x.data, 0)  # e^x is computed for x > 0 too, where it must not overflow
     value = scale * xp.where(x.data > 0, x.data, alpha * xp.expm1(below))
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
@@ -115,10 +118,11 @@ def _elu(name: str, x: ArrayLike, scale: float, alpha: float) -> Tensor:
 
 
 def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
-    """y = x·Φ(x), Φ the normal distribution; dy/dx = Φ(x) + x·φ(x), φ = Φ'.
+    """y = x·Φ(x), Φ the distribution function of N(0, 1); dy/dx = Φ(x) + x·φ(x), φ = Φ'.
 
-    approximate: "none" (the error function), or "tanh", which is within 5e-4 and on NumPy
-    much faster: Φ(x) ≈ (1 + tanh u)/2, u = √(2/π)(x + 0.044715x³), φ ≈ (1 - tanh² u)·u'/2.
+    approximate: "none" computes Φ by the error function. "tanh" is much faster on NumPy, and within
+    5e-4 of it: Φ(x) ≈ (1 + tanh u)/2, u = √(2/π)(x + 0.044715x³), φ ≈ (1 - tanh² u)·u'/2.
+    Raises: ConfigError for another `approximate`.
     Source: Hendrycks, Gimpel 2016.
     """
     x, xp = floating(x)

@@ -1,4 +1,7 @@
-"""Operations that sum products: matrices and their generalisations."""
+"""Operations that sum products: matrix products and their generalisations.
+
+All raise ShapeError where shapes do not fit, and DeviceError for tensors on two devices.
+"""
 
 import math
 from typing import Any
@@ -18,8 +21,8 @@ from .shape import broadcast_to, flatten, getitem, reshape, swapaxes, transpose
 def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a @ b over the last two axes; dL/da = g @ bᵀ, dL/db = aᵀ @ g.
 
-    Shapes: (..., m, k) @ (..., k, n) -> (..., m, n); leading axes broadcast; a vector is a row
-    on the left, a column on the right, and that axis vanishes from the result.
+    Shapes: (..., m, k) @ (..., k, n) -> (..., m, n); leading axes broadcast. A vector counts as a
+    row on the left and as a column on the right. The axis that it lacks is missing in y too.
     """
     a, b = as_tensor(a), as_tensor(b)
     same_device("matmul", a, b)
@@ -59,7 +62,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
-    """y = x @ wᵀ + b, a layer of units; dL/dx = g @ w, dL/dw = gᵀ @ x, dL/db = Σ g.
+    """y = x @ wᵀ + b, a dense layer; dL/dx = g @ w, dL/dw = gᵀ @ x, dL/db = Σ g.
 
     Shapes: x (..., in), w (out, in), b (out,) -> (..., out).
     """
@@ -97,17 +100,19 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
 
 
 def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
-    """Einstein's summation, "ij,jk->ik": a product over named axes, those not kept summed.
+    """Einstein summation: the product of the operands, summed over every letter not in the output.
 
-    dL/dx of one operand is the einsum of g and the others, kept at x's names; names that stand
-    in x alone were summed, so the gradient is the same along them. A name that stands twice in an
-    operand means its diagonal; "..." stands for axes without a name, which broadcast.
+    subscripts: a letter for each axis, such as "ij,jk->ik" for a matrix product. A letter that
+    occurs twice in one operand means its diagonal. "..." stands for axes without a letter, which
+    broadcast.
+    Gradient: dL/dx of an operand x is the einsum of g and the other operands, with x's letters as
+    its output. A letter of x alone was summed over, so the gradient is the same all along its axis.
     """
     return _einsum("einsum", subscripts, *tensors)
 
 
 def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
-    """`einsum` for the operation `call`."""
+    """`einsum`, recorded and named in errors as the operation `call`."""
     xs = [as_tensor(x) for x in tensors]
     names, out, sizes = subscripts_of(call, subscripts, [x.shape for x in xs])
     same_device(call, *xs)
@@ -127,13 +132,13 @@ def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
 
         return pull
 
-    compute = one_blas_thread()(xs[0]._module.einsum)  # in one or more products
+    compute = one_blas_thread()(xs[0]._module.einsum)  # einsum calls BLAS for its products
     value = compute(f"{','.join(names)}->{out}", *(x.data for x in xs), optimize=True)
     return record(value, *((x, pullback(i)) for i, x in enumerate(xs)), name=call)
 
 
 def _diagonal(x: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
-    """x with one axis for each letter, all of their full length: "ii" is the diagonal."""
+    """x with one axis for each letter, broadcast to the letters' lengths; "ii" is a diagonal."""
     letters = "".join(dict.fromkeys(name))
     if len(letters) < len(name):
         along = {
@@ -145,16 +150,20 @@ def _diagonal(x: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
 
 
 def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
-    """Products of a and b summed over axes: the last n of a with the first n of b, or two lists.
+    """The product of a and b, summed over pairs of axes: an einsum whose pairs share a letter.
 
-    The einsum in which the paired axes share their letters.
+    axes: a number n, which pairs the last n axes of a with the first n of b; or two lists of axes.
+    Shapes: the other axes of a, then those of b. Gradient: that of `einsum`.
     """
     a, b = as_tensor(a), as_tensor(b)
     return _einsum("tensordot", paired_subscripts("tensordot", a, b, axes), a, b)
 
 
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """yᵢⱼ = aᵢ·bⱼ of two flattened tensors; dL/da = g @ b, dL/db = gᵀ @ a."""
+    """yᵢⱼ = aᵢ·bⱼ of two flattened tensors; dL/da = g @ b, dL/db = gᵀ @ a.
+
+    Shapes: (..., ) of m elements, (..., ) of n elements -> (m, n).
+    """
     a, b, _ = operands("outer", a, b, broadcast=False)
     return record(
         a.data.reshape(-1, 1) * b.data.reshape(1, -1),

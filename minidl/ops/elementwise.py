@@ -1,7 +1,7 @@
 """Operations that keep the shape: y[i] depends on x[i] alone.
 
-Two-argument ones broadcast, and the engine sums a gradient back to the shape of its input.
-g is dL/dy; each docstring states y and dy/dx, and the pullback below it is g·dy/dx.
+Operations of two arguments broadcast them. The engine then sums each gradient back to the shape of
+its input. g is dL/dy. Each docstring states y and dy/dx, and the pullback below it is g·dy/dx.
 """
 
 from collections.abc import Callable
@@ -33,10 +33,11 @@ def _unary(name: str, doc: str, pullback: Any) -> _Op:
     return op
 
 
+# NumPy's expm1 and log1p keep their digits near 0, where eˣ - 1 and ln(1 + x) would lose them.
 # fmt: off
 exp: _Op = _unary("exp", "y = eˣ; dy/dx = y. inf above 88.7 in float32.", lambda g, x, y: g * y)
-expm1: _Op = _unary("expm1", "y = eˣ - 1; y' = y + 1. Exact near 0.", lambda g, x, y: g * (y + 1))
-log: _Op = _unary("log", "y = ln x; dy/dx = 1/x.", lambda g, x, y: g / x)
+expm1: _Op = _unary("expm1", "y = eˣ - 1; y' = y + 1. Precise near 0.", lambda g, x, y: g * (y + 1))
+log: _Op = _unary("log", "y = ln x; dy/dx = 1/x. -inf at 0, NaN below 0.", lambda g, x, y: g / x)
 log1p: _Op = _unary("log1p", "y = ln(1 + x); dy/dx = 1/(1 + x).", lambda g, x, y: g / (1 + x))
 sqrt: _Op = _unary("sqrt", "y = √x; dy/dx = 1/(2y), infinite at 0.", lambda g, x, y: g / (2 * y))
 reciprocal: _Op = _unary("reciprocal", "y = 1/x; dy/dx = -y².", lambda g, x, y: -g * y * y)
@@ -84,7 +85,7 @@ def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = aᵇ; dy/da = b·aᵇ⁻¹ (0 where b = 0), dy/db = y·ln a (0 where a = 0)."""
+    """y = aᵇ; dy/da = b·aᵇ⁻¹ (0 where b = 0), dy/db = y·ln a (0 where a = 0, NaN where a < 0)."""
     a, b, xp = operands("power", a, b)
 
     def by_base(g: Tensor, y: Tensor) -> Tensor:
@@ -116,9 +117,10 @@ def square(x: ArrayLike) -> Tensor:
 
 
 def keep_where(g: Tensor, mask: Array, name: str = "where") -> Tensor:
-    """y = g where the mask holds, else 0, whatever g is there (0·inf would be NaN); dy/dg = mask.
+    """y = g where the mask holds, else 0; dy/dg = 1 where the mask holds, else 0.
 
-    name: under which the operation is recorded.
+    Numerics: y is 0 even where g is infinite or NaN. A product with the mask would give NaN there.
+    name: the name under which the operation is recorded.
     """
     value = masks.keep_where(g.data, mask)
     return record(value, (g, lambda h, y: keep_where(h, mask)), name=name)
@@ -128,6 +130,7 @@ def clip(x: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = No
     """y = x kept within [low, high]; dy/dx = 1 on the closed interval, else 0.
 
     low, high: numbers, or arrays that broadcast to x; no gradient flows to them.
+    Raises: ConfigError where low > high (for numbers); ShapeError where one does not broadcast.
     """
     x = as_tensor(x)
     low, high = bound("clip", x, low, -inf), bound("clip", x, high, inf)
@@ -139,17 +142,17 @@ def clip(x: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = No
 
 
 def maximum(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = max(a, b); the gradient goes to the larger one, half to each where they tie."""
+    """y = max(a, b); g goes to the larger one, and half of it to each where they are equal."""
     return _chosen("maximum", a, b)
 
 
 def minimum(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = min(a, b); the gradient goes to the smaller one, half to each where they tie."""
+    """y = min(a, b); g goes to the smaller one, and half of it to each where they are equal."""
     return _chosen("minimum", a, b)
 
 
 def _chosen(name: str, a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = maximum or minimum of a and b."""
+    """`maximum` or `minimum`, by name."""
     a, b, xp = operands(name, a, b)
     tie = a.data == b.data
     return record(
@@ -161,7 +164,7 @@ def _chosen(name: str, a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = a where the condition holds, else b; the gradient follows the choice."""
+    """y = a where the condition holds, else b; g goes to the chosen one, 0 to the other."""
     holds: Any = as_tensor(condition).data.astype(bool)
     a, b, xp = operands("where", a, b)
     return record(

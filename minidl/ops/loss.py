@@ -1,4 +1,8 @@
-"""Operations that end in a scalar: predictions against a target, averaged over all elements."""
+"""Losses: a scalar says how far predictions are from targets, on average.
+
+All but cross_entropy take prediction and target of one shape, average over all n elements, and
+raise ShapeError for two shapes: they do not broadcast. The mean of no elements is NaN.
+"""
 
 from collections.abc import Callable
 
@@ -25,18 +29,23 @@ def cross_entropy(
 ) -> Tensor:
     """L = -1/N Σ ln softmax(logits)[label]; dL/dlogits = (softmax - onehot)/N.
 
-    weight: one for each class; the mean is then weighted by those of the labels. label_smoothing:
-    the share of each example that is spread evenly over all classes. ignore_index: a label whose
-    examples do not count. With them, as in PyTorch, r[n,k] is the share of class k in example n
-    times the weight of k, over the sum of the labels' weights: L = -Σ r·ln softmax,
-    dL/dlogits = softmax·Σₖ r - r.
+    weight: a number for each class; L becomes the mean weighted by the labels' weights.
+    label_smoothing: the share of each example that is spread evenly over all K classes.
+    ignore_index: a label whose examples do not count.
+
+    With any of these options, as in PyTorch, L = -Σ r·ln softmax(logits) over n and k, and
+    dL/dlogits = softmax·Σₖ r - r. The target r[n,k] is s[n,k]·weight[k], divided by the sum of the
+    labels' weights. s is the one-hot vector of the label, times 1 - label_smoothing, plus
+    label_smoothing/K for every class.
 
     Shapes: logits (N, K), labels (N,) whole numbers in 0..K-1; L is a scalar, in nats.
-    Numerics: through log-softmax, finite for any finite logits: a loss beyond its type's range is
-    the largest number of the type. At the label, softmax - 1 would
-    lose its digits where softmax is near 1, so it is computed as -Σ of the other classes' softmax.
-    Raises: ShapeError, DTypeError; DataError for a label outside 0..K-1 (on a GPU, where looking
-    would wait for the device, L is NaN instead).
+    Numerics: ln softmax is computed without softmax, which may underflow. Without options, the
+    gradient at the label is computed as minus the sum of the other classes' softmax, because
+    softmax - 1 loses its digits where softmax is near 1. On the CPU, without options, a loss beyond
+    the range of its type becomes the largest number of the type.
+    Raises: ShapeError, DTypeError, and ConfigError for a label_smoothing outside [0, 1]. DataError
+    for a label outside 0..K-1. On a GPU labels are not checked, because the host would have to
+    wait. Without options, L is NaN there instead.
     """
     logits, xp = floating(logits)
     if weight is not None or label_smoothing or ignore_index is not None:
@@ -62,7 +71,7 @@ def cross_entropy(
 
 
 def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
-    """L = -Σ r·ln softmax(logits), r (N, K) the share of each class in each example."""
+    """L = -Σ r·ln softmax(logits), r (N, K) the target of `checks.label_shares`."""
     xp, rows = logits._module, Tensor(r.sum(1, keepdims=True))
     apart = logits.data - logits.data.max(1, keepdims=True)
     log_p = apart - xp.log(xp.exp(apart).sum(1, keepdims=True))
@@ -71,13 +80,13 @@ def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
-    """L = mean (p - t)²; dL/dp = 2(p - t)/n."""
+    """L = mean (p - t)²; dL/dp = 2(p - t)/n, dL/dt = -dL/dp."""
     p, t = same_shape("mse_loss", prediction, target)
     return _mean_loss("mse_loss", p, t, (p.data - t.data) ** 2, lambda: 2 * (p - t))
 
 
 def l1_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
-    """L = mean |p - t|; dL/dp = sign(p - t)/n, 0 where they are equal."""
+    """L = mean |p - t|; dL/dp = sign(p - t)/n, 0 where p = t; dL/dt = -dL/dp."""
     p, t = same_shape("l1_loss", prediction, target)
     apart, xp = p.data - t.data, p._module
     return _mean_loss("l1_loss", p, t, xp.abs(apart), lambda: Tensor(xp.sign(apart)))
@@ -86,7 +95,9 @@ def l1_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:
 def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> Tensor:
     """L = mean of d²/2 where |d| <= δ, else δ(|d| - δ/2), d = p - t; dL/dp = clip(d, ±δ)/n.
 
-    Source: Huber 1964. The gradient is bounded by δ/n, whatever the error.
+    The gradient is at most δ/n, however large the error is. dL/dt = -dL/dp.
+    Raises: ConfigError unless delta > 0.
+    Source: Huber 1964.
     """
     if not delta > 0:
         raise ConfigError(f"huber_loss: expected delta > 0, got {delta}")
@@ -100,7 +111,7 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> 
 def _mean_loss(
     call: str, p: Tensor, t: Tensor, losses: Array, slope: Callable[[], Tensor]
 ) -> Tensor:
-    """The mean of a loss for each element. slope: its derivative by p; by t it is the negative."""
+    """The mean of the elements' losses. slope: their derivatives by p; those by t are negative."""
     n = max(p.size, 1)
     return record(
         _average(losses),
@@ -121,9 +132,9 @@ def binary_cross_entropy(logits: ArrayLike, target: ArrayLike) -> Tensor:
     """L = mean of t·softplus(-x) + (1 - t)·softplus(x), x the logits, t in [0, 1].
 
     Gradient: dL/dx = ((1 - t)·sigmoid x - t·sigmoid(-x))/n, dL/dt = -x/n.
-    Numerics: softplus x - t·x and sigmoid x - t are equal on paper, but lose their digits where x
-    is large and t is 1: in float32 that gradient is exactly 0 from x = 17 on. These forms keep
-    their digits.
+    Numerics: the shorter forms, softplus x - t·x and for the gradient sigmoid x - t, are equal on
+    paper. They lose their digits where x is large and t is 1: in float32 that gradient is exactly 0
+    from x = 17 on. The forms above keep their digits.
     Raises: ShapeError; DataError for a target outside [0, 1] (unchecked on a GPU).
     """
     x, t = same_shape("binary_cross_entropy", logits, target)

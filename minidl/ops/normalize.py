@@ -1,4 +1,7 @@
-"""Operations that normalise along axes: the output's sum or scale is fixed."""
+"""Operations that normalise along axes: the sum or the scale of the output is fixed.
+
+The shape stays. All raise ShapeError for an axis that x does not have.
+"""
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from .reduce import Axis, add_up, mean, sum, var
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     """y = eˣ / Σ eˣ along an axis; dL/dx = y·(g - Σ g·y).
 
-    Numerics: the largest x is subtracted first, so e never overflows.
+    Numerics: the largest x is subtracted first, so that the exponential cannot overflow.
     """
     x, xp = floating(x)
     axis = axis_of("softmax", x, axis)
@@ -27,7 +30,8 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     """y = x - ln Σ eˣ along an axis; dL/dx = g - eʸ·Σ g.
 
-    Numerics: finite wherever x is, also where softmax underflows to 0.
+    Numerics: finite for finite x, even where softmax underflows to 0, unless x minus the largest x
+    overflows.
     """
     x, xp = floating(x)
     axis = axis_of("log_softmax", x, axis)
@@ -39,14 +43,20 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
-    """y = (x - mean)/√(var + ε) along axes; dL/dx = (g - mean g - y·mean(g·y))/√(var + ε)."""
+    """y = (x - mean)/√(var + ε) along axes; dL/dx = (g - mean g - y·mean(g·y))/√(var + ε).
+
+    var is the mean of (x - mean)². All means are taken along `axis`.
+    Shapes: y as x.
+    Numerics: the mean is subtracted twice, because rounding leaves a little of a large one.
+    Raises: ShapeError where x has no elements.
+    """
     x, xp = floating(x)
     axes = axes_of("standardize", x, axis)
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
     data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
     value = data - data.mean(axes, keepdims=True)
-    value -= value.mean(axes, keepdims=True)  # what rounding left of the mean
+    value -= value.mean(axes, keepdims=True)  # the part of the mean that rounding left
     deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
     return record(
         (value / deviation).astype(x.dtype, copy=False),
@@ -63,10 +73,11 @@ def _by_input(g: Tensor, y: Tensor, deviation: Tensor, axes: tuple[int, ...]) ->
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
-    """y = x̂·weight + bias with x̂ = standardize(x) by channel; and x's mean and variance.
+    """(y, mean of x, variance of x): y = x̂·weight + bias with x̂ = standardize(x) by channel.
 
-    Shapes: x (N, C, H, W); weight, bias, mean, variance (C,).
-    Gradient: dL/dbias = Σ g, dL/dweight = Σ g·x̂, dL/dx = standardize's dL/dx with g·weight for g.
+    Shapes: x, y (N, C, H, W); weight, bias, mean, variance (C,).
+    Gradient: dL/dbias = Σ g and dL/dweight = Σ g·x̂, over all but the channels; dL/dx is that of
+    `standardize`, with g·weight in place of g.
     """
     x, xp = floating(x)
     average, variance = kernels.batch_norm_moments(x.data)

@@ -1,6 +1,7 @@
-"""Operations in which axes vanish. axis is None (all axes), an int or a tuple of ints.
+"""Reductions: operations that make axes vanish. axis is None (all axes), an int or a tuple of ints.
 
-Shapes: the input's without the named axes, or with 1 in their place where keepdims is True.
+Shapes: the input's without the reduced axes, or with 1 in their place where keepdims is True. n is
+the number of elements that become one. All raise ShapeError for an axis that x does not have.
 """
 
 import math
@@ -28,15 +29,15 @@ def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axes)
 
 
-MANY = 1024  # terms from which a float32 sum loses digits that matter
+MANY = 1024  # with more terms, a float32 sum would lose digits that matter
 
 
 def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
-    """Σ x along axes.
+    """Σ x along axes, returned in the dtype in which it was added up.
 
     In n additions one after the other, rounding errors grow with n: a float32 sum of 20 million
-    ones stops at 16.8 million, and a float16 sum overflows at 65,504. So float16 adds up in
-    float32, and float32 in float64 where there are many terms.
+    ones stops at 16.8 million. A float16 sum overflows above 65,504. So float16 is added up in
+    float32. float32 is added up in float64 if there are many terms.
     """
     wide = None
     if x.dtype.kind == "f" and x.dtype.itemsize < 8:
@@ -46,15 +47,15 @@ def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
 
 
 def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Array:
-    """`value`, whose reduced axes have length 1, in x's dtype and the shape asked for."""
+    """`value`, with its reduced axes of length 1, in x's dtype; without them unless keepdims."""
     kept = value if keepdims else value.squeeze(axes)
     return kept.astype(x.dtype) if x.dtype.kind == "f" and kept.dtype != x.dtype else kept
 
 
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x; dy/dx = 1, so g is spread over the axes that vanished.
+    """y = Σ x; dy/dx = 1, so g is repeated along the axes that vanished.
 
-    Numerics: more than 1,024 terms of float32 are added in float64, float16 always in float32.
+    Numerics: more than 1,024 terms of float32 are added up in float64, float16 always in float32.
     """
     x = as_tensor(unmasked(x, axis))
     axes = axes_of("sum", x, axis)
@@ -70,7 +71,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
-    """`mean` for the operation `call`."""
+    """`mean`, recorded and named in errors as the operation `call`."""
     x, _ = floating(unmasked(x, axis))
     axes = axes_of(call, x, axis)
     kept, n = _kept(x, axes), _count(x, axes)
@@ -84,8 +85,9 @@ def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
 def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = Σ (x - mean)² / (n - ddof); dy/dx = 2(x - mean)/(n - ddof).
 
-    Numerics: the mean is subtracted before squaring. The part of it that rounding leaves is
-    corrected for, so that a large constant has variance 0.
+    Numerics: the mean is subtracted before squaring. Rounding leaves a little of the mean in
+    x - mean. Its square is subtracted from the variance, so that a large constant has variance 0.
+    Raises: ShapeError unless n > ddof.
     """
     x, kept, freedom, centred, squares = _spread("var", x, axis, ddof)
     value = _in_dtype(squares, x, axes_of("var", x, axis), keepdims)
@@ -97,7 +99,10 @@ def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) 
 
 
 def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """y = √var; dy/dx = (x - mean)/((n - ddof)·y), undefined where y = 0."""
+    """y = √var; dy/dx = (x - mean)/((n - ddof)·y), NaN where y = 0.
+
+    Numerics and errors are those of `var`.
+    """
     x, kept, freedom, centred, squares = _spread("std", x, axis, ddof)
     value = _in_dtype(x._module.sqrt(squares), x, axes_of("std", x, axis), keepdims)
 
@@ -116,7 +121,7 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
         raise ShapeError(f"{call}: expected more than {ddof} elements along {axis}, got {x.shape}")
     data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
     centre = data - (add_up(data, axes) / n).astype(data.dtype)
-    left = add_up(centre, axes)  # 0, but for rounding
+    left = add_up(centre, axes)  # 0, if there were no rounding
     squares = (add_up(x._module.square(centre), axes) - left * left / n) / (n - ddof)
     kept = _kept(x, axes)
 
@@ -127,12 +132,20 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = the largest x; the gradient is shared equally among ties."""
+    """y = the largest x; g is shared equally among all x that equal y, the others get 0.
+
+    Numerics: with a NaN among the x, y is NaN and every gradient 0.
+    Raises: ShapeError where there are no elements.
+    """
     return _extreme("max", as_tensor(unmasked(x, axis)), axis, keepdims)
 
 
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = the smallest x; the gradient is shared equally among ties."""
+    """y = the smallest x; g is shared equally among all x that equal y, the others get 0.
+
+    Numerics: with a NaN among the x, y is NaN and every gradient 0.
+    Raises: ShapeError where there are no elements.
+    """
     return _extreme("min", as_tensor(unmasked(x, axis)), axis, keepdims)
 
 
@@ -144,7 +157,7 @@ def _extreme(call: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         ties = x.data == y.data.reshape(kept)
-        # Where x holds NaN nothing equals y: count 1 keeps that 0, not 0/0.
+        # If x holds NaN, no x equals y. Dividing by 1 then keeps the gradient 0; 0/0 would be NaN.
         shares = x._module.maximum(ties.sum(axes, keepdims=True), 1).astype(x.dtype)
         return keep_where(broadcast_to(reshape(g, kept) / Tensor(shares), x.shape), ties)
 
@@ -154,7 +167,8 @@ def _extreme(call: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = ln Σ eˣ; dy/dx = e^(x - y), the softmax.
 
-    Numerics: ln Σ e^(x - m) + m with m the largest x, so e never overflows.
+    Numerics: computed as m + ln Σ e^(x - m), m the largest x, because e^x would overflow.
+    Raises: ShapeError where there are no elements.
     """
     x, xp = floating(unmasked(x, axis))
     axes = axes_of("logsumexp", x, axis)
@@ -174,7 +188,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
 def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = √(Σ x²); dy/dx = x/y, taken as 0 where y = 0.
 
-    Numerics: divided by the largest |x| first, so squares neither overflow nor vanish.
+    Numerics: x is divided by its largest |x| first, so that squares neither overflow nor vanish.
     """
     x, _ = floating(unmasked(x, axis))
     axes = axes_of("norm", x, axis)
@@ -189,7 +203,10 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
-    """yᵢ = Σ xⱼ over j <= i; dL/dxⱼ = Σ gᵢ over i >= j."""
+    """The running sum: yᵢ = Σ xⱼ over j <= i; dL/dxⱼ = Σ gᵢ over i >= j.
+
+    Shapes: y as x. Numerics: float32 is added up in float64, float16 in float32.
+    """
     x = as_tensor(x)
     axis = axis_of("cumsum", x, axis)
     wide = {2: np.float32, 4: np.float64}.get(x.dtype.itemsize) if x.dtype.kind == "f" else None

@@ -1,4 +1,7 @@
-"""Operations that move the same values to other places: each pullback moves them back."""
+"""Operations that move the same values to other places: each pullback moves g back.
+
+All raise ShapeError where a shape, an axis or an index does not fit x.
+"""
 
 import math
 from typing import Any
@@ -13,7 +16,10 @@ from .elementwise import keep_where
 
 
 def astype(x: ArrayLike, dtype: Any) -> Tensor:
-    """x in another dtype; the gradient returns in x's."""
+    """x in another dtype; g is converted back to x's. No gradient flows through an integer dtype.
+
+    Raises: DTypeError for a dtype that is not numeric.
+    """
     x = as_tensor(x)
     if np.dtype(dtype).kind not in "fiubc":
         raise DTypeError(f"astype: expected a numeric dtype, got {dtype!r}")
@@ -32,13 +38,13 @@ def reshape(x: ArrayLike, *shape: Any) -> Tensor:
 
 
 def _reshaped(call: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The same values in another shape; so does g come back."""
+    """The same values in another shape; the pullback gives g the shape of x."""
     value = x.data.reshape(shape)
     return record(value, (x, lambda g, y: _reshaped("reshape", g, x.shape)), name=call)
 
 
 def flatten(x: ArrayLike, start: int = 0) -> Tensor:
-    """The axes from `start` on made one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
+    """The axes from `start` on joined into one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
     x = as_tensor(x)
     return _reshaped("flatten", x, (*x.shape[:start], math.prod(x.shape[start:])))
 
@@ -74,7 +80,7 @@ def transpose(x: ArrayLike, *axes: Any) -> Tensor:
 
 
 def _reordered(call: str, x: Tensor, order: list[int]) -> Tensor:
-    """The axes in this order; those of g come back to their places."""
+    """The axes in this order; the pullback puts g's axes back in x's order."""
     back = sorted(range(x.ndim), key=order.__getitem__)
     pullback = (x, lambda g, y: _reordered("transpose", g, back))
     return record(x.data.transpose(order), pullback, name=call)
@@ -99,7 +105,7 @@ def swapaxes(x: ArrayLike, first: int, second: int) -> Tensor:
 
 
 def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
-    """x repeated along new axes and axes of length 1, as a view; the gradient sums them."""
+    """x repeated along new axes and axes of length 1, as a view; dL/dx is g summed along them."""
     x = as_tensor(x)
     try:
         value = x._module.broadcast_to(x.data, ints(shape))
@@ -110,7 +116,7 @@ def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
 
 
 def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
-    """x with a border of `value`; the gradient is cut back to the inside.
+    """x with a border of `value`; dL/dx is g without the border.
 
     widths: an int for all sides, or one int or (before, after) pair per axis.
     """
@@ -125,7 +131,7 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
 
 
 def flip(x: ArrayLike, axis: Any = None) -> Tensor:
-    """The order along the axes reversed."""
+    """The order along the axes reversed; axis=None reverses all of them."""
     x = as_tensor(x)
     axes = axes_of("flip", x, axis)
     value = x._module.flip(x.data, axes)
@@ -160,7 +166,7 @@ def _triangle(call: str, x: ArrayLike, k: int) -> Tensor:
 
 
 def concatenate(tensors: Any, axis: int = 0) -> Tensor:
-    """Tensors joined along an axis that they have; each gets its part of the gradient back."""
+    """Tensors joined along an axis that they have; each gets its own part of g."""
     parts = _all("concatenate", tensors)
     axis = axis_of("concatenate", parts[0], axis)
     try:
@@ -181,7 +187,7 @@ def concatenate(tensors: Any, axis: int = 0) -> Tensor:
 
 
 def stack(tensors: Any, axis: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new axis; each gets its layer of the gradient back."""
+    """Tensors of one shape joined along a new axis; tensor i gets g at index i of that axis."""
     parts = _all("stack", tensors)
     if len({t.shape for t in parts}) > 1:
         raise ShapeError(f"stack: expected equal shapes, got {[t.shape for t in parts]}")
@@ -209,7 +215,7 @@ def _all(call: str, tensors: Any) -> list[Tensor]:
 def getitem(x: ArrayLike, index: Any) -> Tensor:
     """x[index]: slices, ints, None, ..., integer and boolean arrays, as in NumPy.
 
-    The gradient is put back to where each value came from, added where one was taken twice.
+    Gradient: g is added to zeros at `index`. A value that was taken twice gets the sum of both.
     """
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)

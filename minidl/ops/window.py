@@ -1,13 +1,16 @@
 """Operations in which a window slides over images: convolution and pooling.
 
-Shapes: images (N, C, H, W), kernels (C_out, C_in/groups, kh, kw). Along one axis a window with
-reach r = dilation·(k - 1) + 1 stands at out = ⌊(n + pads - r)/stride⌋ + 1 places.
+Shapes: images (N, C, H, W), kernels (C_out, C_in/groups, kh, kw). Along an axis of n pixels, a
+window of k taps covers r = dilation·(k - 1) + 1 pixels, and stands at
+out = ⌊(n + pads - r)/stride⌋ + 1 places.
 padding: an int, a pair (rows, columns), "valid" (none), or "same" (out = ⌈n/stride⌉).
+All raise ShapeError unless x are images, and the options and the window fit them.
 
-A convolution is linear in x and in w. Its two transposes, the gradients by x and by w, are
-linear maps of the same family, so the three of them close under differentiation:
+A convolution is linear in x and in w. So its gradients by x and by w are linear maps as well: its
+two transposes. The derivatives of each of the three maps are the other two. Therefore derivatives
+of any order need no further rule:
 
-    y  = conv(x, w)      dx = conv_x(g, w)      dw = conv_w(x, g)
+    y = forward(x, w)      dL/dx = by_input(g, w)      dL/dw = by_kernel(x, g)
 """
 
 from dataclasses import dataclass
@@ -28,7 +31,7 @@ class Convolution:
     groups: int
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        """y (N, O, OH, OW) = conv(x, w) + b."""
+        """y (N, O, OH, OW): the convolution of x and w, plus b."""
         bias = () if b is None else ((b, lambda g, y: sum(g, (0, 2, 3))),)
         return record(
             kernels.conv_forward(
@@ -41,7 +44,7 @@ class Convolution:
         )
 
     def by_input(self, g: Tensor, w: Tensor) -> Tensor:
-        """dx (N, C, H, W): each g spread over the window that it came from."""
+        """dL/dx (N, C, H, W): each g, times w, added to the pixels that its window saw."""
         return record(
             kernels.conv_input_grad(g.data, w.data, self.window, self.groups),
             (g, lambda h, y: self.forward(h, w)),
@@ -50,7 +53,7 @@ class Convolution:
         )
 
     def by_kernel(self, x: Tensor, g: Tensor) -> Tensor:
-        """dw (O, C/groups, kh, kw): for each tap, the pixels under it times their g."""
+        """dL/dw (O, C/groups, kh, kw): for each tap, the sum of the pixels under it times g."""
         return record(
             kernels.conv_weight_grad(x.data, g.data, self.window, self.groups),
             (x, lambda h, y: self.by_input(g, h)),
@@ -71,8 +74,12 @@ def conv2d(
 ) -> Tensor:
     """y[n,o,p,q] = b[o] + Σ x[n,c,p·s+i·d,q·s+j·d]·w[o,c,i,j] over c, i, j (cross-correlation).
 
+    Here x is the padded image, s the stride, d the dilation, and c runs over the channels of o's
+    group.
     Shapes: x (N, in, H, W), w (out, in/groups, kh, kw), b (out,) -> (N, out, OH, OW).
-    Gradient: dx spreads g through w (`conv_transpose2d`), dw correlates x with g, db = Σ g.
+    Gradient: each product of the sum gives g[n,o,p,q] times its other factor. So dL/dx is a
+    `conv_transpose2d` of g and w. dL/dw[o,c,i,j] = Σ g[n,o,p,q]·x[n,c,p·s+i·d,q·s+j·d] and
+    dL/db[o] = Σ g[n,o,p,q], both over n, p, q.
     Raises: ShapeError where channels, groups or the window do not fit.
     """
     x, w, b, convolved = convolution("conv2d", x, w, b, stride, padding, dilation, groups)
@@ -106,14 +113,16 @@ def conv_transpose2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """The transpose of conv2d: each x[n,c,p,q] adds x·w[c,o] to the window of y that it came from.
+    """The transpose of conv2d: each x[n,c,p,q] adds x[n,c,p,q]·w[c,o] to its window of y[n,o].
 
     Shapes: x (N, in, H, W), w (in, out/groups, kh, kw), b (out,) -> (N, out, OH, OW) with
     OH = (H - 1)·stride - 2·padding + dilation·(kh - 1) + 1 + output_padding.
-    output_padding: rows and columns more at the bottom and right, less than stride:
-    with a stride, several input sizes convolve to the same output size; it says which is meant.
+    output_padding: additional rows and columns at the bottom and right, fewer than the stride. With
+    a stride, conv2d maps images of several sizes to one size. It says which of them y shall have.
     padding: "valid" is 0; "same" makes OH = H·stride, and takes no output_padding.
-    Gradient: dx = conv2d(g, w), dw correlates g with x, db = Σ g.
+    Gradient: dL/dx = conv2d(g, w); dL/dw is that of conv2d with g as the image and x as its
+    gradient; dL/db = Σ g over all but the channels.
+    Raises: ShapeError where channels, groups, output_padding or the window do not fit.
     """
     call = "conv_transpose2d"
     x, w, b = checks.convolution(call, x, w, b, groups, transposed=True)
@@ -129,8 +138,10 @@ def max_pool2d(
 ) -> Tensor:
     """y = the largest x in each window; g goes to the first largest in row-major order.
 
-    Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default. Pads with -inf.
-    ceil_mode: a last window that the image fills in part counts too.
+    Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
+    padding: smaller than the window; the padding's pixels are -inf, so they are never the largest.
+    ceil_mode: add a last window that the image fills only in part.
+    Numerics: a NaN counts as the largest.
     """
     x = checks.images("max_pool2d", x)
     window = kernels.pooling("max_pool2d", x.shape[2:], size, stride, padding, ceil_mode)
@@ -139,16 +150,16 @@ def max_pool2d(
 
 
 def unpool(g: Tensor, index: Any, window: Window) -> Tensor:
-    """Each g to the pixel that its window chose, added where windows share one.
+    """The gradient of max-pooling: each g at the pixel that was its window's maximum.
 
-    Linear, and `take` is its transpose.
+    Where windows share that pixel, their g are added. The map is linear; `take` is its transpose.
     """
     value = kernels.max_unpool(g.data, index, window)
     return record(value, (g, lambda h, y: take(h, index, window)), name="max_unpool2d")
 
 
 def take(h: Tensor, index: Any, window: Window) -> Tensor:
-    """The pixel that each window chose."""
+    """h at the pixel that was each window's maximum; the transpose of `unpool`."""
     value = kernels.max_take(h.data, index, window)
     return record(value, (h, lambda g, y: unpool(g, index, window)), name="max_take2d")
 
@@ -162,11 +173,12 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """y = the mean of each window; each pixel gets g/(kh·kw) back.
+    """y = the mean of each window; each pixel of a window gets g/m, m the pixels that count.
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
-    count_include_pad: whether padding zeros count. ceil_mode: a last window that the image fills in
-    part counts too, and is the mean of what lies in the image or its padding.
+    count_include_pad: whether the padding's zeros count, so that m = kh·kw.
+    ceil_mode: add a last window that the image fills only in part. What it covers outside the image
+    and its padding does not count.
     """
     x = checks.images("avg_pool2d", x)
     window = kernels.pooling("avg_pool2d", x.shape[2:], size, stride, padding, ceil_mode)

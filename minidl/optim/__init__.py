@@ -1,7 +1,7 @@
-"""What changes parameters: optimizers, schedules of their rate, clipping of gradients.
+"""Optimizers, schedules of their learning rate, and clipping of gradients.
 
-`rules` has the formulas; `optimizer` is what they share: groups of parameters, and the state that
-is kept between steps.
+`rules` has the formulas. `optimizer` has the part that they share: groups of parameters, and the
+state that is kept between steps.
 """
 
 from . import schedules

@@ -1,8 +1,9 @@
 """Clipping: makes gradients smaller, in place, where they are too large.
 
 params: a model, one tensor, or tensors (`model.parameters()`, `model.named_parameters()`). Each
-function returns the measure it compares with the limit, taken before clipping. A gradient with NaN
-or Inf in it raises GradientError and nothing is changed, since no factor can repair it.
+function returns the number that it compares with the limit, measured before clipping.
+Raises: GradientError for a gradient with NaN or infinity. Then nothing is changed, because no
+factor can repair such a gradient. ConfigError for a limit that is not above 0.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from ..device import read
 
 
 def clip_grad_value(params: Any, limit: float) -> float:
-    """Every element of a gradient to at most ±limit; returns the largest |g|."""
+    """Clip every element of every gradient to [-limit, limit]; returns the largest |g|."""
     call = "clip_grad_value"
     check(call, "> 0", limit=limit)
     found = gradients_of(call, params)
@@ -28,9 +29,9 @@ def clip_grad_value(params: Any, limit: float) -> float:
 
 
 def clip_grad_norm(params: Any, max_norm: float, norm: float | None = None) -> float:
-    """All gradients times min(1, max_norm/‖g‖), ‖g‖ the norm of all of them; returns ‖g‖.
+    """Multiply all gradients by min(1, max_norm/‖g‖), ‖g‖ the norm of all together; returns ‖g‖.
 
-    norm: ‖g‖, finite, where the caller has measured it already; it is not measured again then.
+    norm: ‖g‖, if the caller has measured it already and found it finite. It is not measured again.
     Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
     """
     call = "clip_grad_norm"
@@ -48,9 +49,10 @@ def clip_grad_norm(params: Any, max_norm: float, norm: float | None = None) -> f
 
 
 def clip_grad_adaptive(params: Any, ratio: float, eps: float = 1e-3) -> float:
-    """Each unit's ‖g‖ to at most ratio·max(‖w‖, eps); returns the largest ‖g‖/max(‖w‖, eps).
+    """Scale each unit's ‖g‖ down to ratio·max(‖w‖, eps); returns the largest ‖g‖/max(‖w‖, eps).
 
-    A unit is the weights of one output, or a whole vector. Source: Brock et al. 2021, eq. 3.
+    A unit is the weights w of one output; a parameter with one axis, such as a bias, is one unit.
+    Source: Brock et al. 2021, eq. 3.
     """
     call = "clip_grad_adaptive"
     check(call, "> 0", ratio=ratio, eps=eps)

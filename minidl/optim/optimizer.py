@@ -1,4 +1,4 @@
-"""Optimizer: groups of parameters, their options, and what is kept between steps.
+"""Optimizer: groups of parameters, their options, and the state that is kept between steps.
 
 The formulas stand in `rules`. A step is in place: it changes the parameters' own arrays.
 """
@@ -23,7 +23,7 @@ from ..tensor import Tensor, tensor
 
 
 def option(name: str) -> Any:
-    """An option as an attribute: reading gives the first group's, assigning sets every group's."""
+    """An option as an attribute: the first group's value; assigning sets it in all groups."""
 
     def assign(optimizer: "Optimizer", value: Any) -> None:
         for group in optimizer.param_groups:
@@ -38,16 +38,17 @@ class Optimizer:
     params: a model, tensors (`model.parameters()`), or groups of them with options of their own, as
     in PyTorch: `SGD([{"params": [...], "lr": 0.1}, {"params": [...]}], lr=0.01)`.
     param_groups: a dictionary for each group: "params", each option, and "initial_lr".
-    lr: the rate of the first group. Assigning it changes the rates of all groups by one factor, so
-    that a schedule keeps their ratio.
-    state: the arrays that are kept for parameter 0 under "0.step", "0.velocity", ...
+    lr: the learning rate of the first group. Assigning it sets the rates of all groups in the ratio
+    of their initial rates, so that one schedule serves them all.
+    state: the arrays that are kept between steps; those of parameter 0 are "0.step",
+    "0.velocity", ...
 
     A step changes the parameters in place and leaves their gradients alone. A parameter without a
     gradient, or with requires_grad=False, is skipped.
     Raises: ConfigError for params that are no tensors, and for options outside their range.
     """
 
-    formula: ClassVar[Callable[..., tuple[Array, ...]]]  # (theta, g, t, *slots) -> their new values
+    formula: ClassVar[Callable[..., tuple[Array, ...]]]  # (theta, g, t, *slots) -> new theta, slots
     fast: ClassVar[str] = ""  # the formula's name in kernels/cpu/update.py and gpu/kernels.cu
     weight_decay = option("weight_decay")
 
@@ -113,11 +114,11 @@ class Optimizer:
                         )
                 found.append((i, p, g, kept, names, options))
         for i, p, g, kept, names, options in found:
-            if kept[0] is None or kept[-1] is None:  # the first step, or the first with momentum
+            if kept[0] is None or kept[-1] is None:  # its first step, or the first with momentum
                 self.state = self._begin(i, p, names) | self.state
                 kept = [self.state[f"{i}.{name}"] for name in names]
             step, *slots = kept
-            if slots and is_host(slots[0]) != is_host(g):  # the model has moved since
+            if slots and is_host(slots[0]) != is_host(g):  # the model was moved to another device
                 slots = [to_device(slot, p.device) for slot in slots]
                 self.state |= {f"{i}.{n}": slot for n, slot in zip(names[1:], slots, strict=True)}
             step += 1
@@ -127,10 +128,10 @@ class Optimizer:
             for array, values in zip([theta, *slots], new, strict=False):
                 array[...] = values
         for _, p, *_ in found:
-            p.version += 1  # a gradient of the values before the step would be wrong from here on
+            p.version += 1  # a graph of the old values must not be used for gradients any more
 
     def _members(self) -> Iterator[tuple[int, Tensor, tuple[str, ...], dict[str, Any]]]:
-        """Each parameter with its number, the names of what is kept for it, its group's options."""
+        """(number, parameter, names of its state, options of its group) for each parameter."""
         i = 0
         for group in self.param_groups:
             options = self.checked(group)
@@ -140,7 +141,7 @@ class Optimizer:
                 i += 1
 
     def _begin(self, i: int, p: Tensor, names: tuple[str, ...]) -> dict[str, Array]:
-        """What is kept for parameter i before its first step: zeros."""
+        """The state of parameter i before its first step: zeros."""
         slots = {f"{i}.{name}": p._module.zeros_like(p.data) for name in names[1:]}
         return {f"{i}.step": np.zeros((), np.int64)} | slots
 
@@ -150,7 +151,7 @@ class Optimizer:
         return {f"lr.{k}" if k else "lr": rate for k, rate in enumerate(rates)}
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of the rates, and of what is kept for parameter i under "i.step", ..."""
+        """A copy of the rates and of the state; that of parameter i is "i.step", ..."""
         return self._rates() | {name: array.copy() for name, array in self.state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,13 +1,13 @@
-"""The rules of descent, each a formula: how a parameter θ follows from its gradient g.
+"""The optimizers' update rules, each a formula: the new parameter θ from θ and its gradient g.
 
 α is lr, λ is weight_decay, and t counts the parameter's steps from 1. A formula takes θ, g, t and
-the slots (what the rule remembers of earlier steps, 0 at the start), and returns the new θ and the
-new slots. Formulas and defaults are PyTorch's.
+the slots: arrays that the rule keeps from earlier steps, 0 at the start. It returns the new θ and
+the new slots. Formulas and defaults are PyTorch's; only SGD has no default for lr.
 
-`fast` names the same formula where it runs in place: `kernels/cpu/update.py` on the CPU, in fewer
-passes over memory; `kernels/gpu/kernels.cu` on a GPU, in one launch for all parameters. The code
-here runs for every other array (float16, mixed types, a GPU without kernels), and the tests prove
-the fast versions equal to it.
+`fast` names two more versions of the formula, which work in place: in `kernels/cpu/update.py`, in
+fewer passes over memory, and in `kernels/gpu/kernels.cu`, in one launch for all parameters. The
+code here runs for all other arrays (float16, mixed types, a GPU without kernels). The tests compare
+the fast versions with it.
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ def adam(
         g = g + weight_decay * theta
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g**2
-    m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)  # averages that began at 0, corrected for it
+    m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)  # corrects for averages that began at 0
     return theta - lr * m_hat / (v_hat**0.5 + eps), m, v
 
 
@@ -132,7 +132,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is apart from the gradient: first θ ← (1 − αλ)·θ.
+    """Adam with decoupled weight decay: first θ ← (1 − αλ)·θ, then Adam's step without λθ in g.
 
     Source: Loshchilov, Hutter 2019, algorithm 2.
     """

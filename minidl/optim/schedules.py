@@ -1,4 +1,8 @@
-"""Schedules: functions of the step t, counted from 0, that return the learning rate."""
+"""Schedules: functions of the step t, counted from 0, that return the learning rate.
+
+All raise ConfigError for a rate, factor or decay below 0, and for a number of steps that is no
+int >= 1.
+"""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -15,14 +19,14 @@ def constant(rate: float) -> Schedule:
 
 
 def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """rate·factor^⌊t/every⌋: times `factor` after every `every` steps."""
+    """rate·factor^⌊t/every⌋: the rate is multiplied by `factor` once in `every` steps."""
     check("step_decay", ">= 0", rate=rate, factor=factor)
     check("step_decay", "an int >= 1", every=every)
     return lambda step: rate * factor ** (step // every)
 
 
 def exponential_decay(rate: float, factor: float, steps: int = 1) -> Schedule:
-    """rate·factor^(t/steps): times `factor` in the course of `steps` steps."""
+    """rate·factor^(t/steps): the rate changes evenly, by `factor` in `steps` steps."""
     check("exponential_decay", ">= 0", rate=rate, factor=factor)
     check("exponential_decay", "an int >= 1", steps=steps)
     return lambda step: rate * factor ** (step / steps)
@@ -37,6 +41,7 @@ def inverse_time_decay(rate: float, decay: float) -> Schedule:
 def cosine(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """Half a cosine, from `rate` at step 0 to `final` at step `steps` and after it.
 
+    Formula: final + (rate - final)·(1 + cos(π·min(t/steps, 1)))/2.
     Source: Loshchilov, Hutter 2017, eq. 5.
     """
     check("cosine", ">= 0", rate=rate, final=final)
@@ -57,7 +62,6 @@ def one_cycle(peak: float, steps: int, up: float = 0.3, low: float = 0.04) -> Sc
     """Half a cosine from low·peak up to peak, then half a cosine down to low·peak/10,000.
 
     up: the share of the steps in which the rate rises.
-
     Source: Smith, Topin 2018; the formula is PyTorch's.
     """
     check("one_cycle", ">= 0", peak=peak, low=low)

@@ -1,4 +1,7 @@
-"""Every figure, drawn from plain numbers. matplotlib is imported here and nowhere else."""
+"""Every figure, drawn from plain numbers. matplotlib is imported in this folder and nowhere else.
+
+Each function takes `path`, a file to write the figure to, and returns the matplotlib figure.
+"""
 
 from .figures import COLORS, new_figure, write_figure
 from .graphs import graph

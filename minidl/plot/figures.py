@@ -1,4 +1,4 @@
-"""An empty figure, a written one, and colours. matplotlib is imported in this folder alone."""
+"""Making an empty figure, writing a figure to a file, and the colours."""
 
 import io
 import os
@@ -15,9 +15,10 @@ GREY = "#666666"
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> Any:
-    """(figure, axes), apart from pyplot: no window, no global state, any thread.
+    """(figure, axes) made without pyplot: no window, no global state, in any thread.
 
-    Raises: ConfigError if matplotlib is not installed.
+    width, height: in inches. rows, columns: of axes, as matplotlib's `subplots` returns them.
+    kwargs: for `subplots`. Raises: ConfigError if matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **k
         ) from None
 
     class Shown(Figure):
-        """A figure that a notebook shows, also where nothing has set up pyplot."""
+        """A figure that a notebook shows, even where pyplot was never imported."""
 
         def _repr_png_(self) -> bytes:
             picture = io.BytesIO()
@@ -59,12 +60,12 @@ def write_figure(figure: Any, path: PathLike | None) -> Any:
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """The values, with NaN (a gap in a line) for what is not finite."""
+    """The values, with NaN, a gap in a line, in place of infinite ones."""
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """The values, with NaN for what a log scale cannot show."""
+    """The values, with NaN in place of those that a log scale cannot show."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 

@@ -15,7 +15,7 @@ from ..tensor import Tensor, cotangent_of
 from .figures import COLORS, GREY, PathLike, new_figure, write_figure
 
 MOST = 150  # boxes: a figure with more cannot be read
-_WIDTH, _HEIGHT = 1.75, 0.85  # inches that a box and its surroundings take
+_WIDTH, _HEIGHT = 1.75, 0.85  # inches from a box to the next
 _SWEEPS = 4  # passes that bring boxes nearer to those that they are joined to
 
 
@@ -28,10 +28,10 @@ def graph(
     """Draw how a tensor was computed, from its inputs on the left to itself on the right.
 
     Each box is an operation with its result: a number, or the shape and the root mean square of an
-    array; below it the gradient of the tensor (of the sum of its values, if it is no scalar) by
-    that result. Leaves are grey where no gradient reaches them. No `.grad` is changed. Graphviz
-    places the boxes where its program `dot` is installed.
-    names: what leaves and results are called in the figure.
+    array. Below it stands the gradient of the tensor by that result. Where the tensor is no scalar
+    it is the gradient of the sum of its values. Leaves are grey where no gradient reaches them. No
+    `.grad` is changed. Where Graphviz's program `dot` is installed, it places the boxes.
+    names: names for leaves and results in the figure.
     Raises: GradientError where nothing was recorded, or a backward pass has freed the graph;
     ConfigError for more than 150 boxes (operations and leaves), or as in `curves`.
     """
@@ -102,7 +102,7 @@ def _found(tensor: Tensor) -> dict[int, Tensor]:
 
 
 def _gradients(tensor: Tensor, found: Mapping[int, Tensor]) -> dict[int, Any]:
-    """The gradient of the sum of `tensor` by each tensor that one reaches."""
+    """The gradient of the sum of `tensor` by each tensor of the graph, by the tensor's id."""
     if not tensor.requires_grad:
         return {}
     gradients: dict[int, Any] = {}
@@ -135,7 +135,7 @@ def _amount(array: Any) -> str:
 def _by_dot(
     found: Mapping[int, Tensor], edges: list[tuple[int, int]]
 ) -> dict[int, tuple[float, float]] | None:
-    """Where Graphviz puts the boxes, in inches; None where it is not installed."""
+    """The places (x, y) in inches that Graphviz gives the boxes; None where it is not installed."""
     program = shutil.which("dot")
     if program is None:
         return None

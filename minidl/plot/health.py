@@ -1,4 +1,4 @@
-"""Figures of gradient health: what the monitor saw, and what the doctor thinks."""
+"""Figures of gradient health: the monitor's numbers, and the doctor's report."""
 
 from typing import Any
 
@@ -21,8 +21,9 @@ def monitor(
 ) -> Any:
     """log₁₀ gradient by layer and step; the signal's growth beside theory; ‖update‖/‖weight‖.
 
-    Where gradients were clipped, the share of the norm that this took away lies behind the ratios.
-    lost: whether NaN or Inf was among the gradients; an arrow points at the first.
+    Where gradients were clipped, the share of the norm that clipping took away is drawn in grey
+    behind the ratios. lost: whether NaN or Inf was among the gradients; an arrow points at the
+    first place.
     Shapes: gradient, lost, ratio, clipped (layers, steps), measured and predicted (layers - 1,).
     Raises: ConfigError as in `curves`.
     """
@@ -80,9 +81,9 @@ def monitor(
 def report(
     layers: list[dict[str, Any]], verdict: str, regime: str, path: PathLike | None = None
 ) -> Any:
-    """The doctor's view: signal beside its prediction, gradient, and update ratio, by layer.
+    """The doctor's report: signal beside its prediction, gradient, and update ratio, by layer.
 
-    Raises: ConfigError as in `curves`.
+    layers, verdict, regime: as in `md.health.Report`. Raises: ConfigError as in `curves`.
     """
     rows = [row for row in layers if row["weighted"]]
     if not rows:

@@ -9,9 +9,10 @@ from .figures import PathLike, new_figure, write_figure
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], path: PathLike | None = None) -> Any:
-    """How often each class (rows) was called what (columns), as shares of the row.
+    """How often images of each true class (rows) got each predicted class (columns), as shares.
 
-    Up to 20 classes the counts are written into the cells. Raises: ConfigError as in `curves`.
+    counts: (K, K); a row's shares sum to 1. Up to 20 classes the counts are written into the cells.
+    Raises: ConfigError as in `curves`.
     """
     k = len(classes)
     side = min(max(3.5, 1.8 + 0.5 * k), 14)
@@ -27,8 +28,8 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: PathLike | None 
     if k <= 60:
         axis.set_xticks(range(k), classes, rotation=90, fontsize=8)
         axis.set_yticks(range(k), classes, fontsize=8)
-    axis.set_xlabel("what the model called it")
-    axis.set_ylabel("what it is")
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
     axis.set_aspect("auto")
     figure.colorbar(picture, ax=axis, label="share of the row")
     return write_figure(figure, path)
@@ -39,7 +40,7 @@ def gallery(
 ) -> Any:
     """Images (N, C, H, W) in [0, 1], gray or RGB, five in a row, each below its title.
 
-    Raises: ConfigError as in `curves`.
+    about: the title of the whole figure. Raises: ConfigError as in `curves`.
     """
     columns = 5
     rows = max(-(-len(images) // columns), 1)

@@ -1,4 +1,4 @@
-"""Pictures of what a network has learned: filters, feature maps, what its answer hangs on."""
+"""Pictures of a network: its filters, its feature maps, and the pixels that decide its answer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,9 +30,10 @@ def filters(model: Module, path: PathLike | None = None, *, layer: str | None = 
 def feature_maps(
     model: Module, image: ArrayLike, path: PathLike | None = None, *, most: int = 8
 ) -> Any:
-    """What each convolution of the model makes of one image: a row of maps for each layer.
+    """The output of each convolution of the model for one image: a row of maps for each layer.
 
-    image: (C, H, W) or (1, C, H, W), as the model expects it. most: maps of each layer.
+    image: (C, H, W) or (1, C, H, W), as the model expects it. most: how many maps of a layer to
+    draw. Red is above 0, blue below.
     Raises: ConfigError where the model has no convolution, or as in `curves`.
     """
     check("plot.feature_maps", "an int >= 1", most=most)
@@ -54,9 +55,9 @@ def saliency(
 ) -> Any:
     """An image, and the derivative of one logit by each of its pixels.
 
-    Red: a larger pixel raises the logit; blue: it lowers it. Of the channels the derivative with
-    the largest size is shown. image: as in `feature_maps`. label: the class of the logit; by
-    default the one that the model finds most probable.
+    Red: a larger pixel raises the logit; blue: it lowers it. For a pixel of several channels the
+    derivative with the largest size is shown. image: as in `feature_maps`. label: the class of the
+    logit; by default the one that the model finds most probable.
     Raises: ConfigError for a label that is no class, or as in `curves`.
     Source: Simonyan, Vedaldi, Zisserman 2013, "Deep Inside Convolutional Networks", section 3.
     """
@@ -74,7 +75,11 @@ def saliency(
 
 
 def take_pictures(model: Module, image: ArrayLike, label: int | None = None) -> dict[str, Any]:
-    """What `strip` shows of one moment: filters, the first layer's maps, the saliency."""
+    """The pictures that `strip` shows for one moment of a training.
+
+    {"filters": the first convolution's kernels, "maps": its output, "saliency": as in `saliency`}.
+    image, label, Raises: as for `saliency`.
+    """
     first = next(iter(_feature_maps(model, image).values()))
     slope, _ = _saliency(model, image, label)
     return {"filters": _filters(model, None), "maps": first, "saliency": slope}
@@ -88,7 +93,8 @@ def strip(
 ) -> Any:
     """How pictures change: a column for each moment, filters, maps and saliency from top to bottom.
 
-    pictures: by the name of the moment ("epoch 3"), what `take_pictures` gave.
+    pictures: the result of `take_pictures` by the name of its moment ("epoch 3"). most: about how
+    many moments to draw, evenly chosen; the last is always among them.
     Raises: ConfigError where there are none, or as in `curves`.
     """
     check("plot.strip", "an int >= 1", most=most)
@@ -173,7 +179,7 @@ def _feature_maps(model: Module, image: ArrayLike) -> dict[str, np.ndarray]:
 
 
 def _saliency(model: Module, image: ArrayLike, label: int | None) -> tuple[np.ndarray, int]:
-    """(∂logit/∂pixel of the channel where it is largest, the logit's class)."""
+    """(∂logit/∂pixel (H, W), at each pixel for the channel where it is largest; the class)."""
     x = _placed(model, image)
     x.requires_grad = True
     frozen = [p for p in model.parameters() if p.requires_grad]
@@ -203,7 +209,7 @@ def _saliency(model: Module, image: ArrayLike, label: int | None) -> tuple[np.nd
 
 
 def _show(axis: Any, image: np.ndarray) -> None:
-    """An image (C, H, W), stretched to its own darkest and brightest value."""
+    """Draw an image (C, H, W), its smallest value black and its largest white."""
     seen = _stretched(image)
     if len(image) == 3:
         axis.imshow(seen.transpose(1, 2, 0))
@@ -212,7 +218,9 @@ def _show(axis: Any, image: np.ndarray) -> None:
 
 
 def _sheet(kernels: np.ndarray) -> np.ndarray:
-    """Tiles (n, C, h, w) side by side: in colour for three channels, else as values."""
+    """One array with the tiles (n, C, h, w) side by side, NaN between them: (rows, columns, 3) in
+    colours from 0 to 1 for three channels, else (rows, columns) of values, a tile per channel.
+    """
     colour = kernels.shape[1] == 3
     if not colour:
         kernels = kernels.reshape(-1, 1, *kernels.shape[2:])

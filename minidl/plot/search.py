@@ -1,4 +1,4 @@
-"""Figures of a search for settings, and room for another library's own."""
+"""Figures of a search for settings, and a context in which another library may draw its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

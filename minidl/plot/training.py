@@ -13,7 +13,7 @@ _PREFIX = "gradient_norm/"
 
 
 class Columns(Protocol):
-    """What is drawn: columns by name, as in `md.train.History`."""
+    """The numbers that are drawn: columns by name, as in `md.train.History`."""
 
     @property
     def steps(self) -> Mapping[str, np.ndarray]:

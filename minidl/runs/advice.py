@@ -1,4 +1,4 @@
-"""What can be said of a run before it is trained: a safe rate, and what each remedy would do."""
+"""Advice on a run before it is trained: a safe rate, and the effect of each remedy."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,9 +29,10 @@ def find_rate(config: Config, data: Dataset, **options: Any) -> RateTest:
 
 
 def with_safe_rate(config: Config, data: Dataset) -> Config:
-    """The options with the largest rate that the doctor finds safe, from the optimizer's downwards.
+    """The options with a rate that the doctor finds safe: the optimizer's own, or a lower one.
 
-    It is judged without a warm-up: at the largest rate of the schedule.
+    A rate is judged without a warm-up, as the largest of the schedule.
+    Raises: DataError where no safe rate is found; as the doctor.
     """
     model, optimizer, batch = opened(config, data, largest_rate=True)
     rate = safe_rate(model, batch, optimizer, loss=config.build_loss(), clip=config.build_clip())
@@ -60,10 +61,10 @@ def try_remedies(
     load: Callable[[Config], Dataset],
     trial_steps: int = 5,
 ) -> list[Tried]:
-    """The doctor's report with each remedy alone, and with what it would prescribe itself.
+    """The doctor's report without a remedy, and with each remedy of REMEDIES alone.
 
-    load: gives the training part for options (standardising changes it). Remedies that the
-    model cannot have, or that the options have already, are left out.
+    load: a function from options to the training part, which standardising changes. Remedies that
+    the model cannot have, or that the options have already, are left out.
     Raises: DataError, ConfigError where the data itself cannot be used.
     """
     tried = []

@@ -1,4 +1,4 @@
-"""Runs side by side: in which options they differ, and what came of each."""
+"""Runs side by side: the options in which they differ, and the results of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,11 @@ OUTCOME = (
 
 @dataclass
 class Comparison:
-    """Runs by name. options: those that differ, each with its value in every run. outcome: by
-    name of OUTCOME, the value in every run; "best" is the best validation accuracy and its epoch.
+    """Several runs beside each other.
+
+    names: their folders. options: those that differ, each with its value in every run. outcome: for
+    each name in OUTCOME the value in every run. "best" is the best validation accuracy and its
+    epoch, "seconds" the time of all epochs. histories: one for each run.
     """
 
     names: list[str]

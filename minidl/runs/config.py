@@ -116,7 +116,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def check_option(option: str, value: Any) -> None:
-    """Look at one option of a run alone. Raises: ConfigError for a value out of its bounds."""
+    """Check one option of a run by itself. Raises: ConfigError for a value out of its bounds."""
     kind, valid, expected = _RULES[option]
     if value is None and getattr(Config, option) is None:
         return
@@ -177,9 +177,9 @@ def _bounded(draw_weights: Any) -> Callable[[tuple[int, ...]], Any]:
 
 
 def _with_remedies(model: Sequential, batch_norm: bool, residual: bool) -> Sequential:
-    """A chain of layers with batch normalisation behind, or a shortcut around, its convolutions.
+    """The chain of layers with a BatchNorm after each convolution, or a shortcut around it.
 
-    A shortcut leads around a convolution whose output has the shape of its input.
+    A shortcut needs a convolution whose output has the shape of its input.
     """
     layers: list[Module] = []
     for layer in model.layers:
@@ -195,9 +195,10 @@ def _with_remedies(model: Sequential, batch_norm: bool, residual: bool) -> Seque
 
 @dataclass(frozen=True)
 class RunSchedule:
-    """Step -> learning rate over a run of `steps`, after a warm-up.
+    """Step -> learning rate over a run of `steps` steps, with a warm-up of `warmup` steps.
 
-    Its repr leaves `steps` out, because a resumed run may have more epochs: it is stretched.
+    A run is compared with its checkpoint by the repr of its parts. A resumed run may have more
+    epochs, and then the schedule is stretched. So the repr leaves `steps` out.
     """
 
     name: str
@@ -232,7 +233,7 @@ class RunClip:
     adaptive: float | None = None
 
     def __repr__(self) -> str:
-        """As the recipes of runs have it: of a clip without `adaptive`, nothing about that."""
+        """As runs have kept it: a clip without `adaptive` does not mention it."""
         more = "" if self.adaptive is None else f", adaptive={self.adaptive!r}"
         return f"RunClip(value={self.value!r}, norm={self.norm!r}{more})"
 
@@ -247,13 +248,13 @@ class RunClip:
 
 @dataclass
 class Config:
-    """The options of `minidl train`, by the same names.
+    """The options of `minidl train`, by the same names; `minidl train --help` explains each.
 
-    lazy and cache are those of ImageFolder: nothing that is learned depends on them.
-    If None, `optimizer` is sgd for the plain networks on grey images and else adam, `lr` is the
-    optimizer's own, as are `momentum` and `weight_decay`, and `standardize` is true for a folder.
-
-    depth and width are those of deep_plain_cnn.
+    lazy and cache are those of ImageFolder: nothing that is learned depends on them. depth and
+    width are those of deep_plain_cnn.
+    Where they are None, `optimizer` is sgd for networks without normalisation on the grey data sets
+    and else adam, `lr`, `momentum` and `weight_decay` are the optimizer's own, and `standardize` is
+    true for a folder.
     """
 
     data: str = "digits"
@@ -321,11 +322,11 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate: `lr`, or the optimizer's own for these gradients.
+        """The learning rate: `lr`, or the optimizer's own (see OPTIMIZERS).
 
-        With `base_batch` it is meant for batches of that size, and grows as the batch does
-        (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's, from
-        which the search for a safe rate comes down.
+        With `base_batch` the rate is meant for batches of that size, and grows in proportion to the
+        batch (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's
+        two rates, at which the search for a safe rate begins.
         """
         _, calm, other = OPTIMIZERS[self.method]
         suits = calm if self.data in GREY or self.is_normalised or self.lr == AUTO else other
@@ -349,7 +350,7 @@ class Config:
         return self.data not in DATA if self.standardize is None else self.standardize
 
     def resolved(self) -> "Config":
-        """The same options, with the values that stand for None where there are such."""
+        """The same options, with the values that a run takes in place of None."""
         return dataclasses.replace(
             self,
             optimizer=self.method,
@@ -405,7 +406,7 @@ class Config:
         return RunSchedule(self.schedule, self.rate, self.warmup, steps)
 
     def build_clip(self) -> RunClip | None:
-        """Clips each value, each unit, the global norm; None where none is asked for."""
+        """A function that clips each value, each unit and the global norm; None without clips."""
         limits = self.clip_value, self.clip_norm, self.clip_adaptive
         return None if limits == (None, None, None) else RunClip(*limits)
 
@@ -446,7 +447,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "Config":
-        """Raises: ConfigError for an unknown option."""
+        """The Config of these options by name. Raises: ConfigError for an unknown option."""
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = [name for name in options if name not in known]
         if unknown:

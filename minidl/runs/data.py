@@ -54,9 +54,10 @@ NAMED = {
 
 @dataclass
 class Splits:
-    """Images to learn from, to watch while learning, and to judge by; normalised alike.
+    """The training, validation and test part of the data, all normalised in the same way.
 
-    hashes: of each image of a part, before it was normalised.
+    normalize: that transform; None where there is none. hashes: for each part a hash of every
+    image, taken before it was normalised.
     """
 
     train: Dataset
@@ -87,13 +88,14 @@ def load_data(
     Where a folder has no test part, the validation part is both. Where there is no validation
     part, the test part is both, unless `validation` asks for a share of the training images.
     Digits and a folder of class folders have neither: a share (`validation`, else 0.2) is held
-    out for both, the same one for every seed. With `patience` the three parts are always three:
-    who stops by the validation part, and keeps the weights that are best on it, cannot judge by it.
-    normalize: what a trained model expects; by default fitted to the training images where the
-    options ask for it.
-    say: told of files left out, folders not read, and images in two parts; by default these
-    sentences go to standard error.
-    Raises: DataError, also where the images do not fit into memory; ConfigError.
+    out for both, the same one for every seed. With `patience` there are always three different
+    parts: the weights are chosen by the validation part, so it cannot measure them fairly.
+    normalize: the transform that a trained model expects; by default it is fitted to the training
+    images where the options ask for it.
+    say: called with sentences about files left out, folders not read, and images in two parts; by
+    default they go to standard error.
+    Raises: DataError for data that cannot be read or does not fit into memory; ConfigError for
+    options that do not fit the data.
     """
     try:
         return _load(config, normalize, progress, say or _to_stderr)

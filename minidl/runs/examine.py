@@ -18,7 +18,10 @@ class Opened(NamedTuple):
 
 
 def opened(config: Config, train: Dataset, *, largest_rate: bool = False) -> Opened:
-    """What a run would start with. The optimizer has the schedule's first rate, or its largest."""
+    """The model, the optimizer and the first batch of a run with these options.
+
+    largest_rate: the optimizer gets the schedule's largest rate, not its first.
+    """
     model = config.build_model(train.shape[1:], len(train.classes)).to(config.device)
     optimizer = config.build_optimizer(model)
     steps = config.epochs * -(-len(train) // config.batch_size)
@@ -32,11 +35,11 @@ def opened(config: Config, train: Dataset, *, largest_rate: bool = False) -> Ope
 def examine(
     config: Config, train: Dataset, *, trial_steps: int = 0, largest_rate: bool = False
 ) -> Report:
-    """What the doctor says of a run with these options before its first step.
+    """The doctor's report on a run with these options, before its first step.
 
-    It sees the first batch of the training part, and the optimizer at the schedule's first rate.
-    largest_rate: at the schedule's largest one. Under a warm-up or a cycle the first rate is small
-    and says nothing about the training.
+    train: the training part. The doctor sees its first batch, and the optimizer at the schedule's
+    first rate. trial_steps: as for the doctor. largest_rate: take the schedule's largest rate.
+    Under a warm-up or a cycle the first rate is small and says nothing about the training.
     Raises: ConfigError, DataError as the doctor does.
     """
     model, optimizer, batch = opened(config, train, largest_rate=largest_rate)

@@ -21,8 +21,9 @@ _PLACE = ("step", "epoch")  # columns that say where, not how much
 class PictureKeeper:
     """A monitor that keeps filters, feature maps and saliency for one image, epoch after epoch.
 
-    folder: of the run; pictures/epoch-0003.npz has the arrays after epoch 3, 0 those before the
-    first step. A resumed run takes up where the files end.
+    folder: of the run. pictures/epoch-0003.npz holds the arrays after epoch 3, epoch-0000.npz those
+    before the first step. label: the class whose logit the saliency is of. steps: of an epoch. A
+    resumed run adds to the files.
     """
 
     def __init__(self, folder: Path, image: np.ndarray, label: int, steps: int) -> None:
@@ -61,8 +62,9 @@ class PictureKeeper:
 class TensorBoardWriter:
     """A monitor that writes the history as events that TensorBoard shows, by its own library.
 
-    folder: of the run; the events are in tensorboard/. A run that is resumed writes them anew. No
-    event may end a run: where they cannot be written, `say` is told, and the run goes on without.
+    folder: of the run; the events are in tensorboard/. library: the classes of TensorBoard that are
+    used. A resumed run writes all events again. Where they cannot be written, the run must not end:
+    `say` is told, and the run goes on without them.
     """
 
     def __init__(self, folder: Path, library: Any, say: Callable[[str], Any]) -> None:
@@ -132,7 +134,7 @@ class TensorBoardWriter:
 
 
 def tensorboard_writer(folder: Path, say: Callable[[str], Any]) -> TensorBoardWriter | None:
-    """The writer of a run's events, where TensorBoard is installed and can be imported."""
+    """The writer of a run's events; None where TensorBoard cannot be imported."""
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary

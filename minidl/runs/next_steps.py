@@ -12,9 +12,9 @@ HARDLY = 1.5  # times the accuracy of a guess
 
 
 def next_steps(config: Config, history: History, test: dict[str, float], classes: int) -> list[str]:
-    """Sentences, each with a reason from the numbers and the options that answer it.
+    """Sentences of advice, each with its reason in numbers and the options to try.
 
-    test: the result on the test part. classes: how many there are.
+    test: {"loss", "accuracy"} on the test part. classes: how many there are.
     """
     last, accuracy = history.last, test.get("accuracy", float("nan"))
     if not last or isnan(accuracy):

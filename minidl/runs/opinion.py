@@ -1,4 +1,4 @@
-"""What the gradient doctor says of a run: before its first step, and after a loss that is NaN."""
+"""The gradient doctor's opinion of a run: before its first step, and after a loss that is NaN."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +23,12 @@ IN_OPTIONS = {
 
 
 def in_options(error: NotFiniteError) -> str:
+    """The cure for NaN or infinity, with the options of the command line where there are some."""
     return IN_OPTIONS.get(error.cure, CURES[error.cure]).format(rate=error.rate)
 
 
 def warn(config: Config, splits: Splits, trainer: Trainer, say: Callable[[str], Any]) -> None:
-    """Tell before the first step what the doctor has against the options."""
+    """Tell the doctor's findings about the options, before the first step."""
     data = splits.train
     batch = next(iter(DataLoader(data, config.batch_size, shuffle=True, seed=config.seed)))
     rate = trainer.optimizer.lr
@@ -54,7 +55,7 @@ def _findings(report: Report) -> str:
 
 
 def diagnosis(config: Config, splits: Splits, trainer: Trainer, folder: Path | None) -> str:
-    """What the doctor says of the last good weights and the batch that failed; "" for nothing."""
+    """The doctor's findings about the last good weights and the batch that failed; "" for none."""
     shape = splits.train.shape[1:]
     model = config.build_model(shape, len(splits.train.classes))
     kept = None if folder is None else folder / "model.safetensors"

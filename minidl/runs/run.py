@@ -25,7 +25,11 @@ PathLike = str | os.PathLike[str]
 
 @dataclass
 class Run:
-    """A trained model with all that it needs to judge an image."""
+    """A trained model with all that it needs to classify an image.
+
+    shape: of an image, (C, H, W). normalize: the transform that the model expects; None for images
+    in [0, 1]. facts: the description of the run's data in its config.json.
+    """
 
     config: Config
     model: Module
@@ -36,9 +40,12 @@ class Run:
 
     @classmethod
     def open(cls, folder: PathLike, device: str = "cpu", *, last: bool = False) -> "Run":
-        """Read config.json and the weights: of the best epoch where they were kept, else the last.
+        """Read config.json and the weights: those of the best epoch where they were kept, else of
+        the last.
 
-        last: take those of the last epoch. Raises: CheckpointError, ConfigError.
+        last: take those of the last epoch in any case.
+        Raises: CheckpointError for a folder that is no run, or a damaged file; ConfigError for
+        options that this version does not know.
         """
         config, facts = read_config(folder)
         shape = tuple(facts["image_shape"])
@@ -57,7 +64,7 @@ class Run:
     ) -> Dataset:
         """The test part of the run's data, normalised as the model expects it.
 
-        say: is told where test images are among those that the run was trained on.
+        say: called with a warning where test images are among the images trained on.
         Raises: DataError where the data has other classes than the run has learned.
         """
         splits = load_data(self.config, self.normalize, progress)
@@ -82,7 +89,7 @@ class Run:
         return self.trainer().evaluate(self.test_part(progress, say))
 
     def results(self, test: Dataset) -> Results:
-        """What the model says of each image of a test part."""
+        """The model's probabilities for each image of a test part, beside the labels."""
         probabilities = self.trainer().predict(test)
         return Results(test.labels, probabilities, self.classes, test.paths)
 
@@ -109,9 +116,9 @@ class Run:
 
 
 def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
-    """(options, what is known of the data) from a run's config.json; the device is left to you.
+    """(options, facts about the data) from a run's config.json. The device is set to "cpu".
 
-    Raises: CheckpointError if it is missing or damaged.
+    Raises: CheckpointError if the file is missing or damaged.
     """
     path = Path(folder) / "config.json"
     check_ordinary(path)

@@ -37,7 +37,11 @@ from .run import PathLike, read_config
 
 @dataclass
 class Outcome:
-    """What a run came to. seconds: of training, without reading the data; steps: made in them."""
+    """The result of a run.
+
+    test: {"loss", "accuracy"} on the test part. seconds: of training, without reading the data.
+    steps: made in that time. out: the run's folder, or None. figures: names of files in it.
+    """
 
     config: Config
     history: History
@@ -63,10 +67,12 @@ def train(
 ) -> Outcome:
     """Train as the options say, and fill the folder `out`.
 
-    say: told what is about to happen, the model's summary, and what the doctor thinks of it.
-    splits: the data that the options name, where the caller has read it already.
-    doctor, figures: False leaves out the doctor's advice, and the figures.
-    Raises: MinidlError of every kind, before training wherever it can be known.
+    out: None writes nothing. resume: go on with the run in `out`. progress: show a progress bar.
+    say: called with lines about the data, the model and the doctor's findings. monitors: more
+    monitors for the Trainer. splits: the data that the options name, where the caller has read it
+    already. doctor, figures: False leaves out the doctor's advice, or the figures.
+    Raises: ConfigError, DataError, CheckpointError, DeviceError, before training wherever possible;
+    GradientError where the loss or a gradient is not finite.
     """
     config.check()
     several = team(config.deterministic, config.sync_batch_norm)
@@ -94,7 +100,7 @@ def _train(
     advise: bool,
     draw: bool,
 ) -> Outcome:
-    """As `train`. first: does in process 0 alone what all want to know."""
+    """As `train`. first: calls a function in process 0 alone, and returns its result in all."""
     if folder is not None:
         first(lambda: _check_folder(folder, config, resume))
     say(f"data: {config.data}")
@@ -181,7 +187,7 @@ def _write_config(
 
 
 class _Steps:
-    """A monitor that counts the steps made now, which a resumed run adds to those of before."""
+    """A monitor that counts the steps of this call, without those before a resume."""
 
     made = 0
 
@@ -204,7 +210,7 @@ def train_seeds(
 
 
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:
-    """Find out now, not after an hour, whether the folder can be written and may be."""
+    """Find out now, not after an hour, whether the run may and can write into the folder."""
     remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
         before = read_config(folder)[0].resolved().to_dict()

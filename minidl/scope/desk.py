@@ -1,4 +1,4 @@
-"""The desk: takes a request of the page and answers it from the engine. One at a time."""
+"""The desk: answers the page's requests from the engine, one at a time."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ DELTA = 1e6  # how far a pixel may be changed
 
 
 class Desk:
-    """Answers for one subject. The last network is kept: many requests ask about it again."""
+    """Answers for one subject. The last network is kept, because many requests ask about it."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -30,7 +30,7 @@ class Desk:
         self._record: Record | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the page has to know before it asks for anything."""
+        """The facts that the page starts with: subject, controls, scenes, the doctor's rates."""
         subject = self.subject
         return {
             "facts": {
@@ -44,7 +44,11 @@ class Desk:
         }
 
     def step(self, request: Any) -> dict[str, Any]:
-        """The parts of a step's view that are wanted. Raises: ConfigError."""
+        """The view of a step.
+
+        request: {"settings": ..., "parts": some of PARTS, "image": its index in the batch}.
+        Raises: ConfigError for a request that does not fit.
+        """
         wanted = _field(request, "parts", ["network"])
         if not isinstance(wanted, list) or not set(map(str, wanted)) <= set(PARTS):
             raise ConfigError(f"parts: expected a list of {', '.join(PARTS)}")
@@ -60,7 +64,11 @@ class Desk:
         return found
 
     def pixel(self, request: Any) -> dict[str, Any]:
-        """The true change of the loss for one pixel. Raises: ConfigError."""
+        """{"change": the true change of the loss when one pixel changes}.
+
+        request: {"settings", "image", "channel", "row", "column", "delta"}.
+        Raises: ConfigError for a request that does not fit.
+        """
         channel, row, column = (_whole(request, name) for name in ("channel", "row", "column"))
         delta = _field(request, "delta", None)
         if (
@@ -77,7 +85,10 @@ class Desk:
         return {"change": change}
 
     def film(self, request: Any) -> Iterator[dict[str, Any]]:
-        """The frames of a training, the desk being taken until the last one."""
+        """The frames of a training with the settings of the request.
+
+        Other requests wait until the last frame. Raises: ConfigError for wrong settings.
+        """
         settings = checked(_field(request, "settings", {}), self.subject.controls)
 
         def frames() -> Iterator[dict[str, Any]]:
@@ -87,10 +98,10 @@ class Desk:
         return frames()
 
     def _network(self, request: Any) -> Network:
-        """The network of a request, its record forgotten if it is another than the last one."""
+        """The network of a request. If it is another than the last one, the record is forgotten."""
         settings = checked(_field(request, "settings", {}), self.subject.controls)
         if self._last is None or self._last[0] != settings:
-            self._last = self._record = None  # their memory goes before the new one's comes
+            self._last = self._record = None  # free their memory before a new network is built
             self._last = settings, self.subject.network(settings)
         return self._last[1]
 

@@ -1,7 +1,7 @@
-"""What theory expects of signal and gradient, layer by layer, from the weights alone.
+"""The sizes of signal and gradient by theory, layer by layer, from the weights.
 
 Forward: `health.theory.predicted_rms` says how large a layer's output is for an input of a given
-size. Here the size of each input is not measured but is what the layer before was expected to give.
+size. Here that size is not measured: it is the expected size of the output of the layer before.
 
 Backward: an input pixel of a weighted layer enters m outputs through weights w, so the mean square
 of the gradient by it is m·E w² times that of the gradient by the output. An activation φ multiplies
@@ -20,7 +20,7 @@ from ..norms import rms
 from ..ops import sum
 from ..tensor import tensor
 
-KEEPS = (Flatten, Dropout)  # the gradient passes them as it is
+KEEPS = (Flatten, Dropout)  # they do not change the size of the gradient
 
 
 def expected_signals(calls: list[LayerCall]) -> list[float]:
@@ -32,15 +32,16 @@ def expected_signals(calls: list[LayerCall]) -> list[float]:
         if size is None and isinstance(call.layer, NORMS):
             size = sqrt(rms(call.layer.weight.data) ** 2 + rms(call.layer.bias.data) ** 2)
         if size is None and isinstance(call.layer, HOMOGENEOUS) and call.in_rms:
-            size = before * call.out_rms / call.in_rms  # pooling: its own factor, as measured
+            size = before * call.out_rms / call.in_rms  # pooling: theory does not know its factor
         sizes[id(call)] = call.out_rms if size is None else size
     return [sizes[id(call)] for call in calls]
 
 
 def expected_gradients(calls: list[LayerCall], signals: list[float]) -> list[float]:
-    """The expected size of the gradient by each call's output, from the measured one of the last.
+    """The expected size of the gradient by each call's output, from the last layer backwards.
 
-    Where a call's output goes to several layers, or to none that was seen, it is as measured.
+    It starts from the measured gradient of the last layer. The measured size is also taken where an
+    output goes to several layers or to none, and before a layer whose factor is not known.
     """
     size_of = {id(call): size for call, size in zip(calls, signals, strict=True)}
     followers: dict[int, list[LayerCall]] = {}
@@ -60,7 +61,10 @@ def expected_gradients(calls: list[LayerCall], signals: list[float]) -> list[flo
 
 
 def _factor(call: LayerCall, before: float) -> float | None:
-    """Gradient by the call's input over gradient by its output, for an input of size `before`."""
+    """Size of the gradient by the call's input over that by its output; None if not known.
+
+    before: the size of the call's input.
+    """
     layer = call.layer
     if call.weighted:
         outputs = fan_out(layer)
@@ -89,9 +93,10 @@ def _factor(call: LayerCall, before: float) -> float | None:
 
 
 def _off_centre(call: LayerCall) -> float:
-    """How much smaller the deviation of a BatchNorm's input is than its root mean square.
+    """The root mean square of a BatchNorm's input over its standard deviation.
 
-    Behind a ReLU the inputs of the layer before have a mean above 0, which BatchNorm takes away.
+    If the inputs of the layer before it come from a ReLU, their mean is above 0. So the layer's
+    outputs have a mean as well, which BatchNorm subtracts.
     """
     before = call.source.source if call.source else None
     return BATCH_NORM_GROWTH if before and isinstance(before.layer, ReLU) else 1.0

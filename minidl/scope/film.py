@@ -1,4 +1,4 @@
-"""Training, step by step, as a film: what happens to the loss and to each layer's gradient."""
+"""Training, step by step, as a film: the loss and each layer's gradient norm at every step."""
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -16,14 +16,14 @@ from ..train.step import step
 from .subject import Network
 
 WEIGHTED = (Conv2d, Dense)
-STEPS = 60  # as many as the study of the doctor's verdicts trains
+STEPS = 60  # as in the study of the doctor's verdicts, tools/doctor_study.py
 
 
 def outcome(losses: Sequence[float], accuracy: float) -> str:
-    """ "diverged", "learned" or "neither", of a training that met neither NaN nor infinity.
+    """ "diverged", "learned" or "neither", for a training that met neither NaN nor infinity.
 
-    It diverged if its loss rose above 3 times the larger of its start and 2.3 and fewer than 0.2 of
-    the test images are right at the end. It learned if at least half of them are.
+    accuracy: on test images, at the end. It diverged if its loss rose above 3 times the larger of
+    its start and 2.3, and the accuracy is below 0.2. It learned if the accuracy is 0.5 or more.
     """
     if max(losses) > 3 * max(losses[0], 2.3) and accuracy < 0.2:
         return "diverged"
@@ -33,9 +33,9 @@ def outcome(losses: Sequence[float], accuracy: float) -> str:
 def film(network: Network, steps: int = STEPS) -> Iterator[dict[str, Any]]:
     """The frames of a training, the last with its outcome.
 
-    First the layers with weights, by name and kind. Then for each step its number, the loss and
-    the accuracy of the batch before the step, and each layer's gradient norm before clipping. Then
-    how it ended. A step whose numbers are not finite is the last one.
+    The first frame names the layers with weights. Then comes a frame for each step: its number, the
+    loss and the accuracy of the batch before the step, and each layer's gradient norm before
+    clipping. The last frame holds the outcome. A step whose numbers are not finite ends the film.
     """
     with network.same_numbers():
         yield from _frames(network, steps)
@@ -76,7 +76,10 @@ def _frames(network: Network, steps: int) -> Iterator[dict[str, Any]]:
 
 
 def _ending(network: Network, losses: list[float], dead: bool) -> dict[str, Any]:
-    """The last frame: the outcome, and the accuracy on the test images (else the last batch's)."""
+    """The last frame: the outcome, and the accuracy on the test images, else on the first batch.
+
+    dead: whether in the last step no layer but the last got a gradient.
+    """
     images, labels = network.test or network.first
     model = network.model
     model.eval()

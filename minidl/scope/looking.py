@@ -18,8 +18,9 @@ from .subject import Batch, GivenModel, LabNetwork
 
 
 def at_lab(image: str | None = None, label: int | None = None) -> LabNetwork:
-    """The lab's network; the image is brought to the digits' size and scaled as they are.
+    """The lab's network. image: a file to look at first, resized and standardised as the digits.
 
+    label: its class; None takes the most probable one by the network.
     Raises: DataError for a file that is no image, ConfigError for a label that is no class.
     """
     subject = LabNetwork()
@@ -33,7 +34,7 @@ def at_lab(image: str | None = None, label: int | None = None) -> LabNetwork:
 
 
 def at_run(folder: str, image: str | None = None, label: int | None = None) -> GivenModel:
-    """The trained model of a run, on batches of its training images.
+    """The trained model of a run, on batches of its training images. image, label: as for `at_lab`.
 
     Raises: CheckpointError, DataError, ConfigError as for `Run.open`, and as for `at_lab`.
     """
@@ -64,7 +65,7 @@ def at_run(folder: str, image: str | None = None, label: int | None = None) -> G
 
 
 def _label(call: str, label: int | None, model: Module, x: Array, classes: int) -> Array:
-    """The label of one's own image: as given, else the class that the model thinks likeliest."""
+    """The label of the user's image: as given, else the most probable class by the model."""
     if label is None:
         model.eval()
         with no_grad():

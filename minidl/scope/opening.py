@@ -21,8 +21,8 @@ from .subject import GivenModel, Subject, class_names, same_batch
 class Scope:
     """A microscope that is open: its address, and how to close it.
 
-    A notebook shows the page itself. It stays open until `close()`, or as long as Python runs; as
-    a context, until its end.
+    url: the address of its page. A notebook shows the page itself. The microscope stays open until
+    `close()`, or as long as Python runs; used in a `with` statement, until that ends.
     """
 
     def __init__(self, subject: Subject, port: int = 0) -> None:
@@ -37,7 +37,7 @@ class Scope:
             self._thread.join(0.2)
 
     def close(self) -> None:
-        """Stop the server; once more does nothing."""
+        """Stop the server. A second call does nothing."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -69,12 +69,13 @@ def scope(
 ) -> Scope:
     """Open the backprop microscope on a model: a page that shows one step of it, op by op.
 
-    The model is copied and stays as it is. What is trained on the page learns this batch alone.
-    batch: (images, labels) as training would see them. loss: of (outputs, labels). classes: the
-    labels' names. port: of the local page; 0 takes a free one. browser: whether to open the page.
+    The model is copied and stays as it is. Trainings on the page use this batch alone.
+    batch: (images, labels) as training would see them; the images finite floats. loss: a function
+    of (outputs, labels). classes: the labels' names. port: of the local page; 0 takes a free one.
+    browser: whether to open the page in a browser.
     Returns the open microscope, which a notebook shows; `.url` is its address, `.close()` ends it.
-    Raises: ConfigError for no model or a port that is taken; DataError for an unusable batch; what
-    the model and the loss raise for such a batch.
+    Raises: ConfigError for a model that is no Module or has no parameters, or a port that is taken;
+    DataError for an unusable batch; any error of the model or the loss on this batch.
     """
     check("scope", "an int >= 0", port=port)
     if not isinstance(model, Module):

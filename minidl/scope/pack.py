@@ -8,7 +8,7 @@ import numpy as np
 from ..device import Array, to_host
 from ..norms import rms
 
-LARGEST = 1 << 16  # values of one array that are sent; of a larger one its first rows
+LARGEST = 1 << 16  # values of one array that are sent; a larger one is cut to its first rows
 FULL, SHORT = 4, 3  # bytes of a value: float32, or float32 without its last 8 bits
 
 
@@ -16,9 +16,9 @@ def pack(array: Array, width: int = FULL) -> dict[str, Any]:
     """An array as base64: the page turns it back into numbers, infinities and NaN among them.
 
     width: bytes for each value. SHORT leaves 16 bits of the mantissa: 4 to 5 decimal digits.
-    An array of float64 may lie outside the range of float32: its values are divided by 2ᵏ.
-    Of an array with more than LARGEST values only the first along its first axis are sent; `shape`
-    is that of what was sent.
+    An array of float64 may lie outside the range of float32. Its values are divided by 2ᵏ, and k is
+    sent as `power`. An array with more than LARGEST values is cut along its first axis; `shape` is
+    the shape after the cut.
     """
     values, power = to_host(array), 0
     if values.size > LARGEST and values.ndim:
@@ -40,7 +40,7 @@ def pack(array: Array, width: int = FULL) -> dict[str, Any]:
 
 
 def statistics(array: Array) -> dict[str, Any]:
-    """What a glance at an image does not show: its size, its range, and what is not finite."""
+    """Root mean square, range, share of zeros, and the counts of infinities and NaN."""
     values = to_host(array)
     finite = values[np.isfinite(values)]
     return {

@@ -1,8 +1,8 @@
-"""The page as one HTML text: its parts from the server, or all of them within it.
+"""The page as one HTML text: its parts come from the server, or all stand within the text.
 
-The page's modules import each other by bare names ("scope/tiles"), which an import map in the page
-leads to where they are: to the server's files, or to `data:` addresses that hold their text. So the
-same modules run in both ways, unchanged and without a build step, also from `file://`.
+The page's modules import each other by bare names ("scope/tiles"). An import map in the page leads
+each name to an address: to a file of the server, or to a `data:` address that holds the module's
+text. So the same modules run in both ways, without a build step, even from `file://`.
 """
 
 import base64
@@ -28,14 +28,14 @@ def text_of(name: str) -> str:
 
 @cache
 def modules() -> dict[str, str]:
-    """The page's own modules: file by the name under which they are imported."""
+    """The page's own modules: {name in imports: file}."""
     names = sorted(f.name for f in _FOLDER.iterdir() if f.name.endswith(".js"))
     return {f"scope/{n.removesuffix('.js')}": n for n in names if n != PLOTS}
 
 
 @cache
 def served_files() -> dict[str, tuple[str, bytes]]:
-    """Everything that the server hands out beside the page, by path: (type, content)."""
+    """The files that the server sends besides the page: {path: (type, content)}."""
     names = [*modules().values(), *STYLES, PLOTS, "uPlot.LICENSE"]
     return {
         f"/{name}": (f"{TYPES[name.rpartition('.')[2]]}; charset=utf-8", text_of(name).encode())
@@ -44,7 +44,9 @@ def served_files() -> dict[str, tuple[str, bytes]]:
 
 
 def served_page(data: dict[str, Any]) -> tuple[str, str]:
-    """The page that loads its parts from the server, and the policy that forbids all else."""
+    """(page, policy): the page that loads its parts from the server, and the text of the header
+    Content-Security-Policy, which forbids it to load anything else.
+    """
     where = {name: f"/{file}" for name, file in modules().items()}
     imports = json.dumps({"imports": where})
     links = "".join(f'<link rel="stylesheet" href="/{name}">\n' for name in STYLES)
@@ -59,7 +61,7 @@ def served_page(data: dict[str, Any]) -> tuple[str, str]:
 
 
 def whole_page(data: dict[str, Any]) -> str:
-    """The page with everything in it, which asks nobody for anything."""
+    """The page with all its parts in it: it loads nothing."""
     where = {
         name: "data:text/javascript;base64," + base64.b64encode(text_of(file).encode()).decode()
         for name, file in modules().items()
@@ -84,6 +86,6 @@ def _filled(styles: str, plots: str, imports: str, data: dict[str, Any]) -> str:
 
 
 def _in_html(value: Any) -> str:
-    """JSON that no text in it can end the script element of."""
+    """The value as JSON, in which no text can end the script element around it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")

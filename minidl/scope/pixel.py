@@ -1,6 +1,6 @@
-"""What the loss does when one pixel changes, beside what the gradient says it will do.
+"""The true change of the loss when one pixel changes, to compare with the gradient's prediction.
 
-The change of the loss is often smaller than float32 can show, so it is computed in float64.
+The change is often smaller than float32 can show, so it is computed in float64.
 """
 
 import copy
@@ -14,11 +14,14 @@ from ..nn import BatchNorm2d, Dropout, Module
 from .subject import Network
 
 Pixel = tuple[int, int, int]  # channel, row, column
-TOGETHER = 256  # images that are looked at in one pass
+TOGETHER = 256  # images in one forward pass
 
 
 def true_change(network: Network, image: int, pixel: Pixel, delta: float) -> float:
-    """L(x with the pixel changed by delta) - L(x); L is the mean loss of the batch."""
+    """L(x with the pixel changed by delta) - L(x); L is the mean loss of the batch.
+
+    image: its index in the batch. Raises: ConfigError for an image or a pixel that is not there.
+    """
     images, labels = network.first
     if not 0 <= image < len(images) or any(
         not 0 <= i < n for i, n in zip(pixel, images.shape[1:], strict=True)
@@ -38,14 +41,17 @@ def true_change(network: Network, image: int, pixel: Pixel, delta: float) -> flo
 
 
 def images_are_apart(model: Module) -> bool:
-    """Whether no image of a batch has an influence on what the network makes of another."""
+    """Whether the output for an image depends neither on the batch's other images (BatchNorm) nor
+    on the image's place among them (Dropout).
+    """
     return not any(isinstance(m, BatchNorm2d | Dropout) for _, m in model.named_modules())
 
 
 def true_changes(network: Network, image: int, delta: float) -> Array:
     """`true_change` for each pixel of an image; shape (C, H, W).
 
-    The changed versions of one image are looked at together: the network must keep images apart.
+    The changed versions of the image form one batch, so the network must keep images apart
+    (`images_are_apart`).
     """
     images, labels = network.first
     model, x = _precise(network.model), images[image].astype(np.float64)

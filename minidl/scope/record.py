@@ -1,8 +1,8 @@
 """One step of a network with everything that happened in it: each operation, value and gradient.
 
 The step is an ordinary one: `loss.backward()` with the engine's own sweep. Two things are added.
-The layers are watched (`health.probe`), so that none is fused with its neighbour and every
-operation that is written down runs by itself. And an observer notes what each pullback gave.
+The layers are watched (`health.probe`). So none is fused with its neighbour, and every operation in
+the source runs by itself. And an observer notes the gradient that each pullback returns.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,9 @@ from .source import Place, code_of, held_by, place_of
 
 @dataclass
 class Value:
-    """A tensor of the record. name: of a parameter its path, of the images "images".
+    """A tensor of the record.
 
+    name: a parameter's path in the model, "images", "constant", or "v1", "v2" ... for results.
     kind: "images", "parameter", "constant" or "result". batched: whether its first axis is the
     batch. gradient: of the loss by it, all parts added up; None where none was needed.
     """
@@ -41,12 +42,14 @@ class Value:
 
 @dataclass
 class Operation:
-    """An operation of the record. inputs, output: numbers of values. needed: of each input.
+    """An operation of the record.
 
+    layer, kind: path and class of the layer that was running; "" outside layers. inputs, output:
+    indices into the record's values. needed: for each input, whether its gradient was needed.
     formulas: for each input the place of its pullback in the source. fast: the place of the faster
-    way to the same gradients, which runs in its stead; None where the formulas themselves run.
-    window, groups: of a convolution or pooling. winners: of max-pooling, each window's first
-    largest tap.
+    code that ran in their stead; None where the formulas themselves ran.
+    window, groups: of a convolution or pooling. winners: of max-pooling, the number of the first
+    largest tap in each window.
     """
 
     name: str
@@ -66,8 +69,8 @@ class Operation:
 class Pull:
     """One step of the sweep: a gradient was made.
 
-    operation: the number of the operation whose pullback gave it; None where parts were added up.
-    into: the number of the value that the gradient belongs to.
+    operation: the index of the operation whose pullback returned it; None where parts were added
+    up. into: the index of the value that the gradient belongs to.
     """
 
     operation: int | None
@@ -77,7 +80,10 @@ class Pull:
 
 @dataclass
 class Record:
-    """All operations in the order in which they ran, and the sweep back over them."""
+    """All operations in the order in which they ran, and the backward sweep as a list of pulls.
+
+    calls: the layers' calls, as the doctor's probe saw them.
+    """
 
     loss: float
     logits: Array
@@ -99,8 +105,9 @@ def record_step(
 ) -> Record:
     """Run the model forward and backward once, and keep everything.
 
-    The parameters' `.grad` is what an ordinary step leaves. The gradient by the images is computed
-    as well, which training has no need of.
+    It leaves the parameters' `.grad` as an ordinary step does. The gradient by the images is
+    computed as well, which training does not need.
+    Raises: ConfigError where a hook changes the course of the backward pass.
     """
     x = tensor(images, dtype=images.dtype, requires_grad=True)
     made: list[tuple[str, Array]] = []
@@ -120,7 +127,10 @@ def record_step(
         with observe(note):
             value.backward()
     if [name for name, _, _ in plan] != [name for name, _ in made]:
-        raise ConfigError("scope: the sweep did not run as the record says; is a hook in its way?")
+        raise ConfigError(
+            "scope: expected the backward pass to run the recorded operations, but it ran others; "
+            "does a hook change it?"
+        )
     found.values[numbers[id(value)]].gradient = np.ones_like(value.data)
     for (_, made_by, into), (_, gradient) in zip(plan, made, strict=True):
         operation = None if made_by is None else numbers[id(made_by)]
@@ -204,9 +214,11 @@ def _add_window(operation: Operation, node: Node) -> None:
 
 
 def _plan(outputs: list[Tensor], loss: Tensor) -> list[tuple[str, Tensor | None, Tensor]]:
-    """What the sweep will do: (name, whose pullback or None for a sum, whose gradient), in order.
+    """The steps that the sweep will make, in order.
 
-    The sweep takes the youngest tensor first, and goes through its inputs in their order.
+    Each is (name, the tensor whose pullback runs, the tensor whose gradient is made). Where parts
+    are added up, there is None in the second place. The sweep takes the tensor that was made last
+    first, and goes through its inputs in their order.
     """
     plan: list[tuple[str, Tensor | None, Tensor]] = []
     arrived = {id(loss)}

@@ -1,8 +1,8 @@
 """The page with its answers in it: recorded scenes and a grid of settings, in one HTML file.
 
 Three things are recorded: views of the network for every combination of a `Plan`'s settings,
-trainings for some of them, and all operations of the scenes' networks. They are compressed: base64
-alone would take more than twice the room.
+trainings for some of them, and all operations of the scenes' networks. They are compressed before
+they are written as base64: without that the file would be more than twice as large.
 """
 
 import base64
@@ -28,24 +28,25 @@ from .settings import CONTROLS, Control, Settings, checked
 from .subject import LabNetwork
 from .views import look, network_view, operations_view
 
-DESCENT = ("rate", "optimizer", "clip")  # of no influence on the first step's operations
-DELTAS = (1, -1)  # how pixels are changed, of which the true effect is recorded
-DIGITS = 5  # of each recorded number, but those of the operations
+DESCENT = ("rate", "optimizer", "clip")  # settings that do not change the first step's operations
+DELTAS = (1, -1)  # changes of a pixel whose true effect on the loss is recorded
+DIGITS = 5  # of each recorded number, except those of the operations
 FINDINGS = 3  # of a report: as many as the page shows
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which settings are recorded: each combination, with the other controls at their defaults.
+    """The settings that are recorded. Each part holds values for some controls; all combinations of
+    them are recorded, with the other controls at their defaults.
 
-    grid: for views of the network. filmed: for views and trainings.
+    grid: parts for views of the network. filmed: parts for views and trainings.
     """
 
     grid: tuple[dict[str, tuple[Any, ...]], ...]
     filmed: tuple[dict[str, tuple[Any, ...]], ...]
 
     def stops(self, name: str) -> tuple[Any, ...]:
-        """Every recorded value of a control, the scenes' included; numbers in their order."""
+        """Every recorded value of a control, the scenes' included; numbers in increasing order."""
         parts = [part.get(name, ()) for part in (*self.grid, *self.filmed)]
         parts += [(settings[name],) for settings in _scene_settings()]
         found = dict.fromkeys(value for part in parts for value in part)
@@ -78,7 +79,7 @@ def export(
 ) -> int:
     """Write the page with everything recorded to a file; return its size in bytes.
 
-    say: is told how far the recording is.
+    say: called with a line about the progress, now and then.
     Raises: ConfigError where there is no such folder; DataError where the digits are missing;
     OSError where the file cannot be written.
     """
@@ -98,7 +99,7 @@ def export(
 
 
 def _recorded(control: Control, plan: Plan) -> dict[str, Any] | None:
-    """A control whose values are those that were recorded; None where that is only one."""
+    """A control with the recorded values as its only ones; None where there is only one."""
     stops = plan.stops(control.name)
     if len(stops) < 2:
         return None
@@ -107,7 +108,7 @@ def _recorded(control: Control, plan: Plan) -> dict[str, Any] | None:
 
 
 def _scene_settings() -> list[Settings]:
-    """The settings of the scenes; of one that compares, also those of its other network."""
+    """The settings of the scenes. A scene that compares two networks has two."""
     found = []
     for scene in SCENES:
         settings = checked(scene["settings"])
@@ -119,7 +120,9 @@ def _scene_settings() -> list[Settings]:
 
 
 def key(settings: Settings, without: tuple[str, ...] = ()) -> str:
-    """A name for settings: those that differ from the defaults, as the page's `supply` has it."""
+    """A name for settings: those that differ from the defaults. `key` in page/supply.js must give
+    the same name.
+    """
     differ = [c for c in CONTROLS if c.name not in without and settings[c.name] != c.default]
     return " ".join(f"{c.name}={_as_in_javascript(settings[c.name])}" for c in differ)
 

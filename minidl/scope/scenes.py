@@ -1,8 +1,9 @@
-"""Six scenes, one lesson each. What they say and ask stands in the page's tables of words."""
+"""Six scenes, one lesson each. Their texts stand in page/en.json and page/zh.json."""
 
 from typing import Any
 
-# The settings of each scene that differ from the defaults, and where on the page it plays.
+# Of each scene: the settings that differ from the defaults, and the tab of the page that it opens.
+# "compare": a control and its value in the second of two networks that are trained side by side.
 SCENES: tuple[dict[str, Any], ...] = (
     {"name": "healthy", "settings": {}, "place": "network"},
     {"name": "explodes", "settings": {"scale": 2.46}, "place": "network"},

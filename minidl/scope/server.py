@@ -1,8 +1,8 @@
 """The server of the page: from the standard library, for this machine alone.
 
-It listens on 127.0.0.1. A page of another site could still send requests there, so each request
-must name this server in `Host`, and a browser's must come from its own page (`Origin`). Requests
-are small JSON objects; what they ask for is checked by the desk.
+It listens on 127.0.0.1. A page of another site could still send requests there. So each request
+must name this server in `Host`, and a browser's request must come from the server's own page
+(`Origin`). Requests are small JSON objects; the desk checks their content.
 """
 
 import json
@@ -26,7 +26,7 @@ CONNECTIONS = 32  # at a time; more are refused
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the page of one subject. Raises: ConfigError where the port cannot be had."""
+    """Serves the page of one subject. Raises: ConfigError where it cannot listen on the port."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -185,14 +185,16 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def send_error(self, code: int, message: str | None = None, explain: Any = None) -> None:
-        """An error in words, as JSON; the connection ends, for its rest may be anything."""
+        """An error in words, as JSON. The connection is closed, because a part of the refused
+        request may still be unread.
+        """
         self.close_connection = True
         words = {"error": message or self.responses.get(code, ("error",))[0]}
         with suppress(OSError):  # the client has left
             self._send(code, "application/json", _line(words))
 
     def log_error(self, format: str, *args: Any) -> None:
-        """The base class calls this where a request's head does not come to its end in time."""
+        """Called by the base class, for example where a request's head does not arrive in time."""
         if args and isinstance(args[0], TimeoutError):
             self.request_version, self.requestline = "HTTP/1.1", ""
             self.send_error(408, "the rest of the request did not come")

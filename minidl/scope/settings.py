@@ -1,4 +1,4 @@
-"""What can be set on the page: each control with its range. A request may ask nothing else."""
+"""The settings of the page: each control with its range. A request may set nothing else."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,8 @@ class Control:
     """One slider, switch or number.
 
     kind: "log" (a number whose logarithm the slider moves), "int", "seed" (an int to be typed), or
-    "choice". low, high: the bounds of a number. choices: of a choice, None being "none".
+    "choice". low, high: the bounds of a number. choices: the values of a choice; None stands for
+    "none".
     """
 
     name: str
@@ -66,7 +67,7 @@ CONTROLS = (
     Control("inputs", "log", 1.0, 0.01, 255.0),
     Control("seed", "seed", 0, 0, 999_999),
 )
-# What can be set of a network that is given: its shape and its weights are what they are.
+# The controls of a user's model: its layers cannot be changed.
 OF_ANY_MODEL = ("scale", "rate", "optimizer", "clip", "inputs", "seed")
 
 Settings = dict[str, Any]  # a value for each control, by its name

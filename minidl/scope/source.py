@@ -18,7 +18,7 @@ from typing import Any
 from ..kernels import reference
 
 PACKAGE = Path(__file__).parents[1]
-# For a kernel's operation, the loops of `kernels/reference` that say what it and its gradients are.
+# For an operation with kernels: the loops of `kernels/reference` that compute it and its gradients.
 LOOPS = {
     "conv2d": ("conv_forward", "conv_input_grad", "conv_weight_grad"),
     "conv_transpose2d": ("conv_input_grad", "conv_forward", "conv_weight_grad"),
@@ -56,7 +56,7 @@ def _parsed(path: str) -> tuple[list[str], ast.Module] | None:
 
 @lru_cache(maxsize=4096)
 def place_of(code: CodeType) -> Place | None:
-    """Where a pullback's code stands, or None where its text is not to be had."""
+    """The place of a pullback's code in the source; None where its text cannot be read."""
     parsed = _parsed(code.co_filename)
     around = _around(parsed[1], code) if parsed else []
     outer = _operation(around)
@@ -68,7 +68,7 @@ def place_of(code: CodeType) -> Place | None:
     shown = [line[margin:] for line in lines[outer.lineno - 1 : end]]
 
     def position(line: int, column: int) -> int:
-        """In the shown text; `ast` counts columns in bytes."""
+        """The index of a line and column in the shown text; `ast` counts columns in bytes."""
         before = len(lines[line - 1].encode()[:column].decode()) - margin
         return sum(len(text) + 1 for text in shown[: line - outer.lineno]) + before
 
@@ -83,7 +83,10 @@ def code_of(function: Callable[..., Any]) -> CodeType | None:
 
 
 def held_by(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function keeps from where it was made, by name: a convolution's geometry, say."""
+    """The variables of the function around it that a function keeps (its closure), by name.
+
+    A convolution's pullback, for example, keeps the convolution's geometry.
+    """
     cells = getattr(function, "__closure__", None) or ()
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
@@ -102,7 +105,7 @@ def loops_of(operation: str) -> list[Source]:
 
 
 def _short(path: str) -> str:
-    """A file's name as readers of the project know it."""
+    """A file's path from `minidl/` on; for a file outside the package its name."""
     try:
         return str(Path("minidl") / Path(path).relative_to(PACKAGE))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is looked at: the lab's network, built from the settings, or a model that somebody has."""
+"""The network to look at: the lab's, built from the settings, or a user's own model."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +21,11 @@ Batch = tuple[Array, Array]  # images and labels
 
 @dataclass
 class Network:
-    """A model ready for its first step, with what it will be trained on.
+    """A model ready for its first step, with its optimizer, loss and batches.
 
-    batches: endless; the first is the one that everything else is shown on. test: images and
-    labels to judge by, or None where there are none. seed: of the numbers that dropout draws.
+    batches: endless. first: the first of them, on which the views show the network. clip: the
+    largest norm of the gradient, or None. test: images and labels for the accuracy at the end, or
+    None. seed: of the numbers that dropout draws.
     """
 
     model: Module
@@ -45,7 +46,7 @@ class Network:
 
 
 class Subject(Protocol):
-    """Something to look at. kind: "lab" or "given"."""
+    """Makes the networks that the page shows. kind: "lab" or "given". controls: of the page."""
 
     kind: ClassVar[str]
     controls: ClassVar[tuple[Control, ...]]
@@ -61,7 +62,7 @@ class Subject(Protocol):
         ...
 
     def network(self, settings: Settings) -> Network:
-        """The network that these settings mean, always the same for the same settings."""
+        """The network built with these settings; for the same settings the same one."""
         ...
 
 
@@ -89,9 +90,10 @@ class LabNetwork:
 
 @dataclass
 class GivenModel:
-    """A model with images of its own. It is copied, to the CPU, so that it stays as it is.
+    """A user's model with its own images. It is copied to the CPU, so that it stays as it is.
 
-    batches: makes the batches of a seed. trained_on: what they are, as the page says it.
+    batches: a function from a seed to endless batches. own: an image with its label to look at
+    first. test: images and labels for the accuracy at the end.
     """
 
     model: Module
@@ -129,7 +131,7 @@ def _ready(
 
 
 def _with_own(batches: Iterator[Batch], own: Batch | None) -> Iterator[Batch]:
-    """The batches, the first with somebody's own image in its first place."""
+    """The batches; the image `own` replaces the first image of the first batch."""
     for number, (images, labels) in enumerate(batches):
         if own is not None and number == 0:
             images = np.concatenate([own[0].astype(images.dtype), images[1:]])

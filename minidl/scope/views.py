@@ -1,4 +1,4 @@
-"""What the page is sent: one step of a network, as plain data for JSON."""
+"""The data that the page gets about one step of a network, ready for JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -21,14 +21,15 @@ from .record import Operation, Record, Value, record_step
 from .source import Place, Source, loops_of
 from .subject import Network
 
-SHALLOW = 3  # weighted layers: as the networks that the doctor's study calls shallow
+SHALLOW = 3  # weighted layers at most: these networks are "shallow" in the doctor's study
 
 
 def network_view(network: Network) -> dict[str, Any]:
-    """Every weighted layer: signal and gradient beside theory, dead units, update by weight.
+    """Every weighted layer: signal and gradient beside theory, dead units, update over weight. And
+    the doctor's report.
 
-    And the doctor's report, with the kind of networks whose error rates hold for this one. All is
-    from the doctor's one pass; `operations_view` shows another pass, of the same numbers.
+    "group" names the kind of networks whose error rates hold for this one. All numbers come from
+    the doctor's own pass. `operations_view` shows a second pass, which gives the same numbers.
     """
     with network.same_numbers():
         found = take_measurements(
@@ -75,7 +76,7 @@ def _activation(calls: list[LayerCall]) -> str:
 
 
 def _dead_behind(call: LayerCall, calls: list[LayerCall]) -> float | None:
-    """The share of units that are 0 for every image, of the activation that follows a layer."""
+    """The share of dead units of the activation that follows a layer; None where none follows."""
     for other in calls:
         if isinstance(other.layer, ACTIVATIONS) and other.scaled_by is not None:
             before: LayerCall | None = other.scaled_by
@@ -97,9 +98,10 @@ def _studied_as(network: Network, calls: list[LayerCall]) -> str:
 
 
 def operations_view(record: Record, image: int, width: int = FULL) -> dict[str, Any]:
-    """Every operation, value and gradient; of what has a batch axis, one image.
+    """Every operation, value and gradient. Arrays with a batch axis are shown for one image.
 
-    width: bytes of a value, see `pack`.
+    image: its index in the batch. width: bytes of a value, see `pack`.
+    Raises: ConfigError for an image that is not there.
     """
     images = len(record.values[0].data)
     if not 0 <= image < images:
@@ -133,7 +135,7 @@ def operations_view(record: Record, image: int, width: int = FULL) -> dict[str, 
         {
             "operation": pull.operation,
             "into": pull.into,
-            # Of a value with one part only, the part is the gradient: it is not sent twice.
+            # A value's only part is its gradient, which is sent with the value already.
             "part": array(pull.gradient, record.values[pull.into])
             if pull.into in shared and pull.operation is not None
             else None,

@@ -4,11 +4,12 @@
 parts, in the order in which to read them:
 
 1. domains, space: which options may differ, and from which values a trial draws them.
-2. settings: what a search was asked for. sampling: Optuna's samplers and pruners, repeatable.
+2. settings: the settings of the search itself. sampling: Optuna's samplers and pruners, made
+   repeatable.
 3. storage, study: where a search is kept, so that several processes share it and none loses it.
 4. door: the doctor's opinion. trial: one trial, from its draw to its outcome.
 5. worker: one trial after the other. launch: several workers.
-6. summary, table, best, report: what came of it.
+6. summary, table, best, report: the results.
 
 Optuna is imported in this folder and nowhere else.
 """

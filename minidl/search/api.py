@@ -34,9 +34,9 @@ _HELD_OUT = 0.2  # of the training images, where the data has no validation part
 class Search:
     """A search and its folder.
 
-    study: Optuna's own, for its plots. settings: what was asked for. retrained: how the best
-    settings did with other seeds, None before. stopped: whether the time ended it before its trials
-    did.
+    study: Optuna's own, for its plots. settings: of the search. retrained: the results of the best
+    settings with other seeds; None before they are there. stopped: whether the time was over when
+    it ended.
     """
 
     out: Path
@@ -47,7 +47,7 @@ class Search:
 
     @property
     def summary(self) -> Summary:
-        """What came of each trial, as it is now."""
+        """The outcome of each trial so far."""
         return summary_of(self.study, self.settings.trials)
 
     @property
@@ -78,9 +78,9 @@ def open_search(
 ) -> Search:
     """Make a search, or join the one that the folder holds.
 
-    given: options of `search`, by their names; those of `minidl train` among them are fixed. In a
-    search that is there, what is not given is as it was, and what is given must agree with it, but
-    for the number of trials.
+    given: options of `search`, by their names; those of `minidl train` among them are fixed. Where
+    the folder holds a search already, options that are not given stay as they were. Those that are
+    given must agree with it, except the number of trials and of best_seeds.
     Raises: ConfigError, CheckpointError, DataError as `search` does.
     """
     place, options = Path(out), dict(given)
@@ -153,9 +153,11 @@ def go_on(
     progress: bool = True,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Search:
-    """Work on a search until its trials are done or the time is over; then judge the best.
+    """Work on a search until its trials are done or the time is over; then train the best again.
 
-    Raises: KeyboardInterrupt after Ctrl-C, when each trial under way has its checkpoint.
+    Writes best.toml. Arguments: as for `search`. say: called with a line before each training of
+    the best. Returns the search, with its results.
+    Raises: KeyboardInterrupt after Ctrl-C, when each unfinished trial has its checkpoint.
     """
     check("search", "an int >= 1", workers=workers)
     if seconds is not None:
@@ -200,14 +202,15 @@ def search(
 ) -> Search:
     """Search for the settings with which a network learns best from the data.
 
-    space: what may differ between trials, as a mapping, the path of a TOML file, or a Space; None
-    is the default one. data: as in `minidl train`. out: the folder of the search; the search that
-    it holds goes on. trials: how many, refused ones counted. time: seconds after which the search
-    stops; the best is trained again after that. workers: processes. sampler: "tpe", "random" or
-    "cma-es". pruner: "median", "hyperband" or "none". doctor: "off", "diverge" or "both", the
-    verdicts for which a trial is refused before its first step. audit: the share of the refused
-    that are trained all the same. best_seeds: how often the best is trained again. storage, name:
-    the URL of a database that several machines share, and the study's name in it.
+    space: the options that differ between trials, with their values, as a mapping, the path of a
+    TOML file, or a Space; None is the default one. data: as in `minidl train`. out: the folder of
+    the search; a search that it holds goes on. trials: how many, refused ones included. time:
+    seconds after which the search stops; then the best settings are trained again. workers: how
+    many processes. sampler: "tpe", "random" or "cma-es". pruner: "median", "hyperband" or "none".
+    doctor: "off", "diverge" or "both", the verdicts for which a trial is refused before its first
+    step. audit: the share of the refused trials that are trained all the same. best_seeds: with how
+    many new seeds the best settings are trained again. storage, name: the URL of a database that
+    several machines share, and the study's name in it. progress: whether to show the trials.
     options: any other option of `minidl train`, by its name there; those are fixed.
     Raises: ConfigError for an unknown option or a space that no run accepts; CheckpointError where
     the folder cannot be used; DataError; KeyboardInterrupt after Ctrl-C.

@@ -46,7 +46,7 @@ def config_of(settings: Settings, row: Row) -> Config:
 
 
 class _Fixed:
-    """Stands for a trial of Optuna's whose options are drawn already."""
+    """Takes the place of a trial of Optuna, but returns options that were drawn before."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -80,7 +80,11 @@ def _in_toml(value: Any) -> str:
 
 
 def retrain(config: Config, seeds: list[int], folder: Path, say: Callable[[str], Any]) -> Retrained:
-    """Train the settings again, in folder/seed-0, ...; what is there already is not done twice."""
+    """Train the settings with each seed, in folder/seed-N. Runs that are there already go on, or
+    are only measured.
+
+    say: called with a line before each training.
+    """
     splits = load_data(config, None, False, lambda line: None)
     found = Retrained(seeds, [], [], splits.validation is splits.test)
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""The domains of a space: the values of an option, as a file gives them, checked at once."""
+"""The domains of a space: for an option, its fixed value, a choice of values, or a range."""
 
 import dataclasses
 import difflib
@@ -33,7 +33,7 @@ _NONE = "none"  # TOML has no null
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values; of a single one, nothing is drawn."""
+    """One of several values. A single value is fixed: nothing is drawn."""
 
     values: tuple[Any, ...]
 
@@ -43,11 +43,11 @@ class Choice:
         return self.values[0] if one else trial.suggest_categorical(name, self.values)
 
     def ends(self) -> tuple[Any, ...]:
-        """The values that must be valid."""
+        """The values, to check that a run accepts them."""
         return self.values
 
     def plain(self) -> Any:
-        """As in a file: a value, or a list of them."""
+        """The domain as a TOML file has it: a value, or a list of values."""
         written = [_NONE if value is None else value for value in self.values]
         return written[0] if len(written) == 1 else written
 
@@ -56,7 +56,7 @@ class Choice:
 class Range:
     """A number from `low` to `high`, both included; a whole number where both are.
 
-    log: each factor is as likely as another, not each difference.
+    log: the logarithm of the number is drawn evenly, not the number.
     """
 
     low: float
@@ -70,11 +70,11 @@ class Range:
         return suggest(name, self.low, self.high, log=self.log)
 
     def ends(self) -> tuple[Any, ...]:
-        """The numbers that must be valid."""
+        """The bounds, to check that a run accepts them."""
         return self.low, self.high
 
     def plain(self) -> Any:
-        """As in a file."""
+        """The domain as a TOML file has it."""
         return dataclasses.asdict(self)
 
 
@@ -120,6 +120,10 @@ def _python(value: Any) -> Any:
 
 
 def domain_of(name: str, value: Any) -> Choice | Range:
+    """The domain that a value, a list of values or {"low", "high", "log"} stands for.
+
+    Raises: ConfigError for anything else.
+    """
     value = _python(value)
     if isinstance(value, Mapping):
         return _range(name, {key: _python(v) for key, v in value.items()})

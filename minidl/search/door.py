@@ -1,15 +1,16 @@
 """The doctor at the door: which trials are refused before their first step, and why.
 
-Two of his verdicts are not believed here, because trainings have shown them wrong:
+Two verdicts of the doctor are not believed here, because trainings have shown them wrong:
 
 - "will not learn" where the signal vanishes, under Adam or RMSProp. They divide each gradient by
   its size, so weights that are too small grow at the learning rate's pace, whatever gradient
   reaches them. Under gradient descent a vanished gradient changes nothing.
-- "will diverge" by a rate that only comes after a rise (a warm-up, a cycle). The bounds are those
-  of fresh networks; while the rate rises, the network becomes another one. If its weights are
-  normalised, each step makes them longer, which makes the next step smaller for their size (Arora,
-  Li, Lyu 2019): it takes almost any rate. Without normalisation it takes a higher one, so the
-  strain must be far above the critical one.
+- "will diverge" because of a rate that is only reached by a rise (a warm-up, a cycle). The doctor's
+  bounds are those of fresh networks, and while the rate rises the network changes. If its weights
+  are normalised, each step makes them longer, and so the next step smaller relative to their size
+  (Arora, Li, Lyu 2019). Such a network takes almost any rate. Without normalisation it takes a
+  higher rate than a fresh one, so it is refused only where the strain is far above the critical
+  one.
 """
 
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ def ask(mode: str, config: Config, splits: Splits) -> Opinion | None:
     """The doctor's reason to refuse a trial; None for one that may be trained.
 
     mode: the verdicts that count, a name in REFUSED. The doctor is asked at the schedule's largest
-    rate, because under a warm-up or a cycle the first one is small and says nothing. What he
-    cannot judge is trained, so that the training tells what is wrong with it.
+    rate, because under a warm-up or a cycle the first one is small and says nothing. A trial that
+    the doctor cannot judge is trained, so that the training's error says why.
     """
     if mode == "off":
         return None
@@ -57,7 +58,7 @@ def ask(mode: str, config: Config, splits: Splits) -> Opinion | None:
 
 
 def believed(report: Report, config: Config) -> bool:
-    """Whether a verdict of the doctor is reason enough to refuse a trial, see above."""
+    """Whether a verdict of the doctor is reason enough to refuse a trial (see the module's top)."""
     if report.verdict == "will not learn":
         return report.regime == "dead" or config.method not in ADAPTIVE
     if report.regime == "rate too high" and rises(config):

@@ -1,4 +1,4 @@
-"""Several workers of one search: processes that know of each other by its storage alone."""
+"""Several workers of one search: processes that share nothing but its storage."""
 
 import contextlib
 import os
@@ -29,7 +29,8 @@ def run_workers(
 
     Each gets its share of the processors, because the threads of several processes would wait for
     each other. A worker that is killed leaves its trial to the others.
-    Raises: CheckpointError with what the workers said where none of them came to the end;
+    seconds: time after which the workers stop; None for no limit. storage, name: as in `search`.
+    Raises: CheckpointError with the workers' last message where all of them failed;
     KeyboardInterrupt after they have stopped at the same signal.
     """
     threads = str(max(1, get_threads() // count))
@@ -55,7 +56,7 @@ def run_workers(
 
 
 def _stop(workers: list[Any]) -> None:
-    """End those that are still at work, each with a checkpoint of its trial."""
+    """Stop the workers that still run; each leaves a checkpoint of its trial."""
     with _deaf():  # a second Ctrl-C must not leave processes behind
         for worker in workers:
             if worker.poll() is None:

@@ -113,7 +113,7 @@ def _drawn(folder: Path, study: optuna.Study, summary: Summary) -> list[str]:
 
 
 def _figures(study: optuna.Study) -> list[tuple[str, str, str, Callable[[], Any]]]:
-    """The file, the heading, what it shows, and Optuna's plot of each figure."""
+    """Of each figure: (name of its file, heading, sentence about it, function that plots it)."""
     names = _important(study)
     figures: list[tuple[str, str, str, Callable[[], Any]]] = [
         (
@@ -156,7 +156,7 @@ def _slices(study: optuna.Study, names: list[str]) -> Any:
 
 
 def _important(study: optuna.Study) -> list[str]:
-    """The most important options; by their names where importance cannot be judged."""
+    """The most important options; where importance cannot be judged, the first by their names."""
     ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     names = sorted({name for trial in ended for name in trial.params})
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Who proposes the next settings, and who ends a trial early: Optuna's samplers and pruners."""
+"""Optuna's samplers, which propose the next settings, and pruners, which end bad trials early."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,18 +16,18 @@ _SAMPLERS: dict[str, Callable[[int], samplers.BaseSampler]] = {
 
 
 def number_from(*parts: Any) -> int:
-    """A whole number below 2³² that these values decide, the same in every process."""
+    """A hash of these values: a whole number below 2³², the same in every process."""
     text = "\0".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 
 class Placed(samplers.BaseSampler):
-    """A sampler whose random numbers follow from the seed and the place of what is drawn.
+    """A sampler whose random numbers follow from the seed, the trial and the option.
 
     A sampler of Optuna's draws from one stream of random numbers, which a killed process loses.
     Here each trial, and each option that is drawn by itself, begins a stream of its own, seeded by
-    (seed, number of the trial, name of the option). What a trial draws then depends on the trials
-    that came before it and on nothing else.
+    (seed, number of the trial, name of the option). So the draw of a trial depends on the trials
+    before it and on nothing else.
     """
 
     def __init__(self, name: str, seed: int) -> None:
@@ -35,7 +35,7 @@ class Placed(samplers.BaseSampler):
         self._of_trial: tuple[int, samplers.BaseSampler] | None = None
 
     def _sampler(self, trial: FrozenTrial) -> samplers.BaseSampler:
-        """The sampler of a trial, which keeps something between its calls for that trial."""
+        """The sampler of a trial: the same one for all its calls, because it keeps state."""
         if self._of_trial is None or self._of_trial[0] != trial.number:
             self._of_trial = trial.number, self._make(number_from(self._seed, trial.number))
         return self._of_trial[1]
@@ -71,8 +71,11 @@ class Placed(samplers.BaseSampler):
 
 
 def make_pruner(name: str, epochs: int) -> pruners.BasePruner:
-    """Median: ends a trial below the median of the others at its epoch. Hyperband: the worse two
-    thirds at epochs 1, 3, 9, ..., in several brackets. Source: Li et al. 2018.
+    """The pruner of a name, for trials of so many epochs.
+
+    "median" ends a trial that is worse than the median of the others at its epoch. "hyperband" ends
+    the worse two thirds of a bracket of trials at the epochs 1, 3, 9, ... "none" ends none.
+    Source: Li et al. 2018, "Hyperband".
     """
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)

@@ -1,4 +1,4 @@
-"""What a search was asked for: kept in its storage, so that every worker does the same."""
+"""The settings of a search: they are kept in its storage, so that every worker does the same."""
 
 import dataclasses
 import os
@@ -25,10 +25,11 @@ _CLIP = ("clip_norm", "clip_value", "clip_adaptive")
 class Settings:
     """Everything that decides what the trials of a search are.
 
-    base: the options that all trials share. trials: how many there will be, refused ones counted.
-    doctor: the verdicts for which a trial is refused: none, "will diverge", or "will not learn"
-    too. audit: the share of the refused that are trained all the same. best_seeds: how often the
-    best is trained again.
+    base: the options that all trials share. space: the values that the others are drawn from.
+    trials: how many there will be, refused ones included. sampler, pruner: a name in SAMPLERS, in
+    PRUNERS. doctor: the verdicts for which a trial is refused: "off", none; "diverge", "will
+    diverge"; "both", also "will not learn". audit: the share of the refused trials that are trained
+    all the same. best_seeds: with how many new seeds the best settings are trained again.
     """
 
     base: Config
@@ -77,7 +78,7 @@ class Settings:
         return cls(**dict(plain) | made)
 
     def differences(self, other: "Settings") -> list[str]:
-        """In what `other` asks for another search, a line each."""
+        """A line for each setting in which `other` differs, those in FREE aside."""
         lines = []
         mine, theirs = self.to_dict(), other.to_dict()
         for name in mine:

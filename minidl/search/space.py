@@ -1,8 +1,8 @@
 """The space of a search: for each option of a run, the values from which a trial draws one.
 
 An option is fixed (one value), a choice among values, or a range of numbers. Some options have a
-meaning only beside others: the depth beside deep_plain_cnn, a clip's limit beside that clip. Such
-an option is drawn only where it applies, so that a search learns nothing from idle numbers.
+meaning only with others: the depth with deep_plain_cnn, a clip's limit with that clip. Such an
+option is drawn only where it applies. So the sampler never sees numbers that had no effect.
 """
 
 import dataclasses
@@ -60,9 +60,9 @@ class Space:
 
     @classmethod
     def default(cls, models: tuple[str, ...] = MODELS, colour: bool = False) -> "Space":
-        """The space that a person would choose, for some of the models.
+        """The space for some of the models, where the user gives none.
 
-        colour: whether the images are photographs, which may be mirrored.
+        colour: whether the images are photographs in colour, which may be mirrored.
         """
         bodies = [b for b, able in BODIES.items() if all(m in able for m in models)]
         if len(models) > 1:
@@ -117,7 +117,7 @@ class Space:
         return tuple(m for m in MODELS if all(m in BODIES[body] for body in bodies))
 
     def _possible(self, decides: str, base: Config) -> tuple[Any, ...]:
-        """The values that an option which decides over others may take."""
+        """The values that may occur for an option on which others depend."""
         if decides in self.domains:
             return self.domains[decides].ends()
         if decides in ("body", "clip"):  # without it in the space the option stands for itself
@@ -125,7 +125,7 @@ class Space:
         return (getattr(base, decides) or base.method,)
 
     def draw(self, trial: Any, base: Config) -> dict[str, Any]:
-        """The options of a trial (of Optuna), those that apply."""
+        """The options that Optuna's trial draws: those that apply."""
         options: dict[str, Any] = {}
         for name, domain in self.domains.items():
             if self._applies(name, options, base):
@@ -148,7 +148,7 @@ class Space:
         return dataclasses.replace(base, **run)
 
     def to_dict(self) -> dict[str, Any]:
-        """The domains as in a file."""
+        """The domains as a TOML file has them."""
         return {name.replace("_", "-"): domain.plain() for name, domain in self.domains.items()}
 
     def _applies(self, name: str, options: Mapping[str, Any], base: Config) -> bool:

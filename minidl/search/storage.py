@@ -159,5 +159,5 @@ def _without_password(url: str) -> str:
 
 
 def quiet() -> None:
-    """Let Optuna keep its log of every trial to itself: the table shows them."""
+    """Switch Optuna's log of every trial off: the table shows the trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)

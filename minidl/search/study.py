@@ -17,10 +17,11 @@ _SETTINGS = "settings"
 def open_study(
     out: Path, settings: Settings | None = None, storage: str | None = None, name: str | None = None
 ) -> tuple[optuna.Study, Settings]:
-    """The study in the folder `out`, or in the database `storage`, and what it was asked for.
+    """(the study in the folder `out`, or in the database `storage`; its settings).
 
-    settings: of a new search, or of one that goes on, which must agree; None joins one that is
-    there. name: of the study in a database, by default that of the folder.
+    settings: of a new search, or of one that goes on; the latter must agree with those in the
+    study. None joins a search that exists. name: of the study in a database, by default that of the
+    folder.
     Raises: ConfigError for other settings than before; CheckpointError where there is no search,
     or its storage is damaged.
     """
@@ -44,7 +45,7 @@ def open_study(
 
 
 def find_study(out: Path, storage: str | None, name: str | None) -> Settings | None:
-    """The settings of the study that is there; None where there is none yet."""
+    """The settings of the study in this place; None where there is no study yet."""
     quiet()
     kept = open_journal(out / JOURNAL) if storage is None else open_database(storage)
     names = [summary.study_name for summary in optuna.get_all_study_summaries(kept)]
@@ -76,7 +77,9 @@ def _open(
 
 
 def _agreed(study: optuna.Study, settings: Settings | None, place: str) -> Settings:
-    """The settings of the study, kept there by whoever comes first."""
+    """The settings in the study, after a check that `settings` agree; the first process to come
+    writes them into it.
+    """
     plain = study.user_attrs.get(_SETTINGS)
     if plain is None:
         if settings is None or len(study.get_trials(deepcopy=False)):

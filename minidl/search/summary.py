@@ -1,4 +1,4 @@
-"""What came of a search: a row for each trial, counts, and how often the doctor was wrong."""
+"""The results of a search: a row for each trial, counts, and how often the doctor was wrong."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,8 +17,12 @@ LEARNED = 0.9  # times the best accuracy: a refused trial that comes so far was 
 
 @dataclass
 class Row:
-    """A trial. accuracy: on the validation part, after the last epoch that was trained; None
-    before. epochs: trained. audit: what a refused trial came to that was trained.
+    """The result of a trial.
+
+    accuracy: on the validation part, after the last epoch that was trained; None before the first.
+    epochs: that were trained. options: drawn ones. reason, code, verdict: why it was refused or
+    failed. audited: whether it was refused and trained all the same. audit: the accuracy of that
+    training; None where it diverged. seconds: of processor time, by part.
     """
 
     number: int
@@ -36,7 +40,7 @@ class Row:
 
 @dataclass
 class Summary:
-    """The rows of a search, and what is counted of them."""
+    """The rows of a search, and counts of them. trials: how many the search will have."""
 
     rows: list[Row]
     trials: int

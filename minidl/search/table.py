@@ -1,4 +1,4 @@
-"""What a search shows while it goes on: a live table on a terminal, else a line for each trial."""
+"""The progress of a search: a live table on a terminal, else a line for each trial."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _COLORS = {"finished": "green", "running": "cyan", "diverged": "red", "failed": 
 class Table:
     """Shows the newest trials and the best one.
 
-    look: gives the summary as it is now. It is asked twice a second at most.
+    look: a function that returns the present summary. It is called twice a second at most.
     """
 
     def __init__(self, look: Callable[[], Summary], show: bool = True) -> None:
@@ -40,7 +40,7 @@ class Table:
             self._live.stop()
 
     def update(self, force: bool = False) -> None:
-        """Show how the search stands."""
+        """Show the present state of the search; force: even if it was shown just before."""
         if not self._show or (not force and time.monotonic() < self._next):
             return
         self._next = time.monotonic() + _REFRESH

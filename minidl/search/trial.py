@@ -41,7 +41,9 @@ class Data:
 
 
 class Reports:
-    """A monitor that tells the pruner of each epoch, and stops the run where it is asked to."""
+    """A monitor that tells the pruner of each epoch, and stops the run if the pruner says so or the
+    time is over.
+    """
 
     def __init__(self, trial: optuna.Trial | None, show: Callable[[], None], end: float) -> None:
         self._trial, self._show, self._end = trial, show, end
@@ -98,8 +100,9 @@ class TrialRun:
         self.note: dict[str, Any] = {}
 
     def run(self) -> None:
-        """Draw, ask, train, and tell the study; a run that the folder holds already goes on.
+        """Draw the options, ask the doctor, train, and tell the study the outcome.
 
+        A run that the folder holds already goes on.
         Raises: KeyboardInterrupt where a signal or the time stops it. The trial then stays open.
         """
         started, spent = time.process_time(), self.trial.user_attrs.get(SPENT, 0.0)
@@ -120,10 +123,10 @@ class TrialRun:
         self.trial.study.tell(self.trial, value, state=state)
 
     def _outcome(self, config: Config, splits: Splits) -> tuple[TrialState, float | None]:
-        """What the study is told: Optuna's state of the trial, and its accuracy if it has ended.
+        """(Optuna's state of the trial, its accuracy if it was trained to the end), for the study.
 
-        To the sampler a refused or diverged trial is a pruned one, worse than any that was trained
-        for longer, so that it learns to avoid such settings.
+        A refused or diverged trial counts as pruned. So the sampler takes it for worse than any
+        that was trained for longer, and learns to avoid such settings.
         """
         started = time.process_time()
         opinion = ask(self.settings.doctor, config, splits)
@@ -150,7 +153,7 @@ class TrialRun:
     def _audit(self, config: Config, splits: Splits) -> dict[str, Any]:
         """Train a refused trial to its end, to see whether the refusal was right.
 
-        The sampler does not hear of it, so that a search draws the same with an audit and without.
+        The sampler is not told of it, so that a search draws the same with an audit and without.
         """
         try:
             return {"accuracy": self._train(config, splits, None)[1]}
@@ -174,5 +177,5 @@ class TrialRun:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without what to do about it."""
+    """The first line of an error's message; the name of its class where it has none."""
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -22,8 +22,9 @@ MOST_TRIES = 5  # a trial whose process was killed so often is given up: it may 
 
 
 class Worker:
-    """Works on the trials of a search in the folder `out` until all are there.
+    """Works on the trials of a search in the folder `out` until all are done, or until `end`.
 
+    end: a time of time.monotonic(), in seconds. show: called after each change.
     A trial belongs to the process that holds the lock of its run folder. The system takes the lock
     back from a process that is killed; then any worker on this machine may take up the trial.
     """
@@ -64,9 +65,9 @@ class Worker:
             self._show()
 
     def _next(self, held: ExitStack) -> optuna.Trial | None:
-        """An abandoned trial, else a new one, with the lock of its folder; None where all are done.
+        """An abandoned trial, else a new one; None where none is left.
 
-        Only one worker of this folder looks at a time.
+        held: gets the lock of the trial's folder. One worker of this folder looks at a time.
         """
         with one_at_a_time(self.out / TURN):
             trials = self.study.get_trials(deepcopy=False)
@@ -95,8 +96,8 @@ class Worker:
     def _is_ours(self, frozen: FrozenTrial) -> bool:
         """Whether the trial's run folder, and so its lock, is on this machine.
 
-        The run folders of a journal lie beside it. A database says of each trial where its folder
-        is; one that has no place yet may be another machine's, between two lines of `_next`.
+        The run folders of a journal are beside it. A database holds the place of each trial's
+        folder. A trial without a place may be one that another machine has just begun.
         """
         return not self._database or frozen.user_attrs.get(PLACE) == self._place
 

@@ -34,11 +34,12 @@ TRIES = 5
 
 @dataclass
 class Report:
-    """What a passed check found.
+    """The result of a check that passed.
 
-    worst: the largest error of all directions, to be compared with bound.
-    errors: one for each direction and order. kinks: directions with two slopes, checked
-    beside the kink instead.
+    worst: the largest error of all directions, relative to the terms of the sum. It is at most
+    about `bound`: rounding may add to it.
+    errors: one for each direction and order. kinks: directions with two slopes; a point beside each
+    was checked instead.
     """
 
     name: str
@@ -72,17 +73,18 @@ def gradcheck(
     """Check the gradient of f at the inputs against differences; a Report, or GradientError.
 
     Shapes: any inputs, any output. Float inputs are copied to float64 and differentiated by;
-    integers and bools are constants.
+    integers and bools are constants. order: 1, or 2 for the second derivative as well. directions:
+    how many random ones to check. seed: decides the random numbers.
     Formula: |uᵀJd by differences - Σ g·d| <= 1e-7·(Σ|dy·u| + Σ|g·d|) for random cotangents u and
     directions d, g = Jᵀu; order=2 does the same to the function (x, u) ↦ Jᵀu.
     Numerics: where the gradient is 0, as of x³ at 0, both sides vanish and no relative error is
     small. There the gradient is right if the difference of the two sides vanishes with the step:
     if it is at least 5 times smaller whenever the step is 10 times smaller, from 6e-4 to 6e-9.
-    The difference from a wrong gradient stays.
-    check: "projection" (this); "forward-mode" (jvp against the differences); "dtype" (float32
-    in, float32 out and back, near the float64 gradient); "layout" (strided, Fortran-ordered,
-    reversed and broadcast inputs and cotangents); "graph" (shared inputs, repeated backward
-    passes, linearity in the cotangent, no_grad).
+    With a wrong gradient the difference does not vanish.
+    check: "projection" (the formula above); "forward-mode" (jvp against the backward pass);
+    "dtype" (float32 in, float32 out and back, near the float64 gradient); "layout" (strided,
+    Fortran-ordered, reversed and broadcast inputs and cotangents); "graph" (shared inputs, repeated
+    backward passes, linearity in the cotangent, no_grad).
     kinks: a direction with two slopes is checked beside the kink and reported ("detect"), is an
     error ("raise"), or is compared as it is ("ignore").
     Raises: GradientError saying which input and element is wrong and by which factor;
@@ -120,7 +122,7 @@ def _options(order: int, directions: int, check: tuple[str, ...], kinks: str) ->
 
 
 def _value(problem: Problem) -> Arrays:
-    """The outputs, finite and the same twice."""
+    """The outputs, after a check that they are float64, finite, and the same in two calls."""
     y, again = problem(problem.values), problem(problem.values)
     for a, b in zip(y, again, strict=True):
         if a.dtype != np.float64:
@@ -188,7 +190,7 @@ def _one_direction(
 
 
 def _forward_mode(problem: Problem, rng: np.random.Generator, report: Report) -> None:
-    """J·d by jvp is the same number as g·d, by the same rules read the other way."""
+    """Check that uᵀ(J·d), with J·d by jvp, is the same number as g·d by a backward pass."""
     u = directions_like(problem(problem.values), rng)
     d = scaled(directions_like(problem.values, rng), problem.values)
     primals, tangents = (tuple(map(problem.put, arrays)) for arrays in (problem.values, d))

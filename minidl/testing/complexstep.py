@@ -15,9 +15,10 @@ def complex_step(f: Callable[[Tensor], Tensor], x: Any, d: Any = None) -> np.nda
     Shapes: d as x (ones by default); the result as f(x).
     Formula: f(x + ihd) = f(x) + ih·J·d - O(h²): nothing is subtracted, so h can vanish.
     f must be analytic: no abs, maximum or norm, nor the ops that hold one for stability (sigmoid,
-    softplus, silu, ...). What slips through is compared with a coarse central difference.
-    Raises: GradientError where f returns real numbers for complex ones, or no finite ones, or
-    is not analytic.
+    softplus, silu, ...). To find a function that is not, the result is compared with a coarse
+    central difference.
+    Raises: GradientError for a d of another shape, and where f returns real numbers for complex
+    ones, or infinite ones or NaN, or is not analytic.
     """
     step = 2.0**-100  # a power of two: dividing by it rounds nothing
     real = as_tensor(x).numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a failed gradient check says: where, by how much, and what kind of mistake it looks like."""
+"""The message of a failed gradient check: place, size and likely kind of the mistake."""
 
 from itertools import permutations
 
@@ -62,7 +62,7 @@ def _wrong_input(
 def _pattern(
     numeric: np.ndarray, analytic: np.ndarray, whole: np.ndarray | None, g: np.ndarray, near: float
 ) -> str:
-    """The commonest mistakes, by what they do to all elements at once."""
+    """The name of the common mistake that changes all elements in the way seen here; "" if none."""
 
     def same(a: np.ndarray, b: np.ndarray) -> bool:
         return a.shape == b.shape and bool(np.all(np.abs(a - b) <= near))

@@ -44,38 +44,45 @@ def dot(first: Arrays, second: Arrays) -> float:
 
 
 def dot_abs(first: Arrays, second: Arrays) -> float:
-    """Σ |a·b| over all arrays: what the terms of `dot` amount to before they cancel."""
+    """Σ |a·b| over all arrays: the sum of the sizes of the terms of `dot`, which may cancel."""
     return float(sum(np.sum(np.abs(a * b)) for a, b in zip(first, second, strict=True)))
 
 
 class Function(Protocol):
-    """Arrays to arrays."""
+    """A function from arrays to arrays."""
 
     def __call__(self, arrays: Arrays) -> Arrays: ...
 
     def floor(self, arrays: Arrays) -> float:
-        """The size of the numbers that an output is computed from, where it may be far smaller."""
+        """The least size of the numbers that an output is computed from.
+
+        It matters for rounding: a sum may be far smaller than its terms, whose rounding it has.
+        """
         ...
 
 
 def rounded(f: Function, values: Arrays, y: Arrays, u: Arrays, step: float) -> float:
-    """How far rounding to eps can move Σ u·y/h."""
+    """How much the rounding of y, a relative error of eps, can change Σ u·y/h at the step h."""
     least = f.floor(values)
     return EPS / step * dot_abs([np.maximum(np.abs(a), least) for a in y], u)
 
 
 def terms(values: Arrays, y: Arrays, u: Arrays) -> float:
-    """The size Σ|u·y|/|x| of what a gradient is summed from: one that is 0 may have cancelled."""
+    """The size Σ|u·y|/|x| of the terms that a gradient is summed from.
+
+    A gradient may be far smaller, even 0, where large terms cancel. Its rounding error does not.
+    """
     size = max((float(np.abs(x).max(initial=0)) for x in values), default=0.0)
     return dot_abs(y, u) / max(size, 0.01)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """uᵀJd twice, and how far apart in units of the terms it is summed from.
+    """uᵀJd by differences (numeric) and by a backward pass (analytic), and their error.
 
-    rounding: how far the rounding of y alone, 2·eps·Σ|u·y|/h, can drive them apart, in the same
-    units: no difference over this step resolves less.
+    error: |numeric - analytic| over the size of the terms that both are summed from.
+    rounding: the part of it that rounding of y alone can cause, 2·eps·Σ|u·y|/h in the same units.
+    A difference over this step cannot show less.
     """
 
     numeric: float
@@ -104,17 +111,20 @@ def project(
 
 
 def vanishes(gaps: list[float]) -> bool:
-    """Whether gaps at steps that are each a tenth of the one before tend to 0.
+    """Whether the gaps tend to 0 as the step shrinks; each is at a tenth of the step before it.
 
-    The limit of the first kind of term that truncation leaves, h·y'' at a kink of the slope, is a
-    factor 10. Rounding may spoil half of that.
+    Each gap must be at most a fifth of the one before. The truncation error falls at least as fast
+    as h, so that it becomes 10 times smaller. A factor of 2 is left for rounding.
     """
     return all(np.isfinite(large) and small <= large / 5 for large, small in pairwise(gaps))
 
 
 @dataclass(frozen=True)
 class Kink:
-    """A direction in which the function has two slopes."""
+    """A direction in which the function has two slopes, left and right of the point.
+
+    order: 1 for the function itself, 2 for its gradient.
+    """
 
     order: int
     left: float
@@ -122,9 +132,10 @@ class Kink:
 
 
 def find_kink(f: Function, values: Arrays, u: Arrays, d: Arrays, order: int) -> Kink | None:
-    """The two slopes along d, where they differ however close one looks.
+    """The two slopes along d, if they still differ on a small step; else None.
 
-    The slopes of a smooth function on a step h differ by h·y'', eight times less on h/8.
+    The left and the right slope of a smooth function on a step h differ by h·y'', and on h/8 by an
+    eighth of that. At a kink the difference stays.
     """
     here = f(values)
 

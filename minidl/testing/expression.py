@@ -84,9 +84,10 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Expression:
-    """leaves: their values. steps: (rule, places of its inputs), places counting the leaves first.
+    """A graph of operations. The leaves and the results of the steps are its values, in this order.
 
-    The result is the sum of the last value and of every value that nothing else used.
+    leaves: their arrays. steps: (name of the rule, places of its inputs among the values).
+    The result is the sum of all elements of every value that no step uses.
     """
 
     leaves: tuple[np.ndarray, ...]
@@ -120,7 +121,7 @@ class Expression:
 
 
 def random_expression(steps: int, seed: int) -> Expression:
-    """An expression of so many steps over one to three small leaves."""
+    """An expression of `steps` steps over one to three small leaves."""
     rng = np.random.default_rng(seed)
     choices: list[Shape] = [(), (2,), (3,), (1, 3), (2, 3), (3, 2), (2, 1, 3)]
     count = int(rng.integers(1, 4))

@@ -1,6 +1,7 @@
-"""The function under test, seen from outside: its float inputs as arrays, its outputs as arrays.
+"""The function under test as a function of arrays: its float inputs to its outputs.
 
-The arrays lie on the host; the function meets them on the device of the inputs that were given.
+The arrays are NumPy arrays on the host. The function gets them as tensors on the device of the
+inputs that the user gave.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,11 @@ from .differences import Arrays, terms
 
 
 class Problem:
-    """A function of the inputs that can be differentiated, the others held constant."""
+    """f as a function of its float inputs alone; the other inputs are constants.
+
+    active: the places of the float inputs among all inputs. values: these inputs in float64.
+    order: 1, the derivative that is checked; 2 in `Gradient`.
+    """
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
         self.name = getattr(f, "__name__", type(f).__name__)
@@ -32,11 +37,11 @@ class Problem:
             raise self.error("expected a float input to differentiate by, got none")
 
     def put(self, array: Array) -> Tensor:
-        """A tensor of an array of either place, on the function's device."""
+        """A tensor of an array from host or device, on the function's device."""
         return Tensor(to_device(array, self.device))
 
     def leaf(self, array: Array, dtype: Any = np.float64) -> Tensor:
-        """A tensor of its own there, to differentiate by."""
+        """A copy of the array as a leaf on the function's device, to differentiate by."""
         return tensor(array, dtype=dtype, device=self.device, requires_grad=True)
 
     def error(self, message: str) -> GradientError:
@@ -58,22 +63,22 @@ class Problem:
         return [y]
 
     def __call__(self, arrays: Arrays) -> Arrays:
-        """The values alone; a step may leave the domain of f, so NumPy's warnings say nothing."""
+        """The outputs alone. NumPy's warnings are off, since a step may leave the domain of f."""
         with no_grad(), np.errstate(all="ignore"):
             return [y.numpy() for y in self.call([self.put(a.copy()) for a in arrays])]
 
     def floor(self, arrays: Arrays) -> float:
-        """A value is taken to be computed from numbers of its own size."""
+        """0: an output is taken to be computed from numbers of its own size."""
         return 0.0
 
     def gradient(self, arrays: Arrays, u: Arrays, dtype: Any = np.float64) -> Arrays:
-        """Jᵀu by a backward pass, with everything checked about it but its values."""
+        """Jᵀu by a backward pass; shape, dtype, memory and finiteness are checked, not values."""
         return [t.grad.numpy() for t in self.backward(arrays, u, dtype)[0] if t.grad is not None]
 
     def backward(
         self, arrays: Arrays, u: Arrays, dtype: Any = np.float64
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The leaves, each with its gradient, and the outputs."""
+        """(leaves, outputs) after a backward pass; each leaf has its gradient. Checks as above."""
         leaves = [self.leaf(a, dtype) for a in arrays]
         outputs = self.call(leaves)
         cotangents = [self.put(a.astype(dtype)) for a in u]
@@ -102,7 +107,7 @@ class Problem:
         return leaves, outputs
 
     def _pull_back(self, outputs: list[Tensor], u: list[Tensor], dtype: Any) -> None:
-        """Run the backward pass, looking at what each pullback returns."""
+        """Run the backward pass, and check the gradient that each pullback returns."""
         for node in _nodes(outputs):
             checked = [(x, self._checked(node.name, x, pull)) for x, pull in node.inputs or ()]
             node.inputs = tuple(checked)
@@ -152,7 +157,7 @@ class Problem:
 
 
 class Gradient(Problem):
-    """(x, u) ↦ Jᵀu of another problem, so that its derivative is the second one."""
+    """The function (x, u) ↦ Jᵀu of another problem, whose derivative is the second derivative."""
 
     def __init__(self, first: Problem, u: Arrays) -> None:
         self.name, self.first, self.order = first.name, first, 2
@@ -167,7 +172,7 @@ class Gradient(Problem):
         return [found] if n == 1 else list(found)
 
     def floor(self, arrays: Arrays) -> float:
-        """A gradient is summed from terms that may cancel."""
+        """The size of the terms that the gradient is summed from: they may cancel."""
         *xs, u = arrays
         return terms(xs, self.first(xs), [u])
 

@@ -1,4 +1,4 @@
-"""What else a gradient must do, whatever its values: keep dtypes, take any layout, add up."""
+"""Properties of every right gradient: it keeps the dtype, takes any memory layout, and adds up."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ EPS32 = float(np.finfo(np.float32).eps)
 
 
 def layouts_of(a: Array) -> Iterator[tuple[str, Array]]:
-    """The same values in memory orders that an operation may not expect."""
+    """The same values in three memory layouts that an operation may not expect."""
     xp = array_module(a)
     yield "Fortran-ordered", xp.array(a, order="F")
     wide = xp.full(tuple(2 * n for n in a.shape), np.nan if a.dtype.kind == "f" else 0, a.dtype)
@@ -32,7 +32,7 @@ def broadcast_view(a: Array) -> Array:
 
 
 def check_dtype(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
-    """float32 in, float32 out and back; the gradient near that of float64."""
+    """float32 inputs give a float32 result and float32 gradients, near those of float64."""
     values = [x.astype(np.float32).astype(np.float64) for x in problem.values]
     leaves, outputs = problem.backward(values, u, np.float32)
     for out in outputs:
@@ -51,7 +51,7 @@ def check_dtype(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
 
 
 def _run(problem: Problem, arrays: list[Array], u: list[Array]) -> tuple[Arrays, Arrays]:
-    """Values and gradients, the tensors taking the arrays as they lie in memory."""
+    """(outputs, gradients); the tensors hold the arrays themselves, so their layout is kept."""
     leaves = [problem.put(a) for a in arrays]
     for leaf in leaves:
         leaf.requires_grad = True
@@ -87,7 +87,7 @@ def check_layout(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
         _same(problem, f"with {name} inputs, output", found, y, noise)
         _same(problem, f"with {name} inputs and cotangents, gradient", grads, g, noise)
     repeated, u0 = [broadcast_view(x) for x in values], [broadcast_view(a) for a in given]
-    with np.errstate(all="ignore"):  # equal entries may be where f has no derivative
+    with np.errstate(all="ignore"):  # f may have no derivative where entries are equal
         y, g = _run(problem, [x.copy() for x in repeated], [a.copy() for a in u0])
     if all(np.all(np.isfinite(a)) for a in (*y, *g)):
         found, grads = _run(problem, repeated, u0)
@@ -96,7 +96,9 @@ def check_layout(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
 
 
 def check_graph(problem: Problem, u: Arrays, rng: np.random.Generator) -> None:
-    """Gradients add up over uses and passes, and are linear in the cotangent."""
+    """Gradients add up over uses and passes, and are linear in the cotangent. Under no_grad the
+    result is the same and nothing is recorded.
+    """
     y, g = _run(problem, problem.values, u)
     noise = 100 * EPS * terms(problem.values, y, u)
     leaves = [problem.leaf(x) for x in problem.values]

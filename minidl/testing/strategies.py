@@ -44,7 +44,7 @@ def tensors(
 
 @st.composite
 def broadcastable_shapes(draw: Any, number: int = 2, *, most: int = 3, longest: int = 3) -> Any:
-    """So many shapes that broadcast against each other: axes of length 1, leading axes left out."""
+    """`number` shapes that broadcast against each other: some axes of length 1, some left out."""
     full = draw(shapes(most=most, longest=longest))
     found = []
     for _ in range(number):
@@ -57,7 +57,7 @@ def broadcastable_shapes(draw: Any, number: int = 2, *, most: int = 3, longest: 
 def away_from(
     draw: Any, kinks: Sequence[float], shape: Any = None, *, gap: float = 0.05, reach: float = 2.0
 ) -> np.ndarray:
-    """float64 arrays whose elements are all at least `gap` away from each kink."""
+    """float64 arrays of elements in [-reach, reach], all at least `gap` away from each kink."""
     x = draw(tensors(shape, low=-reach, high=reach)).numpy()
     for kink in sorted(kinks):
         near = np.abs(x - kink) < gap

@@ -1,4 +1,4 @@
-"""Training: the Trainer, what it records, and files from which a run goes on."""
+"""Training: the Trainer, its record, and files from which a run continues."""
 
 from .checkpoint import Checkpoints, load, save
 from .history import History

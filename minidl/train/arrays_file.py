@@ -21,7 +21,7 @@ def write_arrays(path: PathLike, arrays: _Arrays, state: Any = None) -> None:
     """
     from safetensors.numpy import save
 
-    # order="C": safetensors writes the memory as it lies.
+    # order="C": safetensors writes an array's bytes in memory order and takes them for row order.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(state)
     # One entry, because safetensors writes several in any order: equal runs leave equal files.
@@ -66,7 +66,7 @@ def read_arrays(path: PathLike) -> tuple[_Arrays, Any]:
 
 
 def _entry(metadata: str) -> tuple[str, str]:
-    """(state, SHA-256) of what `write_arrays` noted; empty where it is damaged."""
+    """(state, SHA-256) as `write_arrays` wrote them; two empty texts if they are damaged."""
     try:
         entry = json.loads(metadata)
         return str(entry["state"]), str(entry["sha256"])

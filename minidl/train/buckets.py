@@ -1,9 +1,10 @@
-"""Gradients on their way to the other processes, while the backward pass still runs.
+"""Adding gradients over the processes while the backward pass still runs.
 
-All gradients lie in one flat array. The backward pass finds them from the last layer to the first,
-so the array fills from its end. It is cut into buckets; as soon as one is full, its sum over the
-processes is begun, and the backward pass goes on with the layers before. One message for each
-parameter would cost too many latencies, and one for all could begin only at the end.
+All gradients lie in one flat array. The backward pass computes them from the last layer to the
+first, so the array fills from its end. The array is cut into buckets. As soon as a bucket is full,
+its sum over the processes is started, and the backward pass goes on with the layers before. The
+reason for buckets: a message for each parameter would add up too many latencies, and one message
+for all could start only at the end.
 """
 
 from collections import Counter
@@ -19,10 +20,11 @@ Begin = Callable[[Array], Callable[[], Any]]  # begins a sum, and returns what w
 
 
 class Buckets:
-    """The gradients of one shard. `flat` holds `extra` first, then each parameter's gradient.
+    """The gradients of one shard. `flat` holds `extra` numbers first, then each gradient.
 
-    extra: further numbers to be added. bytes_each: the least size of a bucket but the first.
-    begin: begins to add a part of `flat` over the processes; None leaves that to the caller.
+    extra: how many numbers to add over the processes beside the gradients. bytes_each: the least
+    size of a bucket; the first may be smaller. begin: a function that starts to add a part of
+    `flat` over the processes; None leaves this to the caller.
     """
 
     def __init__(
@@ -40,8 +42,8 @@ class Buckets:
         if begin is not None:
             self.starts = _cut(ends[:-1], ends[-1], bytes_each // dtype.itemsize)
         self._missing = Counter(self._bucket(id(p)) for p in parameters)
-        self._put: set[int] = set()  # their whole gradient is in its place
-        self._given: set[int] = set()  # some gradient has come
+        self._put: set[int] = set()  # ids of parameters whose whole gradient is in `flat`
+        self._given: set[int] = set()  # ids of parameters that have got any gradient
         self._waits: list[Callable[[], Any]] = []
         self._sent = len(self.starts)
 
@@ -49,16 +51,16 @@ class Buckets:
         return int(np.searchsorted(self.starts, self._slots[parameter].start, side="right")) - 1
 
     def begin_with(self, found: Mapping[int, Tensor], factor: float) -> None:
-        """Gradients, by the parameters' ids, to be multiplied and added to those that will come."""
+        """Write these gradients (by parameters' ids) times `factor`; `put` adds to them later."""
         for parameter in self.parameters:
             if id(parameter) in found:
                 self.flat[self._slots[id(parameter)]] = found[id(parameter)].data.ravel() * factor
                 self._given.add(id(parameter))
 
     def watch(self, y: Tensor) -> None:
-        """Let the backward pass from y put each gradient into its bucket when it has found it.
+        """Make the backward pass from y put each gradient into its bucket once it is computed.
 
-        A parameter that is used twice has two parts of a gradient: it is left for the end.
+        The gradient of a parameter that is used twice is a sum of two. It is left for `finish`.
         """
         if len(self.starts) == 1:
             return
@@ -93,7 +95,7 @@ class Buckets:
         self._put.add(id(parameter))
         self._given.add(id(parameter))
         self._missing[self._bucket(id(parameter))] -= 1
-        while self._sent > 1 and not self._missing[self._sent - 1]:  # in one order everywhere
+        while self._sent > 1 and not self._missing[self._sent - 1]:  # in the same order everywhere
             self._send()
 
     def _send(self) -> None:
@@ -104,7 +106,7 @@ class Buckets:
             self._waits.append(self._begin(part))
 
     def finish(self, pairs: Iterable[tuple[Tensor, Tensor]], extra: Sequence[Array]) -> None:
-        """Put what is left, send what is left, and wait for the sums."""
+        """Put the other gradients, send the other buckets, and wait for all sums."""
         xp = array_module(self.flat)
         for parameter, g in pairs:
             if id(parameter) in self._slots and id(parameter) not in self._put:
@@ -124,7 +126,7 @@ class Buckets:
 
 
 def _cut(starts: list[int], end: int, least: int) -> list[int]:
-    """Where buckets begin: each holds `least` numbers or more, counted from the end."""
+    """The starts of buckets, cut from the end; each but the first has `least` numbers or more."""
     found = []
     for start in reversed(starts):
         if end - start >= least:
@@ -134,7 +136,7 @@ def _cut(starts: list[int], end: int, least: int) -> list[int]:
 
 
 def _nodes(y: Tensor) -> list[Node]:
-    """Every operation that y came from."""
+    """The nodes of all operations that y was computed by."""
     found: dict[int, Node] = {}
     waiting = [y]
     while waiting:

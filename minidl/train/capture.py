@@ -15,9 +15,9 @@ Work = Callable[[Settings, Tensor, Array], Array]
 class Captured:
     """`step.gradients`, recorded: it leaves the same gradients in the parameters.
 
-    The first batch of a shape is computed as ever, which compiles the kernels that it needs. The
-    second is recorded, and from then on the recording is started. Where recording is impossible,
-    a warning of one line says why, and the work goes on launch by launch.
+    The first batch of a shape is computed without a graph, which compiles the kernels that it
+    needs. The second is recorded, and from then on the recording is started. If recording is
+    impossible, a warning of one line says why, and the kernels are launched one by one.
     """
 
     def __init__(self, job: Settings, work: Work) -> None:
@@ -34,10 +34,10 @@ class Captured:
         return self._compute(self._job, x, targets)
 
     def __call__(self, job: Settings, x: Tensor, targets: Array) -> Array:
-        """What work returns. Read the result before the next call overwrites it."""
+        """The result of `step.gradients`. Read it before the next call overwrites it."""
         if not self._possible:
             return self._work(x, targets)
-        places = (id(p.data) for p in self._parameters)  # elsewhere, other memory is meant
+        places = (id(p.data) for p in self._parameters)  # a graph is bound to these arrays
         key = (x.shape, x.dtype, targets.shape, targets.dtype, *places)
         if key not in self._recordings:
             self._recordings[key] = None
@@ -71,7 +71,7 @@ class Captured:
 
 
 class _Recording:
-    """A graph with the arrays that it reads, a batch, and those that it writes.
+    """A graph with the arrays that it reads (a batch) and those that it writes.
 
     It writes the gradients and the buffers, such as the running mean of `BatchNorm2d`.
     """
@@ -89,7 +89,7 @@ class _Recording:
         self._x.data[...] = x.data
         self._targets[...] = targets
         for buffer, array in self._buffers:
-            if buffer.data is not array:  # a step between wrote to an array of its own
+            if buffer.data is not array:  # a step without the graph has made a new array
                 array[...] = buffer.data
                 buffer.data = array
         result = self._graph.launch()

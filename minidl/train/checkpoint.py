@@ -1,4 +1,4 @@
-"""Weights on the disk, and checkpoints from which a run goes on bit for bit."""
+"""Files of weights, and checkpoints from which a run continues bit for bit."""
 
 import os
 import re
@@ -22,8 +22,8 @@ def save(path: PathLike, model: Module, *, finite: bool = True) -> None:
     """Write the model's parameters and buffers to a safetensors file, whole or not at all.
 
     The names are those of `model.state_dict()`. Nothing is pickled: reading it runs no code.
-    finite: refuse NaN and infinity, so that a good file is not lost to them. With False they are
-    written too, to look at what went wrong.
+    finite: refuse NaN and infinity, so that they do not overwrite a good file. With False they are
+    written too, for a search for the fault.
     Raises: CheckpointError where the file cannot be written, or a number is not finite.
     """
     arrays = host_arrays(_is_model("save", path, model).state_dict())
@@ -40,8 +40,8 @@ def load(path: PathLike, model: Module, *, finite: bool = True) -> Module:
 
     A file from PyTorch fits too, where names and shapes agree. The model keeps its dtypes.
     finite: refuse NaN, infinity and numbers beyond the model's dtype. With False they are read.
-    Raises: CheckpointError if the file is missing or damaged, if a number is not finite, or, naming
-    every difference, if it does not fit the model; the model is then unchanged.
+    Raises: CheckpointError if the file is missing or damaged, if a number is not finite, or if
+    names or shapes do not fit the model (it lists every difference). The model is then unchanged.
     """
     _is_model("load", path, model)
     arrays, _ = read_arrays(path)
@@ -71,7 +71,10 @@ def _is_model(call: str, path: Any, model: Any) -> Module:
 def put_into(
     model: Module, arrays: dict[str, np.ndarray], source: str, *, finite: bool = True
 ) -> None:
-    """Load arrays by name into the model, after a look at every name, shape and number."""
+    """Load arrays by name into the model, after all names, shapes and numbers were checked.
+
+    source: the arrays' origin, for errors.
+    """
     state = model.state_dict()
     expected = {name: value.shape for name, value in state.items()}
     found = {name: array.shape for name, array in arrays.items()}
@@ -121,7 +124,7 @@ class Checkpoints:
         return sorted((p for p in found if _NAME.fullmatch(p.name)), key=_step, reverse=True)
 
     def write(self, step: int, arrays: dict[str, np.ndarray], state: Any) -> Path:
-        """Write the checkpoint of `step`, then drop the oldest ones and what a kill left half.
+        """Write the checkpoint of `step`, then remove the oldest ones and half-written files.
 
         Raises: CheckpointError where it cannot be written.
         """
@@ -163,7 +166,7 @@ def _step(path: Path) -> int:
 
 
 def pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """A nested state as JSON values; its arrays go to `arrays`, each under its place in the nest.
+    """A nested state as JSON values. Its arrays go to `arrays`, each under its path in the state.
 
     A dictionary becomes a list of pairs, because JSON would turn its integer keys to text.
     """
@@ -180,7 +183,7 @@ def pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """What `pack` was given, with lists for tuples and NumPy arrays for tensors."""
+    """The inverse of `pack`, with lists for tuples and NumPy arrays for tensors."""
     if not isinstance(value, dict):
         return value
     if "dict" in value:

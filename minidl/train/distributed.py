@@ -6,8 +6,8 @@ that every process has the same numbers and makes the same update, so weights ar
 the start. Process 0 alone writes files and shows progress. NCCL has not been run on two GPUs yet:
 `OverNccl` is tested on a stand-in for cupyx.distributed.
 
-Who loads this file: `team.team`, where the environment says that a launcher has started several
-processes. mpi4py is imported here and nowhere else.
+`team.team` loads this file if the environment says that a launcher has started several processes.
+mpi4py is imported here and nowhere else.
 """
 
 import os
@@ -67,7 +67,7 @@ class World:
                 f"({library}) sees {self.size}: they belong to different MPIs; start with the "
                 f"mpiexec beside {sys.executable}"
             )
-        self.failures = self.comm.Dup()  # apart from the messages that a failure cuts off
+        self.failures = self.comm.Dup()  # a channel for errors, free of messages cut off by them
         processes.abort, processes.all_failed = self.comm.Abort, self.all_failed
         self.machine = MPI.Get_processor_name()
         self.machines = len(set(self.comm.allgather(self.machine)))
@@ -75,7 +75,7 @@ class World:
         _share_cores(self.beside)
 
     def all_failed(self) -> bool:
-        """Whether every other process calls this too, soon."""
+        """Whether all other processes call this too, within PATIENCE seconds."""
         met, deadline = self.failures.Ibarrier(), time.monotonic() + PATIENCE
         while not met.Test():
             if time.monotonic() > deadline:
@@ -85,10 +85,10 @@ class World:
 
 
 def _share_cores(beside: Any) -> None:
-    """Let the processes of one machine have as many threads together as it has cores.
+    """Divide the cores of a machine among its processes, so that each core has one thread.
 
-    Two processes with two threads each on two cores wait for each other, and take many times as
-    long. A launcher that binds each process to cores of its own has shared them already.
+    The reason: on two cores, two processes with two threads each wait for each other, and take many
+    times as long. A launcher that binds each process to its own cores has divided them already.
     """
     allowed = threads.default_threads()
     bound = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
@@ -125,7 +125,7 @@ class Processes(Shards):
         return processes.together()
 
     def first(self, action: Callable[[], Result]) -> Result:
-        """What action() gives in process 0, or the error that it raises there, in each process."""
+        """Run action() in process 0 alone; every process gets its result, or raises its error."""
         found: Any = None
         if self.rank == 0:
             try:
@@ -138,10 +138,13 @@ class Processes(Shards):
         return result
 
     def begin(self, session: "Session", about: dict[str, Any], say: Callable[[str], Any]) -> None:
-        """Before the first step: compare the processes, give each the state of process 0."""
+        """Before the first step: check that all processes train the same; share the first's state.
+
+        Raises: ConfigError listing what differs.
+        """
         super().begin(session, about, say)
         loader, world = session.loader, self.world
-        loader.seed = world.comm.bcast(loader.seed)  # of the run that goes on
+        loader.seed = world.comm.bcast(loader.seed)  # process 0 has that of a resumed run
         versions = {"python": platform.python_version(), "numpy": np.__version__}
         versions |= {"minidl": __version__}
         described = recipe.describe(session.job, loader) | versions
@@ -166,7 +169,7 @@ class Processes(Shards):
         say(f"{self.size} processes on {machines}, {share} images each")
 
     def owners(self, rows: Sequence[int], count: int) -> str:
-        """Whose images these rows of a batch of `count` are, as words."""
+        """Text that says which processes have these rows of a batch of `count`."""
         if count < self.count:
             return ""
         each, bounds = self.count // self.size, self.bounds(count)
@@ -176,7 +179,7 @@ class Processes(Shards):
         return f" (in the images of process{'es' * (len(found) > 1)} {named})"
 
     def batches(self, count: int, size: int) -> slice:
-        """Which of `count` rows are this process's where batches of `size` are given out whole."""
+        """This process's part of `count` rows, if only whole batches of `size` are given out."""
         batches = -(-count // size)
         start, stop = (batches * r // self.size * size for r in (self.rank, self.rank + 1))
         return slice(start, min(stop, count))
@@ -187,7 +190,7 @@ class Processes(Shards):
 
 
 class OverMpi(Link):
-    """Arrays of the host between processes, by MPI."""
+    """The link of processes on CPUs: arrays in the host's memory travel by MPI."""
 
     def __init__(self, world: World) -> None:
         self.comm, self.mpi = world.comm, world.mpi
@@ -202,12 +205,12 @@ class OverMpi(Link):
         return whole
 
     def begin(self, part: Array) -> Callable[[], Any]:
-        """Begin to turn the array into the sum of all processes' arrays; returns what waits."""
+        """Start to replace `part` by its sum over the processes; returns a function that waits."""
         return self.comm.Iallreduce(self.mpi.IN_PLACE, part).Wait
 
 
 class OverNccl(Link):
-    """Arrays of GPUs, one for each process, by NCCL through CuPy."""
+    """The link of processes with a GPU each: arrays travel by NCCL, through CuPy."""
 
     def __init__(self, world: World) -> None:
         gpus = cupy().cuda.runtime.getDeviceCount()
@@ -227,7 +230,7 @@ class OverNccl(Link):
             ) from None
 
     def gather(self, own: Array, lengths: Sequence[int]) -> Array:
-        """All processes' rows: NCCL gathers as many from each, so the shorter ones are padded."""
+        """The rows of all processes. NCCL gathers equally many from each, so some are padded."""
         xp, most = array_module(own), max(lengths)
         padded = xp.zeros((most, *own.shape[1:]), own.dtype)
         padded[: len(own)] = own
@@ -236,6 +239,6 @@ class OverNccl(Link):
         return xp.concatenate([rows[:n] for rows, n in zip(found, lengths, strict=True)])
 
     def begin(self, part: Array) -> Callable[[], Any]:
-        """Put the sum into the stream: what is launched after it waits for it by itself."""
+        """Replace `part` by its sum over the processes. Later launches on the GPU wait for it."""
         self.nccl.all_reduce(part, part)
         return lambda: None

@@ -19,11 +19,10 @@ BATCH = 256  # where nothing is learned, the batch size changes no result
 
 
 def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarray]:
-    """The model's outputs, batch after batch, in eval mode; its mode is put back afterwards.
+    """The model's outputs in eval mode, batch after batch; the mode is restored afterwards.
 
-    Of several processes each computes some of the batches.
-
-    A batch that does not fit into memory is halved: the outputs are the same.
+    Several processes divide the batches among themselves. A batch that does not fit into memory is
+    halved, which does not change the outputs.
     Raises: DeviceError where not even a batch of one fits.
     """
     rows = job.team.batches(len(data), batch_size)
@@ -53,7 +52,7 @@ def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarra
 
 
 def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
-    """The outputs of all batches, each computed by one of the team's processes."""
+    """The outputs of all batches, in every process; each batch is computed by one process."""
     with job.team.together():
         return job.team.all(list(outputs(job, data, batch_size)))
 

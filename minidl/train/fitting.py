@@ -1,4 +1,4 @@
-"""A step that does not fit into memory, answered with the batch that would."""
+"""The error for a step that does not fit into memory: it names a batch size that fits."""
 
 import traceback
 
@@ -13,9 +13,9 @@ from .settings import Settings
 def too_large(
     job: Settings, images: np.ndarray, labels: np.ndarray, error: MemoryError
 ) -> DeviceError:
-    """What to raise for a training step that ran out of memory: it says which batch fits.
+    """The error to raise for a training step that ran out of memory: it names a batch that fits.
 
-    CuPy's error is a MemoryError too.
+    error: NumPy's MemoryError, or CuPy's, which is a MemoryError too.
     """
     traceback.clear_frames(error.__traceback__)  # they hold every array of the step
     size = _fitting(job, images, labels)
@@ -29,7 +29,7 @@ def too_large(
 
 
 def _fitting(job: Settings, images: np.ndarray, labels: np.ndarray) -> int:
-    """The largest half, quarter, ... of the batch whose gradients were computed; 0 for none."""
+    """The largest half, quarter, ... of the batch that fits into memory, by trying; 0 for none."""
     size = len(images) // 2
     while size:
         job.optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What a run recorded: a row for each step, and a row for each epoch."""
+"""The record of a run: a row for each step, and a row for each epoch."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ class History:
         self.layers = tuple(layers)
         self.step_names = (*STEP, *(PER_LAYER + layer for layer in layers))
         self.epoch_names = (*EPOCH, *(f"validation_{name}" for name in validation), "seconds")
-        # Flat rows of C doubles: eight bytes for a number, and nothing to collect as garbage.
+        # Flat rows of C doubles: eight bytes for a number, and no objects to collect as garbage.
         self._steps, self._epochs = array("d"), array("d")
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch (from 1) with the lowest validation loss, the first of several; or None."""
+        """The epoch (from 1) with the lowest validation loss, the first of equals; or None."""
         losses = self.epochs.get("validation_loss", np.empty(0))
         if not np.isfinite(losses).any():
             return None
@@ -98,12 +98,12 @@ class History:
         }
 
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """The tables as `to_arrays` gave them."""
+        """Replace both tables by the arrays of a `to_arrays`."""
         self._steps = array("d", arrays["steps"].tobytes())
         self._epochs = array("d", arrays["epochs"].tobytes())
 
     def to_csv(self, path: PathLike) -> None:
-        """Write one table: a row per step; the epoch's columns are filled in its last step's row.
+        """Write one table: a row for each step. An epoch's columns are filled in its last row only.
 
         Numbers are written so that reading them gives the same float64 again.
         Raises: CheckpointError where the file cannot be written.

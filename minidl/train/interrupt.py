@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: it ends after a step, with a checkpoint."""
+"""Signals that ask a training to end. It ends after the current step, with a checkpoint."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Ctrl-C; the end that batch systems and containers announce; a terminal that was closed.
+# SIGINT: Ctrl-C. SIGTERM: a batch system or a container ends soon. SIGHUP: the terminal was closed.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
             if hasattr(signal, name)]  # fmt: skip
 
@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has asked for the end, and which."""
+    """number: that of the signal that has asked for the end, or None."""
 
     number: int | None = None
 
@@ -29,8 +29,9 @@ class StopRequest:
 def interrupted() -> Iterator[StopRequest]:
     """Context in which the first signal only leaves a request, so that no step is cut in two.
 
-    The second one raises. A signal that the process ignores, as under nohup, stays ignored.
-    Outside the main thread nothing changes, because Python hears signals there alone.
+    The second signal raises Stopped. A signal that the process ignores, as under nohup, stays
+    ignored. In other threads than the main thread the context does nothing, because Python handles
+    signals in the main thread only.
     """
     request = StopRequest()
 

@@ -1,4 +1,4 @@
-"""A folder that one training at a time may fill."""
+"""A lock on a folder, so that only one training at a time writes into it."""
 
 import contextlib
 import errno
@@ -20,9 +20,9 @@ _held: dict[str, int] = {}  # folder -> the thread of this process that holds it
 
 @contextmanager
 def locked(folder: PathLike) -> Iterator[None]:
-    """Context in which no other training writes into the folder, which is made where it is missing.
+    """Context in which no other training writes into the folder; a missing folder is made.
 
-    The system takes the lock back when the process ends, however it ends. The thread that holds a
+    The system releases the lock when the process ends, however it ends. The thread that holds a
     folder may enter again. A folder that is still empty at the end is removed.
     Raises: CheckpointError where another training holds it, or it cannot be made.
     """

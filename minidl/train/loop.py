@@ -66,7 +66,7 @@ class Loop:
         session = self.session
         self.job.model.train()
         try:
-            # Overflow shows in the loss, which is looked at in every step.
+            # NumPy need not warn of an overflow: the loss of every step is checked for it.
             with (
                 np.errstate(over="ignore", invalid="ignore", divide="ignore"),
                 self.team.together(),
@@ -114,7 +114,7 @@ class Loop:
             raise Stopped("", number)
 
     def _is_stale(self) -> bool:
-        """Whether the validation loss has not fallen for as many epochs as the patience lasts."""
+        """Whether the validation loss has reached no new minimum in the last `patience` epochs."""
         best = self.history.best_epoch
         if self.patience is None or self.session.batch:
             return False

@@ -1,7 +1,7 @@
-"""Where the shards of a batch meet: what they ask of each other, in one process or in several.
+"""The exchange of data between the shards of a batch, in one process or in several.
 
-A shard computes by itself until it needs something of all: the outputs of the whole batch, or the
-moments of a batch normalisation. Then it gathers.
+A shard computes by itself until it needs data of all shards: the outputs of the whole batch, or the
+moments of a batch normalisation. Then it calls `gather`.
 """
 
 import copy
@@ -25,12 +25,12 @@ class Link:
         return own
 
     def begin(self, part: Array) -> Callable[[], Any]:
-        """Begin to turn the array into the sum of all processes' arrays; returns what waits."""
+        """Start to replace `part` by its sum over the processes; returns a function that waits."""
         return lambda: None
 
 
 def tree_sum(arrays: list[Array]) -> Array:
-    """((a + b) + (c + d)), in place: the same order however many processes hold them."""
+    """((a + b) + (c + d)), in place. The order is the same for any number of processes."""
     while len(arrays) > 1:
         for i in range(0, len(arrays) - 1, 2):
             arrays[i] += arrays[i + 1]
@@ -39,9 +39,10 @@ def tree_sum(arrays: list[Array]) -> Array:
 
 
 class Shard:
-    """One shard of a batch, and what it asks of the others (`modes.Joint`).
+    """One shard of a batch. As a `modes.Joint` it gives batch normalisation the batch's moments.
 
-    own: the numbers of this process's shards. number: of this one. bounds: where each begins.
+    own: the numbers of this process's shards. number: that of this shard. bounds: the first row of
+    each shard, and the end of the last one.
     """
 
     def __init__(self, meeting: "Meeting", own: range, number: int, bounds: list[int]) -> None:
@@ -50,7 +51,7 @@ class Shard:
         self._number, self._turn = number, number - own.start
         self._each_has, self._meeting = len(own), meeting
         self._source = rng.generator().bit_generator
-        if self._turn:  # only one of this process's shards moves the process's generator on
+        if self._turn:  # all shards draw from the same state, and the first one moves it on
             self._source = copy.deepcopy(self._source)
 
     def randomness(self) -> np.random.Generator:
@@ -66,18 +67,18 @@ class Shard:
         return [sum(sizes[i : i + each]) for i in range(0, len(sizes), each)]
 
     def _each(self, *values: Array) -> Array:
-        """One row of every shard, made of the values."""
+        """The rows of all shards, one each; this shard's row is made of the values."""
         own = values[0].reshape(1, -1)
         if len(values) > 1:
             own = array_module(own).stack(values)[None]
         return self._meeting.gather(self._turn, own, self._by_process([1] * len(self.sizes)))
 
     def count(self, own: int) -> int:
-        """The values of a channel in the batch: each image has as many as the others."""
+        """How many values of a channel the batch has, if this shard has `own`."""
         return own // self.sizes[self._number] * sum(self.sizes)
 
     def moments(self, mean: Array, variance: Array, own: int) -> tuple[Array, Array]:
-        """Joined as `kernels.cpu.batch_norm` joins those of its tiles."""
+        """Mean and variance of the batch, by the formula of `kernels.cpu.batch_norm`."""
         image = own // self.sizes[self._number]
         seen, joined, squares = 0, 0.0, 0.0
         for rows, found in zip(self.sizes, self._each(mean, variance), strict=True):
@@ -89,7 +90,7 @@ class Shard:
         return joined, squares / seen
 
     def sums(self, first: Array, second: Array) -> tuple[Array, Array]:
-        """Added as the gradients are."""
+        """Two sums over the batch, added in the order of `tree_sum`, as gradients are."""
         total = tree_sum([part.copy() for part in self._each(first, second)])
         return total[0], total[1]
 
@@ -97,9 +98,10 @@ class Shard:
 class Meeting:
     """Where the shards of one process wait for each other.
 
-    One shard is simply computed. Several take turns, each in a thread of its own: one computes
-    until it needs something of the others, and hands over to the next. So only one thread works at
-    a time, always in the same order, and its kernels have all of minidl's threads.
+    A single shard is computed directly. Several take turns, each in a thread of its own: a shard
+    computes until it needs data of the others, then the next one computes. So only one of these
+    threads works at a time, always in the same order, and its kernels may use all of minidl's
+    threads.
     """
 
     def __init__(self, count: int, link: Link) -> None:
@@ -119,7 +121,7 @@ class Meeting:
             self._hand_over(turn)
             self._turns[turn].acquire()
             if self._error is not None:
-                raise InterruptedError  # nobody sees it: the error of the other shard is raised
+                raise InterruptedError  # ends this thread; `run` raises the other shard's error
         return self._whole
 
     def _hand_over(self, turn: int) -> None:
@@ -135,7 +137,7 @@ class Meeting:
             self._turns[turn].acquire()
             try:
                 if on_gpu:
-                    choose_gpu()  # CUDA asks each thread anew
+                    choose_gpu()  # in CUDA each thread chooses its own GPU
                 if self._error is None:
                     results[turn] = work(turn)
             except BaseException as error:

@@ -1,4 +1,4 @@
-"""The numbers that are read at every step."""
+"""The numbers that are measured at every step: loss, accuracy and gradient norms."""
 
 import functools
 import math
@@ -26,18 +26,18 @@ def gradient_norms(named: Iterable[tuple[str, Tensor]]) -> tuple[float, dict[str
 
 
 def gradient_norm(parameter: Tensor) -> Any:
-    """‖g‖ of one parameter, 0 without a gradient; on a GPU still on the device."""
+    """‖g‖ of one parameter, 0 without a gradient; on a GPU an array there, without waiting."""
     return 0.0 if parameter.grad is None else quick_l2(parameter.grad.data)
 
 
 def measure(job: Settings, loss: Tensor, outputs: Tensor, targets: Array) -> Array:
-    """Loss, accuracy and each parameter's ‖g‖ in one array, on a GPU still on the device."""
+    """Loss, accuracy and each parameter's ‖g‖ in one array; on a GPU it stays there, unread."""
     norms = [gradient_norm(p) for p in job.parameters]
     return device.gather([loss.data, job.score.accuracy(outputs.data, targets), *norms])
 
 
 def combine(names: Sequence[str], norms: Sequence[float]) -> tuple[float, dict[str, float]]:
-    """(the norm of all together, that of each layer), from the norms of the parameters by name."""
+    """(norm of all gradients together, {layer: its norm}), from the norms of the parameters."""
     layers: dict[str, list[float]] = {}
     for name, norm in zip(names, norms, strict=True):
         layers.setdefault(layer_name(name), []).append(norm)

@@ -1,7 +1,7 @@
 """Which operation, of which layer, made the first NaN or infinity.
 
-A NaN spreads: by the time the loss shows one, every layer after its source holds it too. The
-source is the one operation whose result is not finite although all that went into it was.
+A NaN spreads: when the loss is NaN, every layer after the source of the NaN holds it too. The
+source is the operation whose result is not finite although all its inputs are finite.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..nn import Module
 from ..tensor import Node, Tensor
 from .settings import Settings
 
-# What helps, in the words of code; runs says the same in the words of the command line.
+# Advice for each cause, in terms of code; `runs` has it in terms of the command line.
 CURES = {
     "rate": "use a smaller learning rate (it is {rate:g}); md.health.doctor says how small",
     "init": "initialise for the activation (init='he_normal' for ReLU); md.health.doctor helps",
@@ -28,7 +28,10 @@ CURES = {
 
 
 class NotFiniteError(GradientError):
-    """A training that met NaN or infinity. what: where and why; cure: a name in CURES."""
+    """A training that met NaN or infinity.
+
+    what: the place and the cause, in words. cure: a name in CURES. rate: the learning rate.
+    """
 
     def __init__(self, what: str, cure: str, rate: float) -> None:
         super().__init__(f"{what}: {CURES[cure].format(rate=rate)}")
@@ -43,8 +46,9 @@ class Culprit:
     """The producer of the first value that is not finite.
 
     phase: "forward", "backward" or "update". layer: its name in the model and its type.
-    largest: the largest finite |value| that went in. cause: why; cure: a name in CURES.
-    rows: where on the first axis the result is not finite.
+    nans, infinities: how many the result holds. largest: the largest |value| among the inputs.
+    cause: the reason, in words. cure: a name in CURES.
+    rows: the indices on the first axis where the result is not finite.
     """
 
     phase: str
@@ -77,7 +81,7 @@ def is_finite(array: Array) -> bool:
 def forward_culprit(loss: Tensor, model: Module) -> Culprit | None:
     """The operation that made the first non-finite value on the way to `loss`.
 
-    loss: its record must not be freed. None where every recorded value is finite.
+    loss: its graph must not have been freed. Returns None if every recorded value is finite.
     """
     for name, parameter in model.named_parameters():
         if not is_finite(parameter.data):
@@ -102,9 +106,9 @@ def forward_culprit(loss: Tensor, model: Module) -> Culprit | None:
 
 
 def backward_culprit(loss: Tensor, model: Module) -> Culprit | None:
-    """The pullback, or the sum of gradients, that makes the first non-finite one from finite ones.
+    """The pullback, or sum of gradients, that makes the first non-finite value of finite ones.
 
-    loss: its record must not be freed; it is afterwards. No `.grad` is touched.
+    loss: its graph must not have been freed. This call frees it. No `.grad` of a leaf is changed.
     """
     found: list[Culprit] = []
 
@@ -121,9 +125,10 @@ def backward_culprit(loss: Tensor, model: Module) -> Culprit | None:
 
 
 def search(job: Settings, what: str, rate: float) -> NotFiniteError:
-    """The error for a step that met NaN or infinity: job.batch is computed again to find its maker.
+    """The error for a step that met NaN or infinity, with its source.
 
-    what: the beginning of the message.
+    job.batch is computed again to find the source. what: the beginning of the message. rate: the
+    learning rate of the update before.
     """
     assert job.batch is not None
     images, targets = job.batch

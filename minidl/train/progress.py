@@ -1,7 +1,7 @@
-"""What a run shows while it goes on: a bar where someone watches, a line for each epoch.
+"""The progress of a run on stderr: a bar if it is a terminal, and a line for each epoch.
 
-Nothing shown may end a training: where the terminal is gone or the disk behind it is full, the
-run goes on in silence.
+A failure to show progress must not end a training. If the terminal is gone, or the disk of a log
+file is full, the run continues in silence.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _REFRESH = 0.1  # seconds
-_JUMP, _FIRST = 3.0, 50  # the loss, as a multiple of the first one, within so many steps
+_JUMP, _FIRST = 3.0, 50  # LossJump warns of a loss over _JUMP times the first, in steps < _FIRST
 
 
 class Progress:
@@ -37,7 +37,7 @@ class Progress:
     def step(
         self, epoch: int, batch: int, loss: float, accuracy: float, rate: float, norm: float
     ) -> None:
-        """After a step; drawn ten times a second at most, so that it costs nothing."""
+        """Show a step on the bar, at most ten times a second, so that it costs next to no time."""
         if self._bar is None or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _REFRESH
@@ -48,7 +48,7 @@ class Progress:
         self._draw(lambda: self._bar.update(self._task, completed=batch, description=text))
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """After an epoch, with its row of the history."""
+        """Print the line of an epoch. row: its row of the history."""
         parts = f"epoch {int(row['epoch'])}/{self.epochs}  loss {row['train_loss']:.4f}"
         parts += _share(row["train_accuracy"], ".4f")
         if "validation_loss" in row:
@@ -64,7 +64,7 @@ class Progress:
             self._draw(lambda: print_line(line))
 
     def close(self) -> None:
-        """Take the bar away, and show the cursor again."""
+        """Remove the bar, and show the cursor again."""
         if self._bar is not None:
             with contextlib.suppress(Exception):
                 self._bar.stop()
@@ -74,21 +74,21 @@ class Progress:
         if self.show and sys.stderr is not None:  # None: the process was started without one
             try:
                 draw()
-            except Exception:  # of whatever kind: the training counts, not the picture of it
+            except Exception:  # of any kind, because the training matters and the picture does not
                 self.show = False
                 self.close()
 
 
 def print_line(line: str) -> None:
-    """Print on stderr; signs that its encoding lacks become question marks."""
+    """Print on stderr; characters that its encoding lacks become question marks."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     print(line.encode(encoding, "replace").decode(encoding), file=sys.stderr, flush=True)
 
 
 class LossJump:
-    """A monitor that tells when the first steps multiply the loss: sooner than NaN would.
+    """A monitor that warns if the loss grows to a multiple in the first steps, before it is NaN.
 
-    say: is given one line, once. advice: what helps, as the end of that line.
+    say: a function that is called once, with one line of text. advice: the end of that line.
     """
 
     def __init__(self, say: Callable[[str], Any], advice: str) -> None:
@@ -109,7 +109,7 @@ class LossJump:
 
 
 def _share(accuracy: float, form: str) -> str:
-    """The accuracy, where there is one: NaN stands for targets that are no classes."""
+    """The accuracy as text; "" for NaN, which stands for targets that are no classes."""
     return f"  accuracy {accuracy:{form}}" if accuracy == accuracy else ""
 
 

@@ -1,4 +1,7 @@
-"""What decides a training, in plain values: a resumed run must have all of it as it was."""
+"""The recipe of a training: all that decides its result, as plain values.
+
+A resumed run, and every process of a team, must have the same recipe.
+"""
 
 import functools
 import hashlib
@@ -16,7 +19,7 @@ _SIMPLE = (bool, int, float, str, np.number)
 
 
 def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
-    """The recipe by name, in values that JSON holds; nothing in it is None."""
+    """The recipe: a dictionary of values that JSON can hold; None is written as "none"."""
     data = loader.dataset
     return {
         "seed": int(loader.seed),
@@ -52,10 +55,12 @@ def _optimizer(job: Settings) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """An option as text, a number, a list or a dictionary with the name of its type.
+    """An option as text, a number, a list, or a dictionary with the name of its type.
 
-    A function is its name with the numbers and functions that it has caught; of an object, the
-    options are the attributes that are numbers, text, or tuples of them.
+    A function becomes its name, with the options and functions that it closes over. Any other
+    object becomes its repr, if its type defines one without an address. Otherwise, and if it is a
+    Module, it becomes the name of its type, with the attributes that are numbers, text, or tuples
+    of them.
     """
     if value is None:
         return "none"
@@ -86,7 +91,7 @@ def plain(value: Any) -> Any:
 def differences(
     then: dict[str, Any], now: dict[str, Any], words: str = "was {}, is {}"
 ) -> list[str]:
-    """A line for each entry of both that is not as it was. words: how a line says that."""
+    """A line for each entry of both recipes whose values differ. words: the wording of a line."""
     both = (name for name in now if name in then)
     return [line for name in both for line in _compare(name, then[name], now[name], words)]
 
@@ -100,7 +105,7 @@ def _compare(name: str, then: Any, now: Any, words: str) -> list[str]:
 
 
 def digest(data: Dataset) -> str:
-    """A hash of all inputs and targets: equal for equal data alone."""
+    """A hash of all inputs and targets; different data practically never have the same hash."""
     total = hashlib.blake2b(digest_size=8)
     source: Any = data.source
     if isinstance(source, Pictures):  # hashed once, whatever kind they are

@@ -1,4 +1,4 @@
-"""What a classifier says of labelled examples: class by class, what it confuses, its mistakes."""
+"""The results of a classifier on labelled examples: by class, confused classes, mistakes."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ BY_CLASS = ("class", "precision", "recall", "F1", "images")
 
 @dataclass
 class Results:
-    """The probabilities that a classifier gave to labelled examples, and what follows from them.
+    """The probabilities that a classifier gave to labelled examples, and measures of them.
 
     labels: the right classes, as indices of `classes`. probabilities: of each class, as
     `Trainer.predict` returns them. paths: the file of each example, if it came from one.
@@ -66,15 +66,16 @@ class Results:
         return self.probabilities.argmax(1)
 
     def confusion(self) -> np.ndarray:
-        """How often (K, K): row i, column j counts the examples of class i that were called j."""
+        """The confusion matrix (K, K): row i, column j counts examples of class i called j."""
         k = len(self.classes)
         return np.bincount(self.labels * k + self.guesses, minlength=k * k).reshape(k, k)
 
     def by_class(self) -> list[dict[str, Any]]:
         """For each class: precision, recall, F1, and how many images it has.
 
-        Precision is the share of what was called so that is so; recall the share of what is so that
-        was called so; F1 = 2·p·r/(p + r). A share of nothing is 0, as in scikit-learn.
+        Precision p: of the examples that were called this class, the share that belong to it.
+        Recall r: of the examples that belong to this class, the share that were called so.
+        F1 = 2·p·r/(p + r). A share of no examples is 0, as in scikit-learn.
         """
         counts = self.confusion()
         right, called, there = counts.diagonal(), counts.sum(0), counts.sum(1)
@@ -84,7 +85,7 @@ class Results:
         return [dict(zip(BY_CLASS, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def most_confused(self, most: int = 5) -> list[tuple[str, str, int]]:
-        """(class, what it was called, how often), the most frequent mistakes first."""
+        """(right class, guessed class, how often), the most frequent mistakes first."""
         check("Results.most_confused", "an int >= 1", most=most)
         counts = self.confusion()
         np.fill_diagonal(counts, 0)
@@ -94,7 +95,7 @@ class Results:
                 if counts[i, j]]  # fmt: skip
 
     def mistakes(self, most: int | None = None) -> np.ndarray:
-        """The rows called wrong; first those whose right class got the least probability."""
+        """The indices of wrong guesses; first those whose right class got the least probability."""
         if most is not None:
             check("Results.mistakes", "an int >= 1", most=most)
         wrong = np.flatnonzero(self.guesses != self.labels)
@@ -102,7 +103,7 @@ class Results:
         return wrong[np.argsort(given, kind="stable")][:most]
 
     def table(self) -> str:
-        """Text: a row for each class, the means, and the most frequent mistakes."""
+        """A table as text: a row for each class, the means, and the most frequent mistakes."""
         rows = [[_text(row[name]) for name in BY_CLASS] for row in self._rows()]
         widths = [max(map(len, column)) for column in zip(BY_CLASS, *rows, strict=True)]
         lines = [
@@ -124,7 +125,7 @@ class Results:
         return notebook.table(BY_CLASS, rows)
 
     def to_csv(self, path: PathLike) -> None:
-        """Write a row for each example: file, label, guess, whether that is right, probabilities.
+        """Write a row for each example: image, label, guess, whether it is right, probabilities.
 
         Raises: CheckpointError where the file cannot be written.
         """
@@ -140,7 +141,7 @@ class Results:
         write_text(path, text.getvalue())
 
     def plot(self, path: PathLike | None = None) -> Any:
-        """The figure of the confusion matrix. path: a file to write it to."""
+        """A figure of the confusion matrix. path: a file to write it to."""
         from .. import plot
 
         return plot.confusion(self.confusion(), self.classes, path)

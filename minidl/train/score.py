@@ -1,4 +1,4 @@
-"""How outputs answer targets: with a class, which accuracy counts, or with numbers."""
+"""Accuracy and probabilities, for targets that are classes; targets may be numbers instead."""
 
 import math
 from typing import Any
@@ -24,17 +24,18 @@ def accuracy(outputs: Array, targets: Array) -> Any:
 
 
 def _class_axis(outputs: tuple[int, ...], targets: tuple[int, ...]) -> int | None:
-    """The axis of the outputs that targets lack: 1 or the last one; None where neither fits."""
+    """The outputs' axis of classes, which targets lack: 1 or -1 (the last); None if none fits."""
     if outputs[:1] + outputs[2:] == targets:
         return 1
     return -1 if outputs[:-1] == targets else None
 
 
 class Score:
-    """What is measured beside the loss, and what is predicted, for outputs and targets like these.
+    """Computes accuracy and probabilities; decides whether targets are classes or numbers.
 
-    Targets are classes where they are whole numbers, or 0 and 1 with one for each input. Where the
-    loss measures a distance (mse_loss, l1_loss, huber_loss) they are numbers, and have no accuracy.
+    Targets are classes if they are of an integer type. Floats are classes if they are all 0 or 1,
+    with one for each input; for binary_cross_entropy, with any number. If the loss measures a
+    distance (mse_loss, l1_loss, huber_loss) targets are numbers, and have no accuracy.
     """
 
     def __init__(self, loss: Any, targets: np.ndarray | None = None) -> None:
@@ -56,7 +57,7 @@ class Score:
         return accuracy(outputs, targets) if self._classes else math.nan
 
     def probabilities(self, outputs: np.ndarray) -> Any:
-        """Softmax over the classes, sigmoid of a single logit; numbers stay as they are."""
+        """Softmax over the classes; the sigmoid of a single logit; numbers stay as they are."""
         if self._loss is binary_cross_entropy:
             return sigmoid(outputs).numpy()
         if not self._classes:

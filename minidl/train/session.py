@@ -23,9 +23,10 @@ BEST = "best.safetensors"  # the weights of the epoch with the lowest validation
 
 
 class Session:
-    """A position in the training and the files that keep it: (step, epoch, batch), each from 0.
+    """The position of a training, and the files that keep its state.
 
-    The position is that of the next batch. Without `out` nothing is written.
+    The position (step, epoch, batch), each counted from 0, is that of the next batch. Without `out`
+    nothing is written.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class Session:
         self.out = None if out is None else Path(out)
         self.step = self.epoch = self.batch = 0
         self.kept: int | None = None  # the step of the newest checkpoint
-        # False inside a step and at the end of an epoch, where the state is half old and half new.
+        # Whether the state is that between two steps. Inside a step and at the end of an epoch it
+        # is partly old and partly new, and must not be saved.
         self.whole = True
         self._written = 0  # rows of the history that are in history.csv
         self._recipe: dict[str, Any] = {}
         self._best: dict[str, np.ndarray] | None = None  # the best weights, where there is no out
-        self._begun = time.perf_counter()  # of this epoch, without the time that the run stood
+        self._begun = time.perf_counter()  # when this epoch began; pauses of the run do not count
 
     def begin(self, *, resume: bool) -> None:
         """Start in an empty folder, or go on from the newest checkpoint."""
@@ -66,7 +68,7 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """How long this epoch has been trained."""
+        """For how many seconds this epoch has been trained."""
         return time.perf_counter() - self._begun
 
     def next_epoch(self) -> None:
@@ -111,7 +113,10 @@ class Session:
     def state(
         self, weights: dict[str, np.ndarray] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """All that training has changed, as arrays and plain values; `take` puts it back."""
+        """The state of the training, as arrays and plain values; `take` puts it back.
+
+        weights: the model's state, if the caller has it already.
+        """
         if weights is None:
             weights = host_arrays(self.job.model.state_dict())
         arrays = {f"model.{name}": array for name, array in weights.items()}
@@ -124,7 +129,7 @@ class Session:
         }
 
     def take(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
-        """Go on from a `state`: of a checkpoint, or of another process."""
+        """Continue from the `state` of a checkpoint, or of another process."""
         self.history.set_arrays({n: arrays[f"history.{n}"] for n in ("steps", "epochs")})
         model = {n[6:]: a for n, a in arrays.items() if n.startswith("model.")}
         put_into(self.job.model, model, str(self.out))
@@ -134,7 +139,7 @@ class Session:
         self._begun = time.perf_counter() - state["elapsed"]
 
     def check_weights(self) -> dict[str, np.ndarray]:
-        """The model's state. Raises: NotFiniteError for NaN or infinity; the files stay."""
+        """The model's state. Raises: NotFiniteError for NaN or infinity. No file is written."""
         weights = host_arrays(self.job.model.state_dict())
         if bad := not_finite(weights):
             when = f"the update of step {self.step - 1} overflowed" if self.step else "at the start"
@@ -146,7 +151,7 @@ class Session:
         return weights
 
     def keeps(self) -> str:
-        """Where the last good weights are, as the end of a message."""
+        """The end of an error message: where the last good weights are."""
         if self.kept is None:
             return ""
         return f"; {str(self.out)!r} keeps the weights and the checkpoint of step {self.kept}"
@@ -197,10 +202,10 @@ class Session:
         save(self.out / "model.safetensors", job.model)
 
     def _other_rates(self) -> list[str]:
-        """The first step whose recorded learning rate the schedule would not give again.
+        """A line for the first step whose recorded learning rate differs from the schedule's.
 
-        A schedule that says its options (by its repr) was compared by them: one that spans the run
-        may be stretched when epochs are added.
+        Only a plain function is checked like this. A schedule object was compared by its options
+        already, in the recipe. It may span the run, and so give other rates when epochs are added.
         """
         schedule = self.job.schedule
         if schedule is None or not hasattr(schedule, "__code__"):

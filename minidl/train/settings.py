@@ -1,4 +1,4 @@
-"""What is trained, and how: the arguments of a Trainer, checked before anything is computed."""
+"""The arguments of a Trainer, checked before anything is computed."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 class Settings:
-    """A model, its loss and its optimizer, with all that decides how a step is made."""
+    """A model, its loss and its optimizer, with all options of a training step."""
 
     @partial(explained, call="Trainer", arguments=TRAINER)
     def __init__(
@@ -64,7 +64,7 @@ class Settings:
         if self.team.rank == 0:
             warn_of_untrained(optimizer, self.parameters)
         self.clip, self.clip_option = clipper("Trainer", clip), clip
-        self.score = Score(loss)  # `fit` and `evaluate` know the targets better
+        self.score = Score(loss)  # `fit` replaces it, when it knows the targets
 
     @property
     def device(self) -> str:
@@ -99,9 +99,9 @@ class Settings:
 
 
 def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> None:
-    """Compare an optimizer with the parameters of the model that it is to train.
+    """Check an optimizer against the parameters of the model that it is to train.
 
-    Raises: ConfigError unless it is an optimizer, and all that it holds belongs to the model.
+    Raises: ConfigError unless it is an optimizer, and all its parameters belong to the model.
     """
     able = all(hasattr(optimizer, name) for name in ("params", "lr", "step"))
     if not able or isinstance(optimizer, type):
@@ -125,7 +125,7 @@ def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> 
 
 
 def warn_of_untrained(optimizer: Any, parameters: Iterable[Tensor]) -> None:
-    """Warn of trainable parameters that the optimizer does not hold: they stay as they are."""
+    """Warn of trainable parameters that the optimizer does not hold: they will not be trained."""
     held = {id(p) for p in optimizer.params}
     left = [p.shape for p in parameters if p.requires_grad and id(p) not in held]
     if left:
@@ -143,7 +143,7 @@ def _made_of(optimizer: Any) -> str:
 
 
 def clipper(call: str, clip: Clip | None) -> Callable[[list[Any], float | None], Any] | None:
-    """`clip` as a function of the parameters and their gradients' norm, None if not measured.
+    """The option `clip` as a function (parameters, norm of their gradients or None); None for None.
 
     Raises: ConfigError for a norm that is not above 0.
     """

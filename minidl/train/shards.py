@@ -8,8 +8,8 @@ outputs. With w the weights and y_s the outputs of shard s,
     dL/dw = Σ_s (dy_s/dw)ᵀ dL/dy_s.
 
 This holds for every loss of outputs and targets, also for one that weights its classes, and for
-shards of different sizes. What a loss does with the weights themselves (a penalty) every shard
-finds again, so each adds its share of that, one part in as many as there are shards.
+shards of different sizes. A loss may use the weights w directly too, as a penalty does. Every shard
+computes that part of the gradient in full. So each of S shards adds only 1/S of it.
 
 Batch normalisation needs moments of the whole batch: the shards meet in each such layer, forward
 and backward (`meeting.Shard`). Random numbers are drawn for the whole batch, and each shard takes
@@ -44,7 +44,7 @@ BUCKET = 1 << 20  # bytes of gradients that are sent together; docs/distributed.
 
 
 class Shards(Team):
-    """Shares each batch out. count: how many shards; own: the numbers of this process's.
+    """Cuts each batch into `count` shards. own: the numbers of this process's shards.
 
     deterministic: add in one order, `tree_sum`'s, so that one process with four shards computes the
     same bytes as two with two or four with one. joined: whether batch normalisation takes the
@@ -62,18 +62,18 @@ class Shards(Team):
         self._stop: int | None = None
 
     def bounds(self, rows: int) -> list[int]:
-        """Where each shard of so many rows begins, and where the last one ends."""
+        """The first row of each shard of a batch of `rows`, and the end of the last shard."""
         return [i * rows // self.count for i in range(self.count + 1)]
 
     def rows(self, count: int) -> slice:
-        """Which rows of a batch are this process's: all of a batch too small to be shared."""
+        """This process's rows of a batch of `count`; all rows if it is too small to be shared."""
         if count < self.count:
             return slice(0, count)
         bounds = self.bounds(count)
         return slice(bounds[self.own.start], bounds[self.own.stop])
 
     def check(self, batch_size: int) -> None:
-        """Raises: ConfigError for batches that are too small to be shared."""
+        """Raise ConfigError for batches that are too small to be shared."""
         if batch_size < self.count:
             raise ConfigError(
                 f"fit: expected batches of at least one image for each of {self.count} shards, got "
@@ -81,11 +81,11 @@ class Shards(Team):
             )
 
     def stopped_by(self) -> int | None:
-        """The signal that any process had got when the last gradients were added."""
+        """The signal that some process had received when the last gradients were added, or None."""
         return self._stop
 
     def begin(self, session: Any, about: dict[str, Any], say: Callable[[str], Any]) -> None:
-        """Before the first step: no signal has come, and the model may have got other layers."""
+        """Before the first step: forget an earlier run's signal and its copies of the model."""
         self._stop, self._models = None, []
 
     def gradients(self, job: Settings, x: Tensor, targets: Array) -> Array:
@@ -114,8 +114,8 @@ class Shards(Team):
     def _copies(self, model: Module) -> list[Module]:
         """A model for each own shard: the first is the model, the others share its parameters.
 
-        Their buffers are their own, so that running means move once for each batch. Hooks look at
-        the first shard alone.
+        Each copy has its own buffers, so that the model's running means move once for each batch.
+        The copies have no hooks.
         """
         if not self._models or self._models[0] is not model:
             shared: dict[int, Any] = {id(p): p for p in model.parameters()}
@@ -127,7 +127,7 @@ class Shards(Team):
     def _compute(
         self, job: Settings, model: Module, shard: Shard, x: Tensor, targets: Array
     ) -> tuple[Tensor, Buckets]:
-        """Outputs of the whole batch, and the gradients of one shard, which are to be added."""
+        """(outputs of the whole batch, gradients of one shard, to be added to the others')."""
         trained = [p for p in job.parameters if p.requires_grad]
         extra = 1 + len(SIGNALS) + sum(b.size for b in self._averaged(job))
         begin = None if self.deterministic else self.link.begin
@@ -156,7 +156,7 @@ class Shards(Team):
         return whole, buckets
 
     def _averaged(self, job: Settings) -> list[Tensor]:
-        """The running moments, where each process normalises its own share."""
+        """The running moments, to be averaged, if each process normalises its own images; or []."""
         if self.joined:
             return []
         known = {id(p) for p in job.parameters}
@@ -164,7 +164,7 @@ class Shards(Team):
         return [t for t in state if id(t) not in known and t.dtype.kind == "f"]
 
     def _take(self, job: Settings, buckets: Buckets) -> Array:
-        """Take note of the signals, give each parameter its gradient; returns the loss."""
+        """Read the summed array: note signals, set each parameter's gradient, return the loss."""
         flat, at = buckets.flat, len(SIGNALS)
         signals = to_host(flat[:at])
         self._stop = next((s for s, n in zip(SIGNALS, signals, strict=True) if n), None)

@@ -11,7 +11,10 @@ from .settings import Settings
 
 
 def gradients(job: Settings, x: Tensor, targets: Array) -> Array:
-    """Forward pass, loss, backward pass: then each parameter θ holds ∂loss/∂θ in `.grad`."""
+    """Forward pass, loss, backward pass: then each parameter θ holds ∂loss/∂θ in `.grad`.
+
+    Returns loss, accuracy and the norm of each gradient in one array, see `metrics.measure`.
+    """
     outputs = job.model(x)
     loss = one_number(job.loss(outputs, Tensor(targets)))
     loss.backward()
@@ -27,8 +30,10 @@ def step(
 ) -> None:
     """Change every parameter once, to make the loss of this batch smaller.
 
-    look: records what was measured (loss, accuracy, norms), and returns the norm of all gradients
-    together. It raises where a number is not finite: such gradients never reach the weights.
+    look: records the numbers that `compute` returns (loss, accuracy, norms), and returns the norm
+    of all gradients together. It raises an error if loss or norm is not finite, so that such
+    gradients never reach the weights.
+    compute: computes the gradients; `gradients`, unless the batch is shared or captured.
     """
     job.optimizer.zero_grad()
     norm = look(compute(job, x, targets))

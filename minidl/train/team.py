@@ -1,7 +1,7 @@
-"""Who trains: this process alone, or several that share each batch.
+"""The team that trains: this process alone, or several processes that share each batch.
 
-A Trainer asks its team at the few places where that makes a difference. `Team` is one process, and
-does nothing but what its name says. `distributed.Processes` is several.
+A Trainer calls its team at the few places where the number of processes makes a difference. `Team`
+is one process, so most of its methods do nothing. `distributed.Processes` is several.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +20,11 @@ Result = TypeVar("Result")
 
 
 class Team:
-    """One process, which has every image. rank: this process's number; size: how many there are.
+    """One process, which has every image.
 
-    request: the signal that this process got while it trains.
-    gradients: what takes the place of `step.gradients` where the batch is shared.
+    rank: this process's number, from 0. size: the number of processes.
+    request: the signal that this process has received during the training.
+    gradients: the function that replaces `step.gradients` if the batch is shared, or None.
     """
 
     rank, size = 0, 1
@@ -37,28 +38,29 @@ class Team:
         return nullcontext()
 
     def first(self, action: Callable[[], Result]) -> Result:
-        """What action() gives in process 0, or the error that it raises there, in each process."""
+        """Run action() in process 0 alone; every process gets its result, or raises its error."""
         return action()
 
     def check(self, batch_size: int) -> None:
-        """Raises: ConfigError for batches that are too small to be shared."""
+        """Raise ConfigError for batches that are too small to be shared."""
 
     def begin(self, session: "Session", about: dict[str, Any], say: Callable[[str], Any]) -> None:
-        """Before the first step: compare the processes, give each the state of process 0.
+        """Before the first step: check that all processes train the same; share the first's state.
 
-        about: what must be equal in all, beside the recipe. say: is told how batches are shared.
+        about: arguments that must be equal in all processes, in addition to the recipe. say: a
+        function that is called with a line about how batches are shared.
         """
 
     def rows(self, count: int) -> slice:
-        """Which rows of a batch of `count` are this process's."""
+        """This process's rows of a batch of `count`."""
         return slice(0, count)
 
     def owners(self, rows: Sequence[int], count: int) -> str:
-        """Whose images these rows of a batch of `count` are, as words; "" where all are one's."""
+        """Text that says which processes have these rows of a batch of `count`; or ""."""
         return ""
 
     def batches(self, count: int, size: int) -> slice:
-        """Which of `count` rows are this process's where batches of `size` are given out whole."""
+        """This process's part of `count` rows, if only whole batches of `size` are given out."""
         return slice(0, count)
 
     def all(self, found: list[Any]) -> list[Any]:

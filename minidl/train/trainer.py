@@ -36,18 +36,23 @@ class Trainer(Settings):
     reported by `evaluate` under their `__name__`.
     monitors: objects with any of the methods start(trainer), before_step(trainer, step),
     before_update(trainer, step) (gradients are there, not yet clipped), after_update(trainer,
-    step), finish(trainer). In them `trainer.batch` is (images, labels) on the device,
-    `trainer.loss_value` the loss of the step, `trainer.history` what was recorded before it.
+    step), finish(trainer). During these calls `trainer.batch` is (images as a NumPy array, labels
+    on the device), `trainer.loss_value` the loss of the step, and `trainer.history` the record of
+    the run so far.
     seed: decides the order of the data, augmentation and dropout; drawn from
     `md.manual_seed`'s generator if it is not given.
     capture: on a GPU, record forward and backward pass once as a CUDA graph and start it with one
-    launch. Model and loss must do the same launches in every step; what cannot be recorded
-    (Dropout, which draws on the host, a GradientMonitor) goes on without, after a warning.
-    Started by `mpiexec -n 4`, four processes share each batch, with the results of one; each must
-    make the same calls. `trainer.team.rank` is the number of this one (docs/distributed.md).
+    launch. Model and loss must do the same launches in every step. Some steps cannot be recorded:
+    those with Dropout, which draws on the host, or with a GradientMonitor. Training then goes on
+    without a graph, after a warning.
     deterministic: cut each batch into four shards, so that one process, two and four compute the
-    same bytes. sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, or each
-    process's own.
+    same bytes.
+    sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, not of each process's
+    own images.
+
+    Started by `mpiexec -n 4`, four processes share each batch, and the losses are those of one
+    process. Each process must make the same calls. `trainer.team.rank` is the number of this
+    process (docs/distributed.md).
     """
 
     _axes: int | None = None  # of the inputs, once `fit` has seen them
@@ -75,15 +80,15 @@ class Trainer(Settings):
         resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
-        patience: stop when the validation loss has not fallen for so many epochs. The model then
-        has the weights of the best epoch, also where all epochs were trained; with `out` they are
-        in best.safetensors, beside those of the last epoch.
+        patience: stop when the validation loss has reached no new minimum for so many epochs. At
+        the end the model has the weights of the best epoch, even if all epochs were trained. With
+        `out` they are in best.safetensors, beside those of the last epoch.
         drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
         for BatchNorm2d after a Dense layer.
         Raises: DataError where validation has labels that train lacks; GradientError as soon as
         a loss or gradient is not finite (the weights of the last checkpoint stay);
         CheckpointError where `out` cannot be written or resumed, or another training fills it;
-        KeyboardInterrupt after Ctrl-C or SIGTERM, when a checkpoint is written.
+        KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
         """
         counts = {"epochs": epochs, "checkpoint_every": checkpoint_every, "patience": patience}
         for name, count in counts.items():
@@ -131,8 +136,8 @@ class Trainer(Settings):
     def evaluate(self, data: Data, *, batch_size: int = BATCH) -> dict[str, float]:
         """{"loss", "accuracy", and the metrics} over all the data, without training.
 
-        There is no accuracy where the targets are numbers. A batch that does not fit into memory
-        is halved.
+        There is no accuracy if the targets are numbers, not classes. A batch that does not fit into
+        memory is halved.
         """
         results = evaluate(self, as_dataset(data), batch_size)
         return {name: x for name, x in results.items() if name != "accuracy" or x == x}
@@ -140,10 +145,11 @@ class Trainer(Settings):
     def predict(self, x: Any, *, batch_size: int = BATCH) -> np.ndarray:
         """The probability of each class; x holds inputs (N, ...), or is a Dataset.
 
-        Shapes: (N, K), softmax of the logits, rows add up to 1. A single logit gives the
-        probability of class 1, its sigmoid, in the shape of the output. Where the targets are
-        numbers, the outputs are returned as they are. A batch that does not fit into memory is
-        halved.
+        Shapes: (N, K), the softmax of the logits; rows add up to 1. A single logit gives the
+        probability of class 1, its sigmoid, in the shape of the output. If the targets are numbers,
+        not classes, the outputs are returned as they are.
+        Numerics: a batch that does not fit into memory is halved, which changes no result.
+        Raises: ShapeError for inputs with another number of axes than in training.
         """
         if not isinstance(x, Dataset):
             images = _host(x)
@@ -172,7 +178,7 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def _same_labels(train: Dataset, validation: Dataset) -> None:
-    """Raises: DataError where validation has a class that train lacks."""
+    """Raise DataError where validation has a class that train lacks."""
     if validation.labels.ndim != 1 or validation.labels.dtype.kind not in "iu":
         return
     missing = np.setdiff1d(validation.labels, train.labels)

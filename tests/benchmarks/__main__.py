@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import busy
+import folders
 import products
 import report
 import scaling
@@ -12,7 +13,7 @@ from cases import CASES
 from driver import measure
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = [*CASES, "busy", "products", "scaling"]
+EVERYTHING = [*CASES, "busy", "folders", "products", "scaling"]
 
 
 def main() -> int:
@@ -37,6 +38,9 @@ def main() -> int:
         elif name == "busy":
             run = busy.measure(min(chosen.rounds, 3), chosen.seconds)
             print("\n".join(report.busy_machine(run)), flush=True)
+        elif name == "folders":
+            run = folders.measure(min(chosen.rounds, 3))
+            print("\n".join(report.folders(run)), flush=True)
         elif name == "products":
             run = products.measure(chosen.rounds)
         else:

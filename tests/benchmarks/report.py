@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from busy import NEIGHBOURS, QUIET
 from cases import CASES, FROM_SCRATCH, OURS
+from folders import FOLDERS, WORKERS
 
 KEPT = 3  # runs of a case that the page looks at
 
@@ -47,6 +48,8 @@ def page(results: dict[str, Any]) -> str:
         parts += section(name, results[name][-1])
     if results.get("busy"):
         parts += busy_machine(results["busy"][-1])
+    if results.get("folders"):
+        parts += folders(results["folders"][-1])
     if results.get("products"):
         parts += products(results["products"][-1], results)
     if results.get("scaling"):
@@ -258,6 +261,35 @@ def busy_machine(run: dict[str, Any]) -> list[str]:
                 cells.append(f"{longer:.1f} ×{aim}")
             lines.append(f"| {name} | {engine} | {1e3 * quiet:.3g} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def folders(run: dict[str, Any]) -> list[str]:
+    """Memory and speed of folders of images."""
+    eager, lazy, large = (run[name] for name in ("eager", "lazy", "lazy, large"))
+    slower = np.array(run["train"]["eager"]) / np.array(run["train"]["lazy"])
+    rates = {name: float(np.median(found)) for name, found in run["rates"].items()}
+    rounds = np.array(run["rates"]["minidl"]) / np.array(run["rates"]["torch"])
+    return [
+        "## Folders of images (`folders`)\n",
+        "JPEG files in ten classes. Memory is what the process held at most in an epoch of "
+        "batches, less what it held when the decoders were loaded. A ratio is the median over "
+        "rounds that alternate.\n",
+        "| what | aim | measured |",
+        "|---|---|---|",
+        f"| memory of {FOLDERS['small'][0]:,} images 32×32×3, read at once | ≤ 1.3 × their "
+        f"{eager['pixels']:.1f} MiB of pixels | {eager['memory']:.1f} MiB, "
+        f"{eager['memory'] / eager['pixels']:.2f} × |",
+        f"| the same, left in their files | ≤ 64 MiB | {lazy['memory']:.1f} MiB |",
+        f"| {FOLDERS['large'][0]:,} images 224×224×3 ({large['pixels']:,.0f} MiB of pixels), left "
+        f"in their files | ≤ 64 MiB | {large['memory']:.1f} MiB |",
+        f"| training `vgg_small` on {FOLDERS['trained'][0]:,} images 32×32×3: speed from files ÷ "
+        f"speed from memory | ≥ 0.97 | {np.median(slower):.3f} ({slower.min():.3f} – "
+        f"{slower.max():.3f}) |",
+        f"| images 224×224×3 a second, ÷ PyTorch's DataLoader with {WORKERS} workers and "
+        f"torchvision's ImageFolder | ≥ 1 | {rates['minidl']:,.0f} ÷ {rates['torch']:,.0f}: "
+        f"{np.median(rounds):.2f} ({rounds.min():.2f} – {rounds.max():.2f}) |",
+        "",
+    ]
 
 
 def scaling(run: dict[str, Any]) -> list[str]:

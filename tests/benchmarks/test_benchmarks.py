@@ -141,3 +141,37 @@ def test_the_page_compares_a_step_with_its_products(modules):
         "the products alone take 0.003 ms, which leaves 0.497 for all the rest, where minidl takes"
     )
     assert f"{told} 0.997." in modules[2].page(results)
+
+
+def test_folders_are_measured_and_their_table_written(modules, monkeypatch):
+    import folders
+
+    def alone(kind, folder):
+        assert kind in folders.KINDS
+        assert len(list(folder.rglob("*.jpg"))) == folders.BATCH
+        if kind in ("minidl", "torch"):
+            return {"rates": [300.0] if kind == "minidl" else [200.0]}
+        if kind == "train":
+            return {"eager": [1.0, 2.0, 3.0], "lazy": [1.25, 2.0, 6.0]}
+        return {"memory": 33.0, "pixels": 30.0}
+
+    monkeypatch.setattr(folders, "alone", alone)
+    monkeypatch.setattr(folders, "FOLDERS", dict.fromkeys(folders.FOLDERS, (64, 8)))
+    run = folders.measure(2, scale=0.01)
+    assert run["rates"] == {"minidl": [300.0, 300.0], "torch": [200.0, 200.0]}
+    page = "\n".join(modules[2].folders(run))
+    assert "33.0 MiB, 1.10 × |" in page
+    assert "| ≥ 0.97 | 0.800 (0.500 – 1.000) |" in page
+    assert "| ≥ 1 | 300 ÷ 200: 1.50 (1.50 – 1.50) |" in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_folder_is_measured_in_a_process_of_its_own(modules, tmp_path):
+    import folders
+
+    folders.paint(tmp_path, 70, 32)
+    found = folders.alone("eager", tmp_path)
+    assert found["pixels"] == 70 * 3 * 32 * 32 / 2**20
+    assert 0 <= found["memory"] < 64
+    with pytest.raises(RuntimeError, match="KeyError"):
+        folders.alone("nosuch", tmp_path)

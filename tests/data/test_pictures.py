@@ -181,6 +181,8 @@ def test_a_damaged_cache_is_refused_in_words(root, tmp_path):
         ImageFolder(root, cache=tmp_path / "c")
     with pytest.raises(DataError, match="cannot keep the pixels"):
         ImageFolder(root, cache=root / "cat/01.png")
+    with pytest.raises(DataError, match=r"cannot keep the pixels .*null"):
+        ImageFolder(root, cache="a\0b")
     with pytest.raises(ConfigError, match="got both"):
         ImageFolder(root, cache=True, lazy=True)
 

@@ -158,6 +158,9 @@ def test_convolution_and_pooling_in_one_are_the_two_in_turn(tile, rectify, case,
     np.testing.assert_array_equal(y, right)  # whole numbers: sums are exact in any order
     np.testing.assert_array_equal(index, first)
     assert y.dtype == x.dtype
+    if both is not None:  # the maxima alone, as for answers
+        alone, _ = kernels.conv_pool(x, w, b, window, groups, pool, rectify, indexed=False)
+        np.testing.assert_array_equal(alone, y)
     g = random.integers(-2, 3, y.shape).astype(x.dtype)
     dw, db = kernels.conv_pool_grads(x, g, index, window, groups, pool)
     wide = reference.max_unpool(g * (first != kernels.NO_TAP), first % kernels.NO_TAP, pool)

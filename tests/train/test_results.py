@@ -99,7 +99,7 @@ def test_the_figures(tmp_path, channels, k):
     results = some(1, 80, k)
     images = np.random.default_rng(2).uniform(-0.5, 1.5, (80, channels, 6, 5))
     picture = results.plot(tmp_path / "c.png")
-    assert picture.axes[0].get_ylabel() == "what it is"
+    assert picture.axes[0].get_ylabel() == "true class"
     shown = picture.axes[0].images[0].get_array()
     counts = results.confusion()
     np.testing.assert_allclose(shown * counts.sum(1, keepdims=True), counts, atol=1e-9)

@@ -1,10 +1,10 @@
 """Batch normalisation in few passes over memory, each over rows that stay in the cache.
 
-Like pooling it multiplies next to nothing: its time is how often the images are read and written.
-Each step therefore takes a few image rows at a time, of all channels and images, and does all it
-can while they are in the cache. Sums of products are taken by einsum, which stores no product. The
-normalised images are not kept for the backward pass: computing (x - mean)·inverse again is cheaper
-than reading it from memory.
+Like pooling it does little arithmetic: its time is spent on reading and writing the images. Each
+step therefore takes a few image rows at a time, of all channels and images, and does all its work
+on them while they are in the cache. einsum takes the sums of products, because it stores no
+product. The normalised images are not kept for the backward pass: computing (x - mean)·inverse
+again is cheaper than reading it from memory.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ AXES = (0, 2, 3)  # of images (N, C, H, W): all but the channels
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and the variance (C,) of images x (N, C, H, W).
 
-    The moments of each tile are taken while it is in the cache, and joined to those of the tiles
-    before. With d the difference between the means of m and of n values, Σ(x - mean)² of all of
-    them is the sum of both Σ and d²·m·n/(m + n).
+    The moments of each tile are taken while it is in the cache. Then they are joined to those of
+    the tiles before. Formula: let m values and n values have their own sums Σ(x - mean)², and let d
+    be the difference of their means. Then Σ(x - mean)² of all m + n values is the two sums plus
+    d²·m·n/(m + n).
     Source: Chan, Golub, LeVeque 1979, eq. 2.1.
     """
 

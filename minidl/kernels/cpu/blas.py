@@ -1,15 +1,15 @@
-"""The library that NumPy multiplies with: sums in one step each, and how many threads it uses.
+"""BLAS, the library behind NumPy's products: two of its routines, and how many threads it uses.
 
 NumPy computes out += a @ b and out += factor·a in two steps: a temporary array, then an addition.
-BLAS has one call for each. `gemm` computes out = a·b + beta·out, which with beta = 1 is an
-addition. `axpy` adds a multiple while it reads, so every number passes the memory bus once. NumPy
-carries a BLAS but offers no way to these two, so this file finds the functions in NumPy's own
-compiled module and calls them through ctypes. Where none is found, or with MINIDL_BLAS=0, NumPy
-does the same in two steps.
+BLAS has one call for each. `gemm` computes out = a·b + beta·out, which adds to out if beta = 1.
+`axpy` computes out = factor·a + out and stores no temporary array. NumPy contains a BLAS, but its
+interface has neither call. So this file finds the two functions in NumPy's own compiled module and
+calls them through ctypes. Where they are not found, or with MINIDL_BLAS=0, NumPy does the same in
+two steps.
 
-ctypes checks nothing: a wrong address is a crash. An array that BLAS cannot take as it lies in
-memory, and a read-only array, are therefore left to NumPy, which copies the one and refuses the
-other.
+ctypes checks nothing, and a wrong address would crash the process. So two kinds of array are left
+to NumPy: those whose memory order BLAS cannot read, which NumPy copies, and read-only ones, which
+NumPy refuses.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Self
 
 import numpy as np
 
-_ROW_MAJOR, _AS_IT_LIES, _TRANSPOSED = 101, 111, 112  # names of the CBLAS interface
+# CblasRowMajor, CblasNoTrans and CblasTrans of the CBLAS interface.
+_ROW_MAJOR, _NOT_TRANSPOSED, _TRANSPOSED = 101, 111, 112
 
-# How builds of NumPy name the routines, and the width of their integers.
+# The names that builds of NumPy give the routines, and the width of the routines' integers.
 _NAMES = (
     ("scipy_cblas_{}64_", ctypes.c_int64),
     ("cblas_{}64_", ctypes.c_int64),
@@ -44,7 +45,7 @@ def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     if (
         gemm is None or not out.flags.writeable
         or not dtype.isnative or not a.dtype == b.dtype == dtype
-        or form_a is None or form_b is None or form_out is None or form_out[0] != _AS_IT_LIES
+        or form_a is None or form_b is None or form_out is None or form_out[0] != _NOT_TRANSPOSED
     ):  # fmt: skip
         out += a @ b
         return
@@ -77,7 +78,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _function(name: str) -> Callable[..., int] | None:
-    """One of OpenBLAS's own functions ("get_num_threads"), or None; its numbers are C's ints."""
+    """One of OpenBLAS's own functions, such as "get_num_threads", or None. It takes C's int."""
     if os.environ.get("MINIDL_BLAS", "1") == "0":
         return None
     names = "scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"
@@ -86,15 +87,15 @@ def _function(name: str) -> Callable[..., int] | None:
 
 
 class _Limit:
-    """How many threads OpenBLAS uses, one number for the process: lowered while anybody is inside.
+    """OpenBLAS's number of threads, one for the whole process: 1 while a context is open.
 
-    Other libraries than OpenBLAS are left as they are.
+    The contexts are those of `one_blas_thread`. Libraries other than OpenBLAS are left as they are.
     """
 
     def __init__(self) -> None:
         self.get, self.set = _function("get_num_threads"), _function("set_num_threads")
         self.lock = threading.RLock()  # a signal's handler may compute too
-        self.inside: set[weakref.ref[one_blas_thread]] = set()
+        self.inside: set[weakref.ref[one_blas_thread]] = set()  # the open contexts
         self.before, self.lowered = 1, False
 
     def lower(self) -> None:
@@ -104,17 +105,17 @@ class _Limit:
 
     def put_back(self) -> None:
         if self.lowered and self.get is not None and self.set is not None:
-            if self.get() == 1:  # else somebody has set another number meanwhile
+            if self.get() == 1:  # otherwise other code has set a number meanwhile: keep that
                 self.set(self.before)
             self.lowered = False
 
 
-class one_blas_thread(ContextDecorator):  # a context, named as NumPy's errstate is
+class one_blas_thread(ContextDecorator):  # a context with a lower-case name, like np.errstate
     """`with one_blas_thread():` BLAS uses the calling thread alone; `threads` says why.
 
-    Ctrl-C may come at any moment, also at the first step of `__exit__`, which then never runs. So
-    who is inside is known by weak references: one that dies is inside no more, and the next one
-    that leaves puts the number back.
+    Ctrl-C may come at any moment, even at the first step of `__exit__`, whose body then never runs.
+    Therefore the open contexts are kept as weak references. A context that was never closed
+    disappears from the set when Python deletes it. The next one that closes restores the number.
     """
 
     limit = _Limit()
@@ -139,29 +140,30 @@ class one_blas_thread(ContextDecorator):  # a context, named as NumPy's errstate
 
 
 def _after_fork() -> None:
-    """In the child of a fork only one thread is left; what the others were in has no end."""
+    """Restore the number in the child of a fork, where the other threads' contexts never close."""
     one_blas_thread.limit.put_back()
     one_blas_thread.limit = _Limit()
 
 
 def _form(matrix: np.ndarray) -> tuple[int, int] | None:
-    """How BLAS can read a matrix: by rows or transposed, and the step from one line to the next.
+    """How BLAS can read a matrix: (transposed or not, numbers from one line to the next).
 
-    None where neither fits, or where the matrix is empty.
+    None where BLAS cannot read it without a copy, or where the matrix is empty.
     """
     (rows, columns), (down, across), item = matrix.shape, matrix.strides, matrix.itemsize
     if not rows or not columns:
         return None
     if (across == item or columns == 1) and (down >= columns * item or rows == 1):
-        return _AS_IT_LIES, max(down // item, columns)
+        return _NOT_TRANSPOSED, max(down // item, columns)
     if (down == item or rows == 1) and (across >= rows * item or columns == 1):
         return _TRANSPOSED, max(across // item, rows)
     return None
 
 
 def _address(array: np.ndarray) -> int:
-    # NumPy's documented way builds a dictionary first, which takes as long as a small product.
-    assert isinstance(array, np.ndarray)  # a scalar of NumPy has its value where the address is
+    # NumPy's documented way to the address builds a dictionary, which takes as long as a small
+    # product.
+    assert isinstance(array, np.ndarray)  # a NumPy scalar would hold its value at this place
     return ctypes.c_void_p.from_address(id(array) + _DATA).value  # type: ignore[return-value]
 
 
@@ -188,7 +190,7 @@ def _load(routine: str, types: str) -> dict[str, Callable[..., None]]:
 
 
 def _counts_right(char: str) -> bool:
-    """Whether the functions that were found compute a small example of each correctly."""
+    """Whether the functions that were found compute a small example correctly."""
     grid = np.arange(20, dtype=char).reshape(4, 5)
     if _address(grid) != grid.__array_interface__["data"][0]:
         return False
@@ -205,7 +207,7 @@ for _routine in (_gemm, _axpy):
     for _char in [char for char in _routine if not _counts_right(char)]:
         del _routine[_char]
 
-# How many threads OpenBLAS would use; None where the library is another.
+# How many threads OpenBLAS uses by itself; None if NumPy has another library.
 BLAS_THREADS = None if one_blas_thread.limit.get is None else one_blas_thread.limit.get()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -8,8 +8,8 @@ row,
 
     y (O, OW·N) = w @ columns        columns' gradient = wᵀ @ g        dw = g @ columnsᵀ
 
-Why it is fast: only the columns of a few output rows exist at a time, and they fit into the cache,
-where the product finds them. The backward pass builds them again, which is cheaper than reading
+Why it is fast: only the columns of a few output rows exist at a time. They fit into the cache,
+where the product reads them. The backward pass builds them again, which is cheaper than reading
 them from memory.
 """
 

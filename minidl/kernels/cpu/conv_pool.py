@@ -1,16 +1,17 @@
 """Convolution of few channels, max-pooling and relu in one; the convolution's output is not stored.
 
-The columns of a column matrix (see `columns`) may stand in any order. Here they are sorted by where
-their place lies in its pooling window: first all upper left ones, then all upper right ones, and so
-on. The product with w then gives one dense block for each tap of the pooling window. The maximum of
-a window is the elementwise maximum of the blocks; for relu the search begins at 0. In the backward
-pass each block gets its share of g, and dw = g @ columnsᵀ.
+A column matrix (see `columns`) has a column for each place, and the columns may stand in any order.
+Here they are sorted by the position of their place in its pooling window: first all upper left
+ones, then all upper right ones, and so on. The product with w then gives one dense block for each
+tap of the pooling window. The maximum of a window is the elementwise maximum of the blocks; for
+relu the search begins at 0. In the backward pass each block gets the g of those windows whose
+maximum was in it, and dw = g @ columnsᵀ.
 
-Why it is fast: the convolution's output has 4 times as many numbers as the pooled one (for 2×2
-windows), and writing and reading them would take longer than computing them. Only a tile of them
-exists at a time, in the cache, and every pass over it is one long run. The bias needs no pass of
-its own: the columns have a line of ones. The products have a small side, so `product` makes them in
-pieces.
+Why it is fast: with 2×2 windows, the convolution's output has 4 times as many numbers as the pooled
+one. Writing and reading them would take longer than computing them. Only a tile of them exists at a
+time, in the cache, and every pass over it reads one long run of memory. The bias needs no pass of
+its own, because the columns have a line of ones. The products have a small side, so `product`
+computes them in pieces.
 """
 
 from __future__ import annotations
@@ -30,47 +31,59 @@ TILE = 1024 * 1024  # bytes of the convolution's output at a time
 
 
 def conv_pool(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window, rectify: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, pool: Window,
+    rectify: bool, indexed: bool = True,
+) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
     """max_pool(conv_forward(x, w, b)), or its relu, and the index, both (N, O, OH, OW).
 
-    The index is NO_TAP where relu gives 0. None where a result is NaN: comparisons cannot find the
-    tap it came from.
+    The index is NO_TAP where relu gives 0. It is empty unless `indexed`: only the backward pass
+    needs it, and finding it takes as long as finding the maxima. If a result is NaN, None is
+    returned, because comparisons cannot find the tap that the NaN came from.
     """
     kernel, pixels = kernel_matrix(w, b), _by_tap(x, window, pool)
     y = np.empty((len(w), *pool.out, len(x)), x.dtype)
-    index = np.empty(y.shape, np.uint8)
+    index = np.empty(y.shape if indexed else 0, np.uint8)
 
     def compute(tile: Tile) -> float:
         columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(w), columns.shape[2]), x.dtype)
         product.side_by_side(kernel, columns, out=taps)
-        if rectify:
-            best, first = np.clip(taps[0], 0, np.inf), np.greater(taps[0], 0).view(np.uint8)
+        best = np.clip(taps[0], 0, np.inf) if rectify else taps[0]
+        if indexed:
+            index[:, *tile] = _index(taps, best, rectify).reshape(y[:, *tile].shape)
         else:
-            best, first = taps[0], np.ones(taps[0].shape, np.uint8)
-        for k, seen in enumerate(taps[1:], 2):
-            gain = np.greater(seen, best).view(np.uint8)
-            gain *= k
-            np.maximum(first, gain, out=first)
-            np.maximum(best, seen, out=best)
-        first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
+            for seen in taps[1:]:
+                np.maximum(best, seen, out=best)
         y[:, *tile] = best.reshape(y[:, *tile].shape)
-        index[:, *tile] = first.reshape(y[:, *tile].shape)
         return float(best.max())
 
     largest = share(compute, _tiles(x, len(w), pool))
     if any(map(math.isnan, largest)):
         return None
-    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2)
+    return y.transpose(3, 0, 1, 2), index.transpose(3, 0, 1, 2) if indexed else index
+
+
+def _index(taps: np.ndarray, best: np.ndarray, rectify: bool) -> np.ndarray:
+    """Which tap of each window is its first maximum. `best` begins as the first tap's values, and
+    is changed into the maxima in place.
+    """
+    first = np.greater(taps[0], 0).view(np.uint8) if rectify else np.ones(best.shape, np.uint8)
+    for k, seen in enumerate(taps[1:], 2):
+        gain = np.greater(seen, best).view(np.uint8)
+        gain *= k
+        np.maximum(first, gain, out=first)
+        np.maximum(best, seen, out=best)
+    first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
+    return first
 
 
 def conv_pool_grads(
     x: np.ndarray, g: np.ndarray, index: np.ndarray, window: Window, pool: Window
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """conv_weight_grad(x, max_unpool(g, index)), and Σ g where a pixel was chosen, for the bias.
+    """conv_weight_grad(x, max_unpool(g, index)); and for the bias, Σ g where a pixel was chosen.
 
-    None where a result is not finite: 0·∞ may have made a NaN that is not there.
+    If the result is not finite, None is returned, because here 0·∞ may give a NaN that the true
+    gradient does not have.
     """
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
     pixels = _by_tap(x, window, pool)
@@ -90,7 +103,7 @@ def conv_pool_grads(
 
 
 def _by_tap(x: np.ndarray, window: Window, pool: Window) -> np.ndarray:
-    """A view (ph, pw, kh, kw, C, OH, OW, N) of padded x: the pixels that each output comes from."""
+    """A view (ph, pw, kh, kw, C, OH, OW, N) of padded x: the pixels behind each pooled output."""
     (ph, pw), (height, width) = pool.size, pool.out
     seen = pixels_seen(x, window)[: height * ph, ..., : width * pw, :]
     by_tap = seen.reshape(height, ph, *window.size, x.shape[1], width, pw, len(x))
@@ -107,9 +120,9 @@ def _columns(pixels: np.ndarray) -> np.ndarray:
 
 
 def _tiles(x: np.ndarray, n_out: int, pool: Window) -> list[Tile]:
-    """Pooled rows and columns in equal parts; the convolution's output there fills about TILE.
+    """Pooled rows and columns in parts whose convolution output fills about TILE bytes.
 
-    A part is a few rows, or a piece of one.
+    A part is a few rows, or a piece of one row.
     """
     (ph, pw), (height, width) = pool.size, pool.out
     place = ph * pw * n_out * len(x) * x.itemsize  # bytes of one place

@@ -1,8 +1,8 @@
-"""Functions that work number by number, on large arrays: each thread some of the numbers.
+"""Elementwise functions of large arrays, in chunks that the threads share.
 
-Such a function hardly computes: its time is reading and writing. One core cannot read as fast as
-memory delivers, two can read faster. And what a function with two steps writes in between stays in
-the cache, because a chunk is that small.
+Such a function does little arithmetic: its time is spent on reading and writing memory. One core
+cannot read as fast as memory delivers, so two cores are faster. A function of several steps writes
+intermediate results. With small chunks these stay in the cache.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from ...device import Array, is_host
 from .threads import share
 
-CHUNK = 1 << 16  # numbers in one part; waking a thread takes as long as a few thousand
+CHUNK = 1 << 16  # numbers in one chunk; waking a thread takes as long as computing a few thousand
 
 
 def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
-    """function(*arrays), for a function that keeps the type of the first array.
+    """function(*arrays), for an elementwise function that keeps the dtype of the first array.
 
-    Small arrays, arrays of different shapes, types (but for bool) or memory orders, and a GPU's
-    take one call.
+    One call does all the work, without chunks, for small arrays and for arrays on a GPU; also for
+    arrays whose shapes, dtypes (bool aside) or memory orders differ.
     """
     first = arrays[0]
     if first.size < 2 * CHUNK or not is_host(first) or not first.dtype.isnative:

@@ -1,6 +1,6 @@
-"""How images lie in memory on the CPU: as (H, C, W, N), whatever the shape (N, C, H, W) says.
+"""The memory order of images on the CPU: (H, C, W, N), although the array's shape is (N, C, H, W).
 
-One row of pixels of a whole batch is then a matrix with a line for each channel, and W·N pixels
+One row of pixels of a whole batch is then a matrix. It has a line for each channel, and W·N numbers
 side by side in each line. Three things become cheap:
 - The rows under a kernel, r … r+kh−1, are one matrix of kh·C lines, without a copy.
 - A shift by one pixel is a shift by N numbers, so a shifted view is still a matrix.
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..window import Window
 
-BLOCK = 8  # images copied at a time, where each image is one piece of memory
+BLOCK = 8  # how many images `_fill` copies at a time
 
 
 def as_rows(images: np.ndarray) -> np.ndarray:
@@ -32,7 +32,7 @@ def as_images(rows: np.ndarray) -> np.ndarray:
 
 
 def padded_rows(images: np.ndarray, window: Window, value: float = 0.0) -> np.ndarray:
-    """Images (N, C, H, W) as (H, C, W, N) in a frame of `value`; `as_rows` where pads are 0."""
+    """Images (N, C, H, W) as (H, C, W, N) in a frame of `value`; `as_rows` without padding."""
     if not any(window.pads):
         return as_rows(images)
     (height, width), (rows, across) = window.padded, window.inside
@@ -42,11 +42,12 @@ def padded_rows(images: np.ndarray, window: Window, value: float = 0.0) -> np.nd
 
 
 def _fill(target: np.ndarray, rows: np.ndarray) -> None:
-    """target[...] = rows, BLOCK images at a time where each image is one piece of memory.
+    """target[...] = rows; BLOCK images at a time if each image lies in one piece of memory.
 
-    The copy puts the same pixel of all images side by side, so it reads addresses a whole image
-    apart. Often that distance is a multiple of a power of two, and such addresses share a few lines
-    of the cache. A few images at a time keep those lines until their next pixel is read.
+    The copy puts the same pixel of all images side by side, so it reads at addresses that are a
+    whole image apart. Often that distance is a multiple of a large power of two. Such addresses
+    share a few lines of the cache, and many images would push each other out of it. With a few
+    images at a time, their lines are still in the cache when the next pixel is read.
     """
     batch = rows.shape[3]
     if abs(rows.strides[3]) <= rows.itemsize or batch <= BLOCK:

@@ -1,13 +1,14 @@
 """Pooling in few passes over memory, in tiles that fit into the cache.
 
-Pooling multiplies next to nothing, so its time is how often each pixel is touched. The pixels under
-one tap are a strided view of x, in runs of only N numbers. They are first copied to one dense
-block; the passes over it (comparison, maximum, index) then run at full speed. A tile of output rows
-and channels is so small that these passes stay in the cache. The index is one byte for each place,
-so the backward pass needs neither x nor y.
+Pooling does little arithmetic. Its time depends on how often each pixel is read and written. The
+pixels under one tap are a strided view of x, in runs of only N numbers. They are first copied to
+one dense block. The passes over that block (comparison, maximum, index) then run at full speed. A
+tile of output rows and channels is so small that these passes stay in the cache. The index has one
+byte for each place. The backward pass needs only g and the index, neither x nor y.
 
-Values that need care are left to `portable`: comparisons cannot find the place of a NaN, a product
-of 0 and ∞ would make a NaN, and where every pixel is -∞ the padding must not be chosen.
+Three cases are left to `portable`: a NaN, whose tap comparisons cannot find; a g that is not
+finite, because 0·∞ would give a NaN; and windows whose pixels are all -∞, where padding must not be
+chosen.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             seen = np.ascontiguousarray(rows[down, some, across])
             gain = np.greater(seen, best).view(np.uint8)
             gain *= i * window.size[1] + j
-            np.maximum(first, gain, out=first)  # the largest number is that of the last gain
+            np.maximum(first, gain, out=first)  # the last tap with a gain has the largest number
             np.maximum(best, seen, out=best)
         y[some, places] = best.transpose(1, 0, 2, 3)
         index[places, some] = first
@@ -122,7 +123,7 @@ def _padded_like(g: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _share_adding(add: Callable[[Tile], None], window: Window, g: np.ndarray) -> None:
-    """Call `add` for every tile, at no time for two whose windows share a pixel."""
+    """Call `add` for every tile, but never for two at once whose windows share a pixel."""
     if window.tiles:
         share(add, _tiles(window, g))
         return

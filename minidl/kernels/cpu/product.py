@@ -1,12 +1,12 @@
 """Matrix products in pieces: for the threads, and because pieces are faster where a side is small.
 
-A BLAS first copies what it multiplies into an order of its own ("packing"). In a large square
-product that costs little beside the arithmetic. In a product such as (10, 6272) @ (6272, 32), each
-number is copied once and multiplied only a few times. OpenBLAS, which NumPy's wheels carry, does
-not pack up to a million multiplications. So such a product is faster in pieces: on two cores with
-AVX-512 that one took 0.09 to 0.17 ms whole and 0.06 ms in pieces. OpenBLAS's kernels for AVX2 have
-no such limit: with them pieces take between 0.9 and 1.5 times as long, and a step of the article's
-CNN the same.
+A BLAS first copies both matrices into an order of its own ("packing"). In a large square product
+that costs little compared with the arithmetic. In a product such as (10, 6272) @ (6272, 32), each
+number is copied once and multiplied only a few times. OpenBLAS, the BLAS of NumPy's wheels, packs
+only products of more than a million multiplications. So a larger product with a small side is
+faster in pieces that need no packing: the one above took 0.09 to 0.17 ms as a whole and 0.06 ms in
+pieces, on two cores with AVX-512. OpenBLAS's kernels for AVX2 have no such limit. With them, pieces
+take between 0.9 and 1.5 times as long, and a step of the article's CNN as long as before.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from .blas import one_blas_thread
 from .threads import MOST, share
 
-ALONE = 250_000  # multiplications for which no BLAS wakes its threads
-PIECE = 500_000  # multiplications in one piece
-SMALL = 1200  # numbers in a result; for results this small OpenBLAS skips packing
-NARROW = 16  # rows of a; with more of them cutting b, stored column by column, does not pay
-SHARED = 8_000_000  # multiplications in a part, where there are more than two parts
-EDGE = 16  # a part begins at a multiple of so many rows or columns, as BLAS computes them
+ALONE = 250_000  # up to so many multiplications BLAS does not wake its own threads
+PIECE = 500_000  # at most so many multiplications in one piece
+SMALL = 1200  # numbers in a result: for results this small OpenBLAS skips packing
+NARROW = 16  # with more rows in a, it does not pay to cut a b that is stored column by column
+SHARED = 8_000_000  # at least so many multiplications in a part, if there are more than two parts
+EDGE = 16  # BLAS computes this many rows or columns together: parts begin at its multiples
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -42,15 +42,16 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b, each thread some rows of a, or some columns of b where those are more than twice.
+    """a @ b, shared by the threads: each takes some rows of a, or else some columns of b.
 
-    Rows of the result are one piece of memory; but BLAS packs b for each part.
+    Rows of a give rows of the result, which are one piece of memory. But BLAS then packs b again
+    for each part. So b is cut if it has more than twice as many columns as a has rows.
     """
     m, n = len(a), b.shape[1]
     out = np.empty((m, n), a.dtype)
     by_rows = 2 * m >= n
     length = m if by_rows else n
-    count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, MOST)  # even: for two threads alike
+    count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, MOST)  # even, for two threads
     step = -(-length // (count * EDGE)) * EDGE
 
     def multiply(start: int) -> None:
@@ -65,14 +66,14 @@ def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """a @ b for a (m, k), b (..., k, n), in pieces of n."""
+    """a @ b for a (m, k), b (..., k, n), with the axis n cut into pieces."""
     pieces = _pieces(b.shape[-1], len(a) * b.shape[-2])
     np.matmul(a, _columns(b, pieces), out=_columns(out, pieces))
     return out
 
 
 def _added_up(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b in pieces of k."""
+    """a @ b with the axis k cut into pieces, whose products are added up."""
     pieces = _pieces(a.shape[-1], a.shape[-2] * b.shape[-1])
     rows = b.reshape(*b.shape[:-2], pieces, b.shape[-2] // pieces, b.shape[-1])
     return np.matmul(_columns(a, pieces), rows).sum(-3)

@@ -1,29 +1,33 @@
-"""Convolution as products of image rows: hardly a pixel is copied, and no padding is written.
+"""Convolution as products of image rows: few pixels are copied, and no padding is written.
 
 In (H, C, W, N) memory (see `layout`) the rows of x under the kernel are one matrix of kh·C lines.
 For one output row r and one column j of the kernel,
 
     y[r] (O, W·N)  +=  w_j (O, kh·C)  @  x[r·stride : r·stride + kh] (kh·C, W·N), shifted by j·N
 
-is all the arithmetic. The shift is an offset in memory, and BLAS adds into y. At the border the
-shifted view is shorter and the kernel has fewer lines, which replaces padding. The product is
-linear in each of y, w and x, so both gradients are products of the same matrices. They shift g
-instead of x: G holds kw copies of one row of g, one below the other, the j-th shifted by -j·N. Then
+is all the arithmetic. The shift is an offset in memory, and BLAS adds the product to y. At the
+border the shifted view is shorter and fewer lines of the kernel are used, which replaces padding.
+The product is linear in w and in x, so both gradients are products of such matrices too. They shift
+g instead of x: G holds kw copies of one row of g, one below the other, the j-th shifted by -j·N.
+Then
 
     x[rows]  +=  Wᵀ @ G              W  +=  G @ x[rows]ᵀ              W (kw·O, kh·C): all the w_j
 
 Why it is fast: each product sums over many terms (kh·C or kw·O), its output row stays in the cache
-while the next product is added to it, and no column matrix is written. G costs a copy of g, but
-makes one product of kw: BLAS then reads the rows of x once, and the weights' gradient, whose sums
-are long and whose result is small, takes 0.5 to 0.8 of the time. Where a copy ends, G has zeros.
+while the next product is added to it, and no column matrix is written. Building G copies g, but
+turns kw products into one, so that BLAS reads the rows of x only once. The gradient by w, whose
+sums are long and whose result is small, then takes 0.5 to 0.8 of the time. G holds zeros where a
+shifted copy does not reach.
 
-Zeros matter where something is not finite, because 0·∞ is NaN: here the padding's zeros are left
-out, and G's are put in. So infinite weights, infinite gradients beside padding, and weight
-gradients that come out infinite are left to `portable`.
+Zeros change the result if a number is not finite, because 0·∞ is NaN. This file leaves out the
+zeros of the padding, and adds the zeros of G. So three cases are left to `portable`: weights that
+are not finite; a g that is not finite, if there is padding; and a gradient by w that comes out not
+finite.
 
-With a column stride s above 1 the pixels under a kernel column are every s-th one. So x is first
-sorted into s *phases*: the columns 0, s, 2s, … are one matrix, the columns 1, s + 1, … the next. In
-its phase each column of the kernel is a shift again. Without a stride x itself is the only phase.
+With a column stride s above 1 the pixels under one kernel column are every s-th pixel. So x is
+first sorted into s *phases*: the columns 0, s, 2s, … are one matrix, the columns 1, s + 1, … the
+next. Within its phase, each column of the kernel is a shift again. Without a stride, x itself is
+the only phase.
 """
 
 from __future__ import annotations
@@ -130,13 +134,13 @@ def _kernel(w: np.ndarray) -> np.ndarray:
 
 
 def _some(rows: int) -> list[slice]:
-    """The rows in a few slices, for passes that the threads share."""
+    """The rows as slices, 8 or a few more, for passes that the threads share."""
     step = max(rows // 8, 1)
     return [slice(r, r + step) for r in range(0, rows, step)]
 
 
 def _is_finite(rows: np.ndarray) -> bool:
-    """Whether every number is finite; False also where their sum is too large."""
+    """Whether every number is finite; False too if their sum overflows."""
     return math.isfinite(share_and_add(lambda some: rows[some].sum(), _some(len(rows))))
 
 
@@ -209,9 +213,9 @@ Stack = Callable[[np.ndarray], np.ndarray]
 
 
 def _stacks(phases: list[np.ndarray], window: Window, n_out: int, batch: int) -> dict[int, Stack]:
-    """For each phase that the kernel sees, a function: one row of g (O, OW·N) to G.
+    """For each phase that the kernel sees, a function that turns one row of g (O, OW·N) into G.
 
-    G (columns of the kernel·O, columns of the phase·N) is valid until the next call.
+    G is (kernel columns·O, phase columns·N). Use it before the next call overwrites it.
     """
 
     def stacking(phase: np.ndarray, shifts: list[Shift]) -> Stack:
@@ -237,9 +241,9 @@ def _length(part: slice) -> int:
 
 @lru_cache(maxsize=256)
 def _rows_under(window: Window, channels: int) -> list[list[tuple[slice, slice]]]:
-    """For each output row: lines of the kernel (O, kh·C), and the lines of x (H·C, …) under them.
+    """For each output row: pairs of kernel lines (of kh·C), and the lines of x (H·C, …) under them.
 
-    The rows of a dilated kernel are no neighbours in x, so each of them is a pair of its own.
+    The rows under a dilated kernel are not neighbours in x. So each of them is a pair of its own.
     """
     (height, _), kh, dilation = window.image, window.size[0], window.dilation[0]
     under: list[list[tuple[slice, slice]]] = []

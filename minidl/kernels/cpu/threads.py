@@ -1,28 +1,29 @@
 """One layer's work, shared among the processor's cores: minidl's own threads.
 
-NumPy lets go of Python's lock while it computes, and BLAS does too. So two threads of one Python
-program can multiply two matrices at the same time. A kernel cuts its work into parts (a few rows of
-the images, some columns of a matrix) and calls `share`, which gives the parts to the threads.
+NumPy and BLAS release Python's global interpreter lock while they compute. So two threads of one
+Python program can multiply two matrices at the same time. A kernel cuts its work into parts (a few
+rows of the images, some columns of a matrix) and calls `share`, which gives the parts to the
+threads.
 
 Why not leave the threads to BLAS? BLAS has threads of its own, and divides one product among them.
-But a layer is many products and other passes over memory between them. BLAS's threads must meet at
-the end of every product, and nothing between two products is shared. A program beside it takes a
-core away now and then; the thread that had it is late, and all others wait: products of 15 ms
-together took up to 1,000 ms. Here a thread takes the next part when it is done with one, so a
-thread that is late leaves its parts to the others. They meet once, at the end of the kernel, and
-wait there only for parts that somebody has begun.
+But a layer is many products, with other passes over memory between them. BLAS's threads must meet
+at the end of every product, and the work between two products is not shared. Now and then another
+program takes a core away. The thread that ran on it is late, and all others wait for it: products
+that take 15 ms together took up to 1,000 ms. Here a thread that has finished a part takes the next
+one, so a late thread leaves its parts to the others. The threads meet once, at the end of the
+kernel, and wait there only for parts that were begun.
 
-So while parts are shared, BLAS is told to use the calling thread alone. The same holds for every
-other product and sum that minidl leaves to BLAS: for some milliseconds after each one, BLAS's
-threads look for the next in a loop, and take the core from the thread that works. One such product
-in a step of `vgg_small` made the whole step 1.5 times as long.
+Therefore BLAS is told to use the calling thread alone while parts are shared. The same is done for
+every other product and sum that minidl leaves to BLAS. The reason: for some milliseconds after a
+product, BLAS's threads wait for the next one in a loop, and take the core from the thread that
+works. One such product in a step of `vgg_small` made the whole step 1.5 times as long.
 
-Why the results do not depend on the number of threads: what a part holds depends on the shapes
-alone, and where parts are added up, they are added in their order, whoever computed them. One
-thread, or eight, or a slow one among fast ones: the same bytes.
+Why the results do not depend on the number of threads: the size of a part depends on the shapes
+alone. Where the results of parts are added up, they are added in the order of the parts, whichever
+thread computed them. So one thread gives the same bytes as eight.
 
-A thread that has nothing to do sleeps. The threads start at the first use; a process that is forked
-starts its own.
+A thread that has nothing to do sleeps. The threads start at the first use. A forked process starts
+its own.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ import numpy as np
 from ...errors import ConfigError
 from .blas import BLAS_THREADS, one_blas_thread
 
-MOST = 16  # parts of one piece of work: enough for as many threads
+MOST = 16  # the most parts that a matrix product or an optimizer step is cut into
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # where Linux says what a container may use
 
 Part = TypeVar("Part")
@@ -53,8 +54,8 @@ Result = TypeVar("Result")
 def share(task: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
     """[task(part) for part in parts], computed by the threads.
 
-    The tasks must not write to the same memory. After an error no further part is begun, and the
-    error is raised here, that of the first part if there are several.
+    The tasks must not write to the same memory. After an error no further part is begun. The error
+    is raised here; if there are several, that of the first part.
     """
     parts, team = list(parts), _team()
     with one_blas_thread():
@@ -69,11 +70,11 @@ def share_and_add(task: Callable[[Part], np.ndarray], parts: Iterable[Part]) -> 
 
 
 def set_threads(n: int) -> None:
-    """Let n threads share a layer's work on the CPU, the calling one included; 1 is none beside it.
+    """Let n threads share a layer's work on the CPU, the calling thread included.
 
-    Results are the same for every n. MINIDL_THREADS=n in the environment does the same. By default
-    there are as many as the process may use cores, and no more than NumPy's BLAS would start
-    (OMP_NUM_THREADS and OPENBLAS_NUM_THREADS limit both).
+    Results are the same for every n. MINIDL_THREADS=n in the environment does the same. The default
+    is the number of cores that the process may use, but no more threads than NumPy's BLAS would
+    start. So OMP_NUM_THREADS and OPENBLAS_NUM_THREADS limit it too.
     Raises: ConfigError where n is no int >= 1.
     """
     global _current
@@ -94,7 +95,7 @@ class _Work:
         self.task, self.parts, self.count = task, parts, len(parts)
         self.results: list[Any] = [None] * len(parts)
         self.errors: dict[int, BaseException] = {}
-        self.working: set[int] = set()  # the threads that may be at a part
+        self.working: set[int] = set()  # the threads that may be computing a part
         # Python takes the next number of a count in one step, so no two threads get the same.
         self.numbers, self.ended = itertools.count(), itertools.count(1)
         self.all_ended = threading.Lock()
@@ -102,7 +103,7 @@ class _Work:
         self.context = contextvars.copy_context()  # np.errstate holds for the parts too
 
     def help(self) -> None:
-        """Take parts until none is left. After an error the others are passed over."""
+        """Take parts until none is left. After an error the remaining parts are skipped."""
         self.working.add(threading.get_ident())
         try:
             while (number := next(self.numbers)) < self.count:
@@ -117,17 +118,17 @@ class _Work:
             self.working.discard(threading.get_ident())
 
     def run(self, team: _Team) -> list[Any]:
-        """Call helpers, take parts too, wait for those that are begun, and return the results.
+        """Call helpers, take parts too, wait for the parts that were begun, return the results.
 
-        Nothing is kept: a helper that comes late finds an empty shell, and an error's traceback
-        leads back here.
+        At the end this object forgets its arrays. A helper that wakes too late, or the traceback of
+        an error, may hold the object longer, and would keep the arrays in memory.
         """
-        try:  # from the first call on: an interrupt must not leave a helper at work
+        try:  # begins before the first call: an interrupt must not leave a helper at work
             for _ in range(min(team.size, self.count) - 1):
                 team.call(self)
             self.help()
             self.all_ended.acquire()
-        except BaseException as error:  # Ctrl-C between two steps: whoever is at a part ends it
+        except BaseException as error:  # Ctrl-C: wait until the helpers have ended their parts
             self.errors[-1] = error
             while self.working - {threading.get_ident()}:
                 time.sleep(0.001)
@@ -144,7 +145,7 @@ class _Work:
 
 
 class _Team:
-    """The calling thread and its helpers, which sleep until somebody calls."""
+    """The calling thread and its helpers, which sleep until there is work."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -154,7 +155,7 @@ class _Team:
         self.starting = threading.RLock()  # a signal's handler may compute too
 
     def call(self, work: _Work) -> None:
-        """Wake a helper, unless all of them have calls waiting already."""
+        """Wake a helper for this work, unless enough calls for all helpers are waiting already."""
         if len(self.helpers) < self.size - 1:
             with self.starting:
                 while len(self.helpers) < self.size - 1 and not self.dismissed:
@@ -165,14 +166,14 @@ class _Team:
             self.calls.put(work)
 
     def serve(self) -> None:
-        """What a helper does: sleep, help, sleep."""
+        """The loop of a helper: sleep until called, help, sleep."""
         while (work := self.calls.get()) is not None:
             if (context := getattr(work, "context", None)) is not None:
                 context.copy().run(work.help)
             del work, context  # a sleeping thread must not keep arrays
 
     def dismiss(self) -> None:
-        """Let the helpers end, after the work that they were called for."""
+        """Let the helpers end after the work that is waiting for them."""
         with self.starting:
             self.dismissed = True
             for _ in self.helpers:

@@ -17,8 +17,8 @@ import numpy as np
 from .blas import add_multiple
 from .threads import MOST, share
 
-CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit the cache
-PART = 1 << 20  # elements in one thread's part: with fewer, waking it takes as long as it saves
+CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit into the cache
+PART = 1 << 20  # elements in one part: with fewer, waking a thread takes as long as it saves
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 
@@ -26,12 +26,12 @@ Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 def update(rule: str, steps: Sequence[Step]) -> None:
     """Take steps (theta, g, t, slots, options) by the function named `rule`, in place.
 
-    Every large parameter is cut into as many equal pieces as there are parts, one for each; the
-    small parameters, and those whose memory has gaps, are whole and in the first part.
+    Every large parameter is cut into equal pieces, one for each part. A small parameter, or one
+    whose memory has gaps, is not cut and belongs to the first part.
     """
     count = min(max(sum(theta.size for theta, *_ in steps) // PART, 1), MOST)
     if count > 1 and _overlap([theta for theta, *_ in steps]):
-        count = 1  # one after the other, as the formulas would be taken
+        count = 1  # parameters that share memory are changed one after the other, in order
     parts: list[list[Step]] = [[] for _ in range(count)]
     for theta, g, t, slots, options in steps:
         for part, arrays in zip(parts, _pieces(count, theta, g, *slots), strict=False):
@@ -39,7 +39,7 @@ def update(rule: str, steps: Sequence[Step]) -> None:
 
     def take(part: list[Step]) -> None:
         for theta, g, t, slots, options in part:
-            # Without slots each number is read once, so the cache would not help.
+            # Without slots each number is read only once, so chunks in the cache would not help.
             step = CHUNK if slots and theta.ndim == 1 else theta.size
             for start in range(0, theta.size, step):
                 some = slice(start, start + step)
@@ -56,9 +56,9 @@ def _overlap(arrays: list[np.ndarray]) -> bool:
 
 
 def _pieces(count: int, *arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Arrays of one shape as views of one axis, large ones cut alike into `count` pieces.
+    """Arrays of one shape, flattened to one axis; large ones are cut into `count` pieces.
 
-    Where that would copy, as they are.
+    Arrays that cannot be flattened without a copy are given back as they are.
     """
     theta = arrays[0]
     alike = [array.T if theta.flags.f_contiguous else array for array in arrays]
@@ -105,7 +105,10 @@ def adam(
     theta: np.ndarray, g: np.ndarray, t: int, mean: np.ndarray, square: np.ndarray,
     *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool,
 ) -> None:  # fmt: skip
-    """Adam; AdamW where `decoupled` is True."""
+    """Adam; AdamW where `decoupled` is True.
+
+    The corrections 1 - βᵗ of m̂ and v̂ are applied to the rate and to √v, which saves two passes.
+    """
     if decoupled:
         theta *= 1 - lr * weight_decay
     else:

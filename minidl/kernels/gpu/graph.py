@@ -1,12 +1,12 @@
 """A CUDA graph: a sequence of launches, recorded once and then started as one.
 
-A launch costs the host some microseconds, and the kernels of a small network take less than that:
-the GPU waits for Python. While a stream *captures*, launches are noted instead of executed. The
+A launch costs the host some microseconds. The kernels of a small network take less than that, so
+the GPU waits for Python. While a stream *captures*, launches are recorded instead of executed. The
 resulting graph repeats them all with one call, without Python. There is a price:
 
-- A graph writes to the same memory each time. Its memory comes from a pool of its own, so that no
-  other array gets a piece of it, and a new batch is copied to the place of the old one. Read a
-  result before the next launch overwrites it.
+- A graph reads and writes the same memory each time. Its memory comes from a pool of its own, so
+  that no other array gets a piece of it. A new batch must be copied over the old one. Read a result
+  before the next launch overwrites it.
 - Python does not run again: an `if` is decided once, while the graph is recorded.
 - Nothing may wait for the GPU or come from the host, and cuBLAS cannot be recorded:
   `launch.matmul` multiplies instead.
@@ -23,11 +23,11 @@ from .launch import product
 
 
 class Graph:
-    """The launches of `work()`, recorded. `result` is its return value, computed by `launch`.
+    """The launches of `work()`, recorded. `result` is its return value; each `launch` fills it.
 
-    like: an array of the type that work multiplies. pool: the graph's memory.
-    Raises: whatever work raises; CuPy's RuntimeError or NotImplementedError where work does
-    something that cannot be recorded.
+    like: an array of the dtype of work's matrix products. pool: the graph's memory.
+    Raises: every error that work raises; CuPy's RuntimeError or NotImplementedError for a step that
+    cannot be recorded.
     """
 
     def __init__(self, work: Callable[[], Any], like: Array) -> None:

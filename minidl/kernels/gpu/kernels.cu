@@ -1,7 +1,8 @@
 // The CUDA kernels. launch.py and update.py say what each is for, and launch them.
 //
-// The compiler's options define REAL (float or double) and TEAM (the side of a block of threads
-// that multiplies). Indices are 64 bits wide: a large batch of images passes 2^31 elements easily.
+// The compiler's options define REAL (float or double) and TEAM: a block of `matmul` has
+// TEAM x TEAM threads. Indices are 64 bits wide, because a large batch of images may have more than
+// 2^31 elements.
 
 typedef REAL T;  // float or double
 typedef long long Int;
@@ -97,7 +98,8 @@ extern "C" __global__ void conv_weight(const T* x, const T* g, T* dw, Int images
     if (threadIdx.x == 0) dw[e] = share[0];
 }
 
-// Remember `value` if it is larger than the best so far, or the first NaN, or the first of all.
+// Keep `value` as the best if it is larger than the best so far, or the first NaN, or the first of
+// all values.
 #define TAKE(value, tap) if ((value) > best || ((value) != (value) && best == best) || first < 0) \
     { best = (value); first = (tap); }
 

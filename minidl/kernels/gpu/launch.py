@@ -6,13 +6,13 @@ kernel does, and the kernels of a small network do little. So each kernel does i
 work of many array operations.
 
 Three habits make the kernels fast and their results the same in every run:
-- One thread for each *output* element ("gather"): it reads all that it needs and writes once. The
-  opposite, each input adding to many outputs ("scatter"), needs atomic additions. Their order
-  changes from run to run, and the rounding changes with it.
-- Neighbouring threads have neighbouring elements, so that the 32 reads of a warp are one piece of
-  memory.
-- Where many numbers become one, each thread of a block sums a share; then the block adds the shares
-  in pairs, in shared memory, in an order that never changes.
+- One thread for each *output* element ("gather"): it reads all its inputs and writes once. The
+  opposite is a thread for each input, which adds to many outputs ("scatter"). It needs atomic
+  additions, whose order changes from run to run, and the rounding changes with it.
+- Neighbouring threads have neighbouring elements, so that the 32 threads of a warp read one
+  continuous piece of memory.
+- Where many numbers are summed, each thread of a block sums some of them. Then the block adds these
+  sums in pairs, in shared memory, in an order that never changes.
 
 Arrays are contiguous (N, C, H, W). GEOMETRY in `kernels.cu` is the `Window`.
 """
@@ -33,7 +33,7 @@ from ..window import Window
 
 THREADS = 256  # in a block; a multiple of the warp's 32
 TEAM = 16  # a block that multiplies matrices has TEAM·TEAM threads, and makes (4·TEAM)² elements
-FEW = 64  # with at most so many taps·channels, summing directly beats a column matrix and cuBLAS
+FEW = 64  # up to so many taps·channels, summing directly is faster than a column matrix and cuBLAS
 
 
 def source() -> str:
@@ -49,7 +49,7 @@ def _options(dtype: str) -> tuple[str, ...]:
 def _module(dtype: str) -> Any:
     """The kernels compiled for "float" or "double".
 
-    None where MINIDL_CUDA_KERNELS=0 or where they cannot be compiled, which a warning says.
+    None if MINIDL_CUDA_KERNELS=0; None, with a warning, if they cannot be compiled.
     """
     if os.environ.get("MINIDL_CUDA_KERNELS", "1") == "0":
         return None
@@ -148,7 +148,7 @@ def im2col(x: Array, window: Window, groups: int) -> Array:
 
 
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """wᵀ @ g gives the gradient of the column matrix; each pixel then sums up its copies."""
+    """The gradient by x: wᵀ @ g is that of the column matrix; each pixel then sums its copies."""
     xp, n, channels = array_module(g), len(g), w.shape[1] * groups
     kernel = w.reshape(groups, len(w) // groups, -1)
     columns = product(kernel.swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
@@ -158,7 +158,7 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 
 
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """Few taps: a block for each weight. Else g times the transposed column matrix."""
+    """The gradient by w: for few taps, a block for each weight; else g @ column matrixᵀ."""
     xp, (n, channels), n_out = array_module(x), x.shape[:2], g.shape[1]
     dw = xp.empty((n_out, channels // groups, *window.size), x.dtype)
     if groups == 1 and dw[0].size <= FEW:
@@ -172,7 +172,7 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """The maxima, and in one byte each the tap that saw it first."""
+    """The maximum of each window, and in one byte the tap that saw it first."""
     xp = array_module(x)
     y = xp.empty((*x.shape[:2], *window.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
@@ -181,7 +181,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
 
 def max_unpool(g: Array, index: Array, window: Window) -> Array:
-    """Each pixel sums the g of those windows whose maximum it was."""
+    """The gradient by x: each pixel gets the sum of g over the windows whose maximum it was."""
     dx = array_module(g).empty((*g.shape[:2], *window.image), g.dtype)
     args = (_dense(g), _dense(index), dx, dx.size, *_geometry(window))
     launch("max_unpool", g, dx.size, *args)
@@ -189,7 +189,7 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 
 
 def conv_pool(
-    x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool
+    x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool, indexed: bool
 ) -> tuple[Array, Array]:
     """Convolution, bias, max-pooling and relu in one; the convolution's output is not stored."""
     xp = array_module(x)
@@ -204,7 +204,7 @@ def conv_pool(
 def conv_pool_grads(
     x: Array, g: Array, index: Array, window: Window, pool: Window
 ) -> tuple[Array, Array]:
-    """A block for each weight and bias sums over the pooled places, at the taps of the index."""
+    """The gradients by w and b: a block for each of their numbers sums over the pooled places."""
     shape = (g.shape[1], x.shape[1], *window.size)
     grads, weights = array_module(x).empty(math.prod(shape) + g.shape[1], x.dtype), math.prod(shape)
     sizes = (weights, len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)

@@ -1,7 +1,8 @@
 """An optimizer's step on a GPU: one launch for all parameters of a type.
 
 A launch costs the host some microseconds, and a small network has many small parameters. The kernel
-treats them as one long array; a table says where each parameter begins and lies in memory.
+treats them all as one long array. A table says where each parameter ends in that long array, and at
+which addresses its own arrays lie.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def update(rule: str, steps: Sequence[Any]) -> None:
     rows, total = [], 0
     for theta, g, _, slots, _ in steps:
         total += theta.size
-        # Every kernel has a column for the first slot; where there is none it is not read.
+        # The table has a column for the first slot even if a rule has none; it is not read then.
         rows.append([total, *(a.data.ptr for a in (theta, g, *(slots or [theta])))])
     numbers = [NUMBERS[rule](t, **options) for _, _, t, _, options in steps]
     like = steps[0][0]

@@ -1,8 +1,8 @@
 """Does BatchNorm keep a network from exploding?
 
-BatchNorm divides each channel by its spread, so a wrong scale of the weights drops out and regime A
-trains. It does not lower the rate (B), and it has a growth of its own: at initialisation the
-gradient grows √(π/(π-1)) = 1.211 times per layer in wide layers.
+BatchNorm divides each channel by its standard deviation. So the scale of the weights no longer
+matters, and regime A trains. BatchNorm does not lower the rate (B). And it makes the gradient grow:
+at initialisation √(π/(π-1)) = 1.211 times per layer in wide layers.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Do more layers make an explosion less likely?
 
-A network multiplies the gains of its layers: gain^L for L layers. More layers raise the power. They
-can make a gain of exactly 1 no better, and every other gain worse.
+The gains of the layers multiply: gain^L for L layers. More layers raise the exponent. That changes
+nothing for a gain of exactly 1, and makes every other gain worse.
 """
 
 from ..cnn import HEALTHY

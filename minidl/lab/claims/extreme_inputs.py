@@ -6,8 +6,8 @@ signal, and s times the gradient by every weight,
     dL/dW ∝ s    (for small s, and again for large s, where softmax has saturated)
 
 So inputs near zero make the gradient vanish. Large inputs make it large from the start, in every
-layer by the same factor, and the largest stable rate falls as 1/s. What does not follow is growth
-from layer to layer: what one layer multiplies the gradient by does not depend on s.
+layer by the same factor, and the largest stable rate falls as 1/s. But the gradient does not grow
+more from layer to layer: the factor of a layer does not depend on s.
 """
 
 import math

@@ -1,12 +1,12 @@
 """Do high-dimensional inputs, such as images, make exploding gradients worse?
 
 A unit of the first layer sums n products. With a fixed σ its output grows with √n; He's
-σ² = 2/n takes that back. The gradient by the first layer's weights is a product with the whole
+σ² = 2/n cancels that. The gradient by the first layer's weights is a product with the whole
 image, whose norm is √n, so it grows under both rules:
 
     ‖dL/dW₁‖ ∝ √n
 
-Behind the first layer nothing knows how many inputs there were: growth from layer to layer stays.
+The later layers do not depend on the number of inputs, so growth from layer to layer is the same.
 """
 
 import math
@@ -76,7 +76,7 @@ def input_dimension(seed: int, quick: bool) -> Evidence:
 
 
 def _start(side: int, init: md.nn.init.Initializer, seed: int) -> tuple[float, float, float]:
-    """(loss, ‖dL/dW₁‖, the gradient's growth per layer through the hidden ones)."""
+    """(loss, ‖dL/dW₁‖, the gradient's growth per hidden layer) before the first step."""
     images, labels = small_digits()
     images = (images - images.mean()) / images.std()
     chosen = np.random.default_rng(seed).permutation(len(images))[:BATCH]

@@ -1,9 +1,9 @@
 """Does normalising the images keep a network from exploding?
 
-The gradient by the first layer's weights is a product with the input, so the input's scale is a
-factor of it, and the largest stable rate falls with its square. Pixels of 0..255 are their own
-fault, beside A and B, and normalising them cures it. A and B fail on normalised images: in A the
-weights are at fault, in B the rate.
+The gradient by the first layer's weights is a product with the input, so it grows with the input's
+scale, and the largest stable rate falls (see extreme_inputs.py). Pixels of 0..255 are a third cause
+of failure, beside those of A and B, and normalising the images cures it. A and B fail on normalised
+images too: in A the weights are at fault, in B the rate.
 """
 
 from ..cnn import HEALTHY

@@ -2,12 +2,12 @@
 
 Many processes need large batches. The mean gradient of a larger batch is less random, but it is not
 smaller, so with the same rate an epoch of few steps moves the weights less. Goyal et al. raise the
-rate by the same factor as the batch, and let it rise over the first five epochs: the first steps of
-a fresh network, they say, are the ones that do not bear it.
+rate by the same factor as the batch. They let it rise over the first five epochs, because a fresh
+network, they say, does not bear the full rate in its first steps.
 
-Whether a network bears a rate depends on its curvature, which knows nothing of the batch. A small
-rate times 16 may still be fine; a large one is too large at any time, and a warm-up only delays it.
-The doctor sees the rate before the first step.
+Whether a network bears a rate depends on the curvature of its loss, and that does not depend on the
+batch. A small rate times 16 may still be fine; a large one is too large at any time, and a warm-up
+only delays the end. The doctor judges the full rate before the first step.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ RATES = (0.02, 0.05, 0.1)
 
 
 def accuracy_after(body: str, rate: float, batch: int, warm: int, seed: int) -> tuple[float, str]:
-    """(test accuracy after the epochs, what the doctor says before the first step)."""
+    """(test accuracy after the epochs, the doctor's verdict before the first step)."""
     train, test = images()
     model = build(Recipe(depth=3, width=8, body=body), seed)
     optimizer = md.optim.SGD(model.parameters(), rate)

@@ -1,8 +1,8 @@
 """Does the number of parameters decide whether gradients explode?
 
-Depth and width both add parameters, and they do different things: a layer multiplies by its gain
-√(σ²·fan_in/2), which depends on the width, and depth is the power of it. Networks of one and the
-same size can explode, stay or vanish.
+Depth and width both add parameters, but they act differently: width decides a layer's gain
+√(σ²·fan_in/2), and depth is the exponent of the gain. The gradients of networks with equally many
+parameters can explode, stay or vanish.
 """
 
 from typing import Any

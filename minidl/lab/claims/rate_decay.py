@@ -1,8 +1,8 @@
 """Does a learning rate that falls with time keep a network from exploding?
 
-A schedule such as αₜ = α·½^⌊t/50⌋ acts after its first interval. An explosion needs a handful of
-steps, so it is over before the rate has changed. A lower rate from the start is another remedy, and
-it is measured beside.
+A schedule such as αₜ = α·½^⌊t/50⌋ lowers the rate first after 50 steps. An explosion needs a
+handful of steps, so it is over before the rate has changed. A lower rate from the start is another
+remedy, and is measured for comparison.
 """
 
 from ..judging import SETUP, UNTREATED, Tally, treated

@@ -1,8 +1,8 @@
 """Do residual branches keep a network from exploding?
 
 x + a·conv(relu(x)) lets the gradient pass beside the convolution. With a = 1 each block also adds
-its own signal, and the squared norm doubles from block to block: (1 + a²)^L. With a = 1/√L it grows
-by a factor of e over all of them.
+its own signal, and the squared norm doubles from block to block: it grows (1 + a²)^L times over L
+blocks. With a = 1/√L it grows about e times over all of them.
 """
 
 import math

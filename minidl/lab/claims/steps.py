@@ -3,7 +3,7 @@
 Adam makes every step the same size, warm-up starts with small ones, LARS makes a layer's step a
 share of its weights: all three shape the step and leave the forward pass as it is. Adaptive
 clipping does too: it bounds each unit's gradient, ‖g‖ ≤ 0.01·‖w‖. But it leaves the last layer out,
-which is then free to fit whatever the others give it.
+whose steps are not bounded.
 """
 
 from ..cnn import A, B
@@ -20,7 +20,7 @@ from ..registry import Evidence, claim
     promises="A and B train with each of them",
 )
 def steps(seed: int, quick: bool) -> Evidence:
-    """Both regimes with each of the four."""
+    """Both regimes with adaptive clipping, Adam, warm-up and LARS."""
     remedies = treated("adaptive clip", clip=("adaptive", 0.01))
     remedies |= {"A, Adam": A.but(optimizer="adam", rate=A.rate / 10)}
     remedies |= {"B, Adam": B.but(optimizer="adam", rate=B.rate / 10)}

@@ -1,8 +1,8 @@
 """Do weights accumulate across layers?
 
-Yes, as a product, and theory makes it exact. A convolution with weights N(0, σ²) sums fan_in
-products, ReLU passes half of the second moment, and zero padding on 7×7 pixels takes a little. Per
-layer, forward and backward alike, the norm grows
+Yes, as a product, and theory gives its factor. A convolution with weights N(0, σ²) sums fan_in
+products, ReLU passes half of the second moment, and zero padding on 7×7 pixels takes a little. In
+each layer, forward and backward alike, the norm is multiplied by
 
     √(σ²·fan_in/2) · (1 + 2cos(π/8))/3
 

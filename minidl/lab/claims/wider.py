@@ -4,8 +4,8 @@ With weights scaled by their fan-in, ln ‖gradient‖ varies between seeds with
 
     5β,   β = Σ 1/n over the layers
 
-so that width makes networks more alike. It leaves the mean where it was. With a fixed σ the gain
-√(σ²·fan_in/2) of every layer grows with the width, and width makes it worse.
+so that width makes networks more alike. It does not change the mean. With a fixed σ the gain
+√(σ²·fan_in/2) of every layer grows with the width, so width makes explosions worse.
 """
 
 import math

@@ -4,11 +4,12 @@ Let M = ‖x_L‖²/‖x_0‖² of a ReLU network with He weights. Its mean is 1
 by an independent random factor 2χ²_K/n with K ~ Bin(n, ½). The logarithms add up, so depth adds
 spread and width takes it away:
 
-    mean ln M ≈ -5β/2,   var ln M ≈ 5β,   β = Σ 1/n_l
+    mean ln M ≈ -5β/2,   var ln M ≈ 5β,   β = Σ 1/n_l, with the width n_l of layer l
 
-Depth brings M far below 1 in most networks, while a few rare ones carry the mean. E M² is no test
-for the same reason: a few networks of a million carry it. Width 32 leaves no network without a
-living unit (2⁻³² per layer), whose ln M would be -inf.
+With depth M falls far below 1 in most networks, and a few networks with a huge M keep the mean at
+1. For the same reason E M² is not tested: a few networks of a million decide it. Widths of 32 or
+more are used. A narrow layer may have no unit that is on, and then ln M is -inf; with 32 units that
+has the probability 2⁻³² per layer.
 """
 
 import math
@@ -54,7 +55,7 @@ def depth_width(seed: int, quick: bool) -> Evidence:
             tolerance = sampling.SIGMAS * error[which]
             checks.append(Check(f"{what}, L={depth}, n={n}", exact, found[what], tolerance))
         beta, _ = seed_spread([n] * depth)
-        if depth / n <= 0.05:  # a light tail leaves the plain mean: var M = (1 + 5/n)^L - 1
+        if depth / n <= 0.05:  # large M are rare enough to test E M: var M = (1 + 5/n)^L - 1
             error_m = math.sqrt(((1 + 5 / n) ** depth - 1) / nets)
             average = float(np.exp(log_m).mean())
             tolerance = sampling.SIGMAS * error_m

@@ -5,8 +5,8 @@ give twice the output. Euler's theorem then gives the same number in every layer
 
     ⟨W_l, dL/dW_l⟩ = ⟨logits, dL/dlogits⟩
 
-whatever the scale of the weights. The gradient by a weight is a product of the signal that comes
-from below and of the gradient that comes from above: one grows as the other shrinks.
+whatever the scale of the weights. The gradient by a weight is a product of the layer's input and of
+the gradient by its output. From layer to layer one grows as the other shrinks.
 """
 
 import math
@@ -20,7 +20,7 @@ from .. import sampling
 from ..drawing import curves
 from ..registry import Check, Evidence, prediction
 
-ROUNDING = 1e-10  # relative; sums of a hundred float64 terms stay below
+ROUNDING = 1e-10  # a relative error that sums of a hundred float64 terms never reach
 WIDTH, DEPTH = 128, 10
 
 
@@ -53,9 +53,10 @@ def euler_invariant(seed: int, quick: bool) -> Evidence:
         worst = predicted + max((v - predicted for v in invariants), key=abs)
         checks.append(Check(f"MLP, {name}: the layer furthest off", predicted, worst, tolerance))
         ratio = math.log10(norms[0] / norms[-2])
-        # ‖dL/dW_l‖ = ‖g_l‖·‖x_{l-1}‖: one grows as the other shrinks. What is left of the log is
-        # the noise of both, √(5·8/n) each in ln of the square, together under 0.25 decades; the
-        # activations change by 4 decades over these layers.
+        # For one input ‖dL/dW_l‖ = ‖g_l‖·‖x_{l-1}‖: one grows as the other shrinks. So the ratio of
+        # two layers varies only by chance. ln of each squared factor has the standard deviation
+        # √(5·8/n) over the 8 layers between, together under 0.25 decades. 5 of them are allowed,
+        # which is far from the 4 decades by which the signal changes over these layers.
         checks.append(Check(f"lg(first/last hidden gradient), {name}", 0.0, ratio, 1.25))
         last = np.asarray(_mlp(x, *weights[:-1], np.eye(WIDTH)))
         row = {"He x": scale, "⟨W, dL/dW⟩": predicted}
@@ -92,7 +93,7 @@ def _mlp(x: Any, *weights: Any) -> md.Tensor:
 def _invariants(
     model: Any, labels: np.ndarray, x: np.ndarray, weights: list[np.ndarray]
 ) -> tuple[list[float], float, float, list[float]]:
-    """⟨W_l, dL/dW_l⟩ of each layer, what it should be and how closely, and ‖dL/dW_l‖."""
+    """(⟨W_l, dL/dW_l⟩ of each layer, ⟨logits, dL/dlogits⟩, the tolerance, ‖dL/dW_l‖ of each)."""
 
     def loss(logits: Any) -> md.Tensor:
         return md.ops.cross_entropy(logits, labels)

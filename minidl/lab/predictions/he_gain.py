@@ -6,11 +6,11 @@ layer multiplies both norms by the same factor, and a deep network by its power:
     gain = √(nσ²/2) · e^(-1.25/n)
 
 The first part is 1 for He's σ² = 2/n. The second is the cost of a finite width: the norm varies by
-chance, and the logarithm of a varying number lies below that of its mean.
+chance, and the mean of the logarithm of a varying number is below the logarithm of its mean.
 
 With z ~ N(0, 1)ⁿ a layer multiplies ‖x‖² by σ²·‖relu(z)‖², whatever x is, so the logarithm of its
-gain has an exactly known mean and variance. The gradient's mean is the same: the signs of a
-Gaussian cotangent make the gates independent of the weights that it meets.
+gain has an exactly known mean and variance. The gradient has the same mean: because the signs of
+its Gaussian start are random, it does not matter that the gates depend on the weights.
 """
 
 import math
@@ -53,7 +53,8 @@ def he_gain(seed: int, quick: bool) -> Evidence:
         layers = [sampling.relu_layer(rng, nets, n, variance) for _ in range(DEPTH)]
         x, u = sampling.gaussian(rng, nets, n, 1), sampling.gaussian(rng, nets, n, 1)
         signals, gradients = sampling.through(layers, x, u)
-        # ln ‖x‖² has `spread` per layer; the gradient's ends add the variance of two ln χ²_n.
+        # ln ‖x‖² has the variance `spread` per layer. The first and the last gradient add that of
+        # ln χ²_n, about 2/n, each.
         error = math.sqrt((DEPTH * spread + 2 * 2 / n) / nets) / DEPTH / 2
         tolerance = predicted * math.expm1(sampling.SIGMAS * error)
         row: dict[str, Any] = {"weights": name, "n": n, "√(nσ²/2)": math.sqrt(n * variance / 2)}

@@ -2,11 +2,11 @@
 
 A linear recurrent network multiplies its state by the same matrix at every step,
 h_t = ρ·Q·h_{t-1} + U·x_t, and the gradient by its transpose on the way back. An orthogonal Q keeps
-every length, so that only ρ is left:
+every length, so only ρ changes the gradient's norm:
 
     ‖dL/dh_0‖ / ‖dL/dh_T‖ = ρ^T
 
-Nothing else can matter, neither the input nor Q. ρ = 1.1 makes 13,781 of it in 100 steps.
+The ratio does not depend on the input or on Q. With ρ = 1.1 it is 13,781 after 100 steps.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from ..drawing import curves
 from ..registry import Check, Evidence, prediction
 
 SIZE, TIME = 32, 100
-ROUNDING = 1e-10  # relative; a hundred products of float64 stay below
+ROUNDING = 1e-10  # a relative error that a hundred products in float64 never reach
 
 
 @prediction(

@@ -6,8 +6,9 @@ the product does so exponentially: for n×n entries N(0, 1/n), ln s_i grows per 
 
     ½·(ln(2/n) + ψ((n - i + 1)/2)),   ψ the digamma function
 
-(Newman 1986, eq. 7). Two consequences are exact at every depth: E ln|det| is the sum of these
-exponents, and E ln ‖Pv‖ is the first of them. Both kinds are checked to the last digits.
+(Newman 1986, eq. 7). Two consequences are exact at every depth: per layer, E ln|det| grows by the
+sum of these exponents, and E ln ‖Pv‖ of a vector v by the first of them, where P is the product.
+The orthogonal product is checked up to rounding, the Gaussian one up to 5 standard errors.
 """
 
 import math
@@ -22,7 +23,7 @@ from ..drawing import curves
 from ..formulas import log_chi_square
 from ..registry import Check, Evidence, prediction
 
-ROUNDING = 1e-10  # relative; a hundred float64 products and sums of a hundred terms stay below
+ROUNDING = 1e-10  # a relative error that a hundred products of matrices in float64 never reach
 N, SHORT, LONG = 8, 5, 10
 
 
@@ -66,7 +67,8 @@ def orthogonal_products(seed: int, quick: bool) -> Evidence:
         Check("orthogonal: smallest s", 1.0, float(kept.min()), ROUNDING),
         check("Gaussian: ln|det| per layer", total, determinant),
         check("Gaussian: ln ‖Pv‖ per layer", float(exponents[0]), moved),
-        # The exponents are limits: from layer 5 to 10 neighbouring ones still repel a little.
+        # The exponents are limits for many layers. From layer 5 to 10 the singular values still
+        # move apart a little faster, so 5 % are allowed.
         check("Gaussian: ln(s_max/s_min) per layer", predicted, growth, 0.05 * predicted),
     ]
     layers = list(range(LONG + 1))

@@ -5,9 +5,9 @@ logarithm to base 10 is 38.53, so the first Inf comes at layer
 
     38.53 / (½·log₁₀(n/2)):   51, 37, 32 for n = 64, 256, 512
 
-A squared norm reaches the end at half that depth. That is why norms are summed in float64 or scaled
-by the largest element first. The exact mean over seeds also counts that the largest of n values
-overflows first, and that a layer is a whole number.
+A squared norm overflows at half that depth. That is why norms are summed in float64 or scaled by
+the largest element first. The formula is approximate. The exact mean over seeds takes into account
+that the largest of n values overflows first, and that a layer is a whole number.
 """
 
 import math
@@ -50,12 +50,12 @@ def overflow_depth(seed: int, quick: bool) -> Evidence:
         row: dict[str, Any] = {"n": n, FORMULA: simple}
         for what, measured in (("first Inf", first), ("squared norm Inf", squared)):
             mean, deviation = _first_layer(n, squared=what != "first Inf")
-            # Partial sums overflow a little before the whole does: a tenth of a layer.
+            # A partial sum may overflow although the whole would not: a tenth of a layer is added.
             tolerance = sampling.SIGMAS * deviation / math.sqrt(nets) + 0.1
             checks.append(Check(f"layer of {what}, n = {n}", mean, measured, tolerance))
             row |= {f"{what}, predicted": mean, f"{what}, measured": measured}
-        # The formula leaves out the largest of n values and rounding up to a layer, which pull
-        # opposite ways, and the seeds' spread.
+        # The formula leaves out that the largest of n values overflows first, which makes the layer
+        # smaller, the rounding up to a whole layer, which makes it larger, and the seeds' spread.
         checks.append(Check(f"formula, n = {n}", simple, first, 2.0))
         checks.append(Check(f"squared norm over first Inf, n = {n}", 0.5, squared / first, 0.05))
         rows.append(row)
@@ -76,7 +76,9 @@ def overflow_depth(seed: int, quick: bool) -> Evidence:
 
 
 def _first_overflows(rng: np.random.Generator, n: int) -> tuple[tuple[int, int], list[float]]:
-    """The layers of the first non-finite pre-activation and squared norm; lg of the largest."""
+    """The layers of the first non-finite pre-activation and squared norm; log₁₀ of the largest
+    pre-activation of each layer.
+    """
     x: Any = md.tensor(rng.standard_normal((n, 1)))
     squared, layer = 0, 0
     sizes = [math.log10(float(np.abs(x.numpy()).max()))]
@@ -96,12 +98,14 @@ def _first_layer(n: int, *, squared: bool) -> tuple[float, float]:
     """Mean and standard deviation of the first overflowing layer.
 
     ln ‖x_l‖² is nearly normal with l times the exact moments of one layer. Entries of a
-    pre-activation are N(0, ‖x_{l-1}‖²); all n stay below F with (2Φ(F/‖x‖) - 1)ⁿ.
+    pre-activation are N(0, ‖x_{l-1}‖²). All n of them stay below F, float32's largest number, with
+    the probability (2Φ(F/‖x_{l-1}‖) - 1)ⁿ. squared: the layer where ‖x_l‖² passes F instead.
     """
     mean, spread = relu_log_moments(n)
     z = (np.arange(-400, 400) + 0.5) / 50
     p = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
-    # P(no overflow up to layer l), l = 0, 1, ...: the signal grows, so it is that of layer l.
+    # P(no overflow up to layer l), l = 0, 1, ... As the signal grows from layer to layer, it is
+    # P(no overflow in layer l).
     survival: list[float] = []
     while not survival or survival[-1] > 1e-12:
         layer = len(survival)

@@ -1,7 +1,8 @@
 """What does a residual branch add to signal and gradient?
 
 A block x + a·W·relu(x) with He weights adds a branch whose squared norm is a²·‖x‖², and which is
-independent of x. The squares add up, so that over L blocks signal and gradient grow
+uncorrelated with x. So the squares add up, and over L blocks the squared norms of signal and
+gradient grow
 
     (1 + a²)^L:   2^L for a = 1,   e for a = 1/√L and many blocks,   1 for a = 0
 """
@@ -47,8 +48,9 @@ def residual_scale(seed: int, quick: bool) -> Evidence:
         ends = {"signal": (signals[0], signals[-1]), "gradient": (gradients[-1], gradients[0])}
         for what, (first, last) in ends.items():
             growth = 2 * (sampling.log_norm(last) - sampling.log_norm(first))
-            # Growth is (1 + a²)^L in the mean; its log lies lower by half the variance of its
-            # parts: 4a²/n from x·Wr, 5a⁴/n from ‖Wr‖² and the share of x that is on. Twice that.
+            # The mean of the growth is (1 + a²)^L. The mean of its log is lower, by half of the
+            # relative variance of a block: 4a²/n from the product of x with the branch, 5a⁴/n from
+            # the branch's squared norm and the share of x that is above 0. Twice that is allowed.
             allowance = DEPTH * (4 * a**2 + 5 * a**4) / (1 + a**2) ** 2 / n + 1e-12
             label = f"ln growth of {what}, a = {name}"
             checks.append(sampling.mean_check(label, predicted, growth, allowance))

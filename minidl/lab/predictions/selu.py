@@ -6,8 +6,8 @@ a little more than 1:
 
     E selu(z)² = 1,   E selu'(z)² = 1.0716,   z ~ N(0, 1)
 
-So the squared gradient grows 1.0716 times per layer. The integrals are computed without a node at
-0, where selu has a kink.
+So the squared norm of the gradient grows 1.0716 times per layer. The integrals are computed without
+a node at 0, where selu has a kink.
 """
 
 import math
@@ -45,7 +45,8 @@ def selu(seed: int, quick: bool) -> Evidence:
         rng, md.ops.selu, weights=1.0, biases=0.0, q=1.0, n=n, nets=nets, depth=depth
     )
     measured = float(np.exp(2 * growth.mean()))
-    # κ/4n is the log's shift at finite width (see tanh_chaos.py), again with as much for q.
+    # At a finite width the mean log is lower by κ/4n (see tanh_chaos.py). Twice that is allowed,
+    # because q varies as well.
     gain = sampling.mean_check("ln gain of the gradient", math.log(chi) / 2, growth, kappa / 2 / n)
     layers = list(range(depth + 1))
     return Evidence(

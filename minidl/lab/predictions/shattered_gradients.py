@@ -1,11 +1,12 @@
 """How alike are the gradients of two inputs, deep in a network?
 
 A unit passes both gradients where it is on for both inputs. After BatchNorm that is a quarter of
-the units; each gradient alone passes half of them. So the likeness halves in every layer:
+the units; each gradient alone passes half of them. So the cosine halves in every layer:
 
     cosine of the two gradients = 2^(-L)
 
-Deep enough, each image pulls the weights in a direction of its own, as white noise would.
+In a deep network the gradients of two images have nothing in common, like two samples of white
+noise.
 """
 
 import numpy as np
@@ -38,9 +39,10 @@ def shattered_gradients(seed: int, quick: bool) -> Evidence:
     checks, rows = [], []
     for passed in range(1, depth + 1):
         exact = 0.5**passed
-        # In a batch of B a pair is on together 2·both_on = ½ - 1/πB of the time, and BatchNorm
-        # mixes gradients by 1/B: together below 4/B of the value per layer. Two signals of the
-        # batch are never alike, so a pair of gradients that shares nothing has cosine -1/B.
+        # In a batch of B images, a unit that is on for one is on for another with the probability
+        # 2·both_on, about ½ - 1/πB, and BatchNorm mixes the gradients by 1/B. Together this changes
+        # the cosine by less than its share 4/B per layer. BatchNorm gives the signals of a pair the
+        # correlation -1/(B-1), so gradients that share nothing have a cosine of about -1/B.
         allowance = 4 / batch * passed * exact + 1 / batch
         samples = cosines[:, passed]
         if passed <= 4:  # further back the cosine is smaller than its own spread
@@ -66,7 +68,7 @@ def shattered_gradients(seed: int, quick: bool) -> Evidence:
 
 
 def _mean_cosine(g: np.ndarray) -> float:
-    """Σ⟨g_i, g_j⟩ over pairs of rows over the same with ‖g‖² in place of the products."""
+    """The mean of ⟨g_i, g_j⟩ over pairs of rows i ≠ j, divided by the mean of ‖g_i‖²."""
     squares = float((g * g).sum())
     pairs = float((g.sum(0) ** 2).sum()) - squares
     return pairs / (squares * (len(g) - 1))

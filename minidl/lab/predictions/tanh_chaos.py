@@ -1,12 +1,12 @@
 """Does the gradient of a wide tanh network grow or shrink, and at which weights does it turn?
 
 In a wide network every pre-activation is Gaussian, and its second moment settles at a fixed point
-q*. From there one number rules the gradient: the mean square of what a layer multiplies it by.
+q*. From there on each layer multiplies the squared norm of the gradient by the same factor χ₁:
 
     q* = σ_w²·E tanh²(√q*·z) + σ_b²,   χ₁ = σ_w²·E tanh'²(√q*·z),   z ~ N(0, 1)
 
-The squared norm grows χ₁ times per layer. χ₁ < 1 is the ordered phase (the gradient vanishes),
-χ₁ > 1 the chaotic one (it explodes); between them lies the critical σ_w².
+χ₁ < 1 is the ordered phase (the gradient vanishes), χ₁ > 1 the chaotic one (it explodes). Between
+them lies the critical σ_w².
 """
 
 import math
@@ -43,8 +43,9 @@ def tanh_chaos(seed: int, quick: bool) -> Evidence:
         growth = sampling.mean_field_growth(
             rng, md.ops.tanh, weights=variance, biases=BIASES, q=q, n=n, nets=nets, depth=depth
         )
-        # A layer's squared gain varies by κ/n about χ₁, κ = 3 E tanh'⁴/(E tanh'²)² - 1, and the
-        # log of the norm lies κ/4n lower; q, which wanders too, may move it as much again.
+        # At width n a layer's squared gain varies about χ₁ with the relative variance κ/n,
+        # κ = 3 E tanh'⁴/(E tanh'²)² - 1. So the mean log of the norm is lower by κ/4n. Twice that
+        # is allowed, because q varies as well.
         fourth = gaussian_mean(lambda z: np.cosh(z) ** -8.0, q)
         kappa = 3 * fourth * variance**2 / chi**2 - 1
         what, predicted = f"ln gain, σ_w² = {variance:.4g}", round(math.log(chi) / 2, 12) + 0.0

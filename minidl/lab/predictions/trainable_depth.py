@@ -1,11 +1,11 @@
 """How deep may a tanh network be, to train?
 
-In the ordered phase the gradient falls χ₁ times per layer, so that it has an e-fold after every
-ξ = -1/ln χ₁ layers. A network learns as deep as its signals reach, which is about 6ξ. At the
-critical weights χ₁ = 1, ξ is infinite, and depth has no such limit.
+In the ordered phase each layer multiplies the squared norm of the gradient by χ₁ < 1, so it falls
+by a factor of e every ξ = -1/ln χ₁ layers. A network learns as deep as its signals reach, which is
+about 6ξ. At the critical weights χ₁ = 1, ξ is infinite, and depth has no such limit.
 
-The depth itself is no exact number: it grows with the steps and the rate. Theory gives the order of
-it, and says that the critical point has no limit.
+The greatest depth is no exact number: it grows with the steps and the rate. Theory gives its order
+of magnitude, and says that there is no limit at the critical weights.
 """
 
 import math
@@ -43,18 +43,19 @@ def trainable_depth(seed: int, quick: bool) -> Evidence:
     for variance, depth, rate, learns in (
         (1.0, round(6 * reach), 0.03, True),
         (1.0, 48, 0.03, False),
-        (critical, 64, 0.01, True),  # a deeper sum of gradients bears a smaller rate
+        (critical, 64, 0.01, True),  # a deeper network bears only a smaller rate
     ):
         accuracy = _train_together(rng, variance, depth, rate, nets, steps)
         mean, learned = float(accuracy.mean()), int((accuracy >= LEARNED).sum())
         label = f"σ_w² = {variance:.3g}, depth {depth}"
         # Over 50 networks of each kind the accuracy after 100 steps was 0.44 ± 0.10 (depth 22),
-        # 0.10 ± 0.02 (48) and 0.37 ± 0.07 (64), after 200 steps 0.69, 0.10 and 0.55, as widely
-        # spread: a mean of three or more lies at least 4 standard errors from 0.2.
+        # 0.10 ± 0.02 (48) and 0.37 ± 0.07 (64). After 200 steps it was 0.69, 0.10 and 0.55, with
+        # the same spread. So a mean of three or more is at least 4 standard errors from 0.2.
         bound = {"low": LEARNED} if learns else {"high": LEARNED}
         checks.append(Check(f"mean accuracy, {label}", None, mean, **bound))
         if not quick:
-            # About 1 network in 100 is on the wrong side, so 4 of 10 are once in 500,000 times.
+            # About 1 network in 100 is on the wrong side of 0.2. That 4 of 10 are has a probability
+            # of 1 in 500,000.
             of, low = (nets, nets - 3) if learns else (0, 0)
             checks.append(Check(f"learned, {label}", of, learned, low=low, high=low + 3))
         counts[label] = learned

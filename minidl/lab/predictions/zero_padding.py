@@ -1,13 +1,15 @@
 """How much of the signal does zero padding take from a small image?
 
-At the border some of the nine pixels under a 3×3 kernel are padding, and zeros add nothing. E x² of
-the pixels goes through the matrix T ⊗ T in each layer, T tridiagonal with ⅓ throughout. The leading
-eigenvector of T is sin(πi/(H+1)): an image with such a variance loses the leading eigenvalue,
-exactly, from the first layer on, and any image loses it in the end:
+At the border some of the nine pixels under a 3×3 kernel are padding, and zeros add nothing. Each
+layer multiplies E x² of the pixels by the matrix T ⊗ T, where T is tridiagonal and all its entries
+are ⅓. The leading eigenvector of T is sin(πi/(H+1)). So if E x² has this profile in rows and
+columns, each layer multiplies it by the squared leading eigenvalue, exactly, from the first layer
+on. Any other image comes to that in the end:
 
     E x² per layer: ((1 + 2cos(π/(H+1)))/3)²,   0.99 at H = 28, 0.90 at 7, 0.76 at 4
 
-The same weights on a torus, where opposite edges meet and nothing is lost, cancel the noise.
+To cancel the noise of the random weights, the same weights are also applied on a torus, where
+opposite edges meet and nothing is lost.
 """
 
 from typing import Any
@@ -58,7 +60,7 @@ def zero_padding(seed: int, quick: bool) -> Evidence:
             ratio = padded.mean() / torus.mean()
             error = sampling.standard_error(padded - ratio * torus) / torus.mean()
             measured, predicted = ratio ** (1 / depth), left ** (1 / depth)
-            # A ratio of means is off by its relative error squared; 0.002 covers it.
+            # The ratio of two means is biased by about its relative error squared: 0.002 covers it.
             tolerance = sampling.SIGMAS * error / ratio / depth * measured + 0.002
             checks.append(Check(f"per layer, H = {side}, {start}", predicted, measured, tolerance))
             row = {"H": side, "start": start, "limit": eigenvalue}

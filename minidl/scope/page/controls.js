@@ -16,7 +16,7 @@ export function valueWords(control, value) {
   return maybe(`${control.name}.${value ?? "none"}`, String(value));
 }
 
-/** How a slider's positions belong to a control's values: all between its bounds, or its stops. */
+/** The map between a slider's positions and a control's values: all within bounds, or its stops. */
 function scaleOf(control) {
   const { low, high, stops } = control;
   if (stops) {

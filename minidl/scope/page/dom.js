@@ -23,7 +23,7 @@ export function table(about, heads, rows) {
   return [make("p", { class: "note" }, about), make("div", { class: "scroll" }, make("table", {}, parts))];
 }
 
-/** Put children in the place of what an element holds. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child != null && child !== false));
   return element;

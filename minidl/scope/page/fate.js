@@ -1,4 +1,4 @@
-// The doctor's verdict before the first step, and what then happens.
+// The doctor's verdict before the first step, and the training that follows, as a film.
 
 import { input, settings, valueWords } from "scope/controls";
 import { fill, find, make } from "scope/dom";
@@ -16,7 +16,7 @@ let timer = null;
 let stopper = null;
 let plots = {};
 
-/** The line above the tabs: what the doctor says, in a word. */
+/** The line above the tabs: the doctor's verdict and its cause. */
 export function drawVerdict(page) {
   const doctor = page.network?.doctor;
   if (!doctor) return fill(find("#verdict"));
@@ -39,7 +39,7 @@ function finding(found) {
     make("div", {}, why), make("em", {}, `→ ${cure(found)}`));
 }
 
-/** What to do, as settings in words. */
+/** The cure of a finding, as settings in words. */
 function cure(found) {
   const parts = Object.entries(found.cure ?? {}).filter(([name]) => name in { input: 0, init: 0, lr: 0 });
   if (!parts.length) return maybe(`cure.${found.code}`, found.prescription);

@@ -13,7 +13,7 @@ const solved = new Set();
 
 const ENDS = ["learned", "neither", "diverged"];
 
-/** A question about how a training ends: that of the film that `choose` takes from the two. */
+/** A question about how a training ends. `choose` takes one of the two films that are shown. */
 const outcome = (choose) => ({
   answers: ENDS.map((end) => say(`fast.${end}`)),
   film: (...films) => ENDS.indexOf(choose(...films).end.end),
@@ -100,7 +100,7 @@ export function labelAnswers(page) {
     button.textContent = answers[button.dataset.answer];
 }
 
-/** Check an answer against what is measured; where it is about the future, let it happen first. */
+/** Check an answer against the measured numbers; where it is about a training, run that first. */
 async function answer(chosen, scene, host) {
   const said = find("#said");
   const { name } = scene;

@@ -1,4 +1,4 @@
-// The page: what is shown, when the engine is asked, and the keys.
+// The page: its tabs, its requests to the engine, and its keys.
 
 import { drawControls, settings, use } from "scope/controls";
 import { fill, find, make, style } from "scope/dom";
@@ -20,7 +20,7 @@ const NEEDS = { operations: ["network", "operations"], pixels: ["network", "oper
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const THEMES = ["auto", "light", "dark"];
 
-/** What is shown: the tab, the image of the batch that is looked at, and what the engine said. */
+/** The state of the page: the open tab, the index of the image, and the engine's last answer. */
 export const page = { tab: "network", image: 0, network: null, operations: null, labels: [], moves: 0 };
 let theme = stored("theme") ?? "auto";
 let asking = false;
@@ -29,7 +29,7 @@ let again = false;
 /** Ask the engine about the settings as they are now, and draw the answer. */
 export async function show() {
   if (asking) {
-    again = true; // one question at a time; the last move counts
+    again = true; // one request at a time; of the moves in the meantime the last one counts
     return;
   }
   asking = true;
@@ -44,7 +44,7 @@ export async function show() {
   }
   asking = false;
   page.moves += 1;
-  document.body.dataset.moves = page.moves; // for whoever waits until the page is drawn
+  document.body.dataset.moves = page.moves; // tests wait for this number until the page is drawn
   if (again) {
     again = false;
     await show();

@@ -4,8 +4,8 @@ import { fill, find, make, table } from "scope/dom";
 import { number, percent, raised, short } from "scope/numbers";
 import { say } from "scope/words";
 
-const [LEFT, RIGHT, HEIGHT, GAP] = [52, 30, 190, 30];
-const TWO = 800; // pixels that are wide enough for two charts
+const [LEFT, RIGHT, HEIGHT, GAP] = [52, 30, 190, 30]; // pixels: margins, height, between charts
+const TWO = 800; // pixels: from this width on two charts stand side by side
 
 /** The factor from one convolution to the next, on average: of the signal, or of the gradient. */
 export function growth(layers, what) {
@@ -23,7 +23,7 @@ export function layerName(layers, index) {
   return alike.length > 1 ? `${name} ${alike.indexOf(layers[index]) + 1}` : name;
 }
 
-/** Whole powers of ten that hold these sizes. */
+/** [low, high]: exponents of the powers of ten between which all these sizes lie. */
 function decades(sizes) {
   const logs = sizes.filter((x) => x > 0 && Number.isFinite(x)).map(Math.log10);
   const low = Math.floor(Math.min(...logs, 0) - 0.15);
@@ -77,7 +77,7 @@ function panel(layers, what, point) {
       bars, grid, line(expected, "theory"), line(measured, `measured ${what}`), dots, names));
 }
 
-/** Why the sizes are what they are: the factor of one layer, from its weights. */
+/** The reason for the sizes: the factor of one layer, from its weights. */
 function reason(view) {
   const { layers } = view;
   const inner = layers.filter((layer) => layer.kind.includes("Conv2d"));

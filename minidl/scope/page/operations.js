@@ -25,7 +25,7 @@ function stepName(step) {
   return step.way === "forward" ? name : `${name} → ${slope(step.into)}`;
 }
 
-/** Go on by so many steps. */
+/** Move by so many steps, backwards if negative. */
 export function stepBy(by) {
   if (view === null) return;
   const last = steps().length - 1;
@@ -172,13 +172,14 @@ function picturesOf(step, operation) {
   return { shown, pictures: [row("goes.in", [draw("g", output, "gradient"), ...needed]), row("comes.back", result)] };
 }
 
-/** Of a convolution or a product, the gradient by one factor needs the other; else show all. */
+/** Whether to show an input beside a gradient. In a convolution or a product, the gradient by one
+ *  factor is made from the other factor alone; for other operations all inputs are shown. */
 function needsForPull(operation, which, input) {
   if (!["conv2d", "linear"].includes(operation.name)) return true;
   return which === 0 ? input === 1 : which === 1 ? input === 0 : false;
 }
 
-/** Point at a cell: mark where it came from or goes to, and write out the sum. */
+/** When a cell is pointed at, mark the cells that it was made from, and write out the sum. */
 function connect(operation, shown, panel, step) {
   const { window } = operation;
   if (!window) return;
@@ -216,19 +217,21 @@ function pointAtPool(operation, shown, { name, spot, index, winners, cells }, pa
   const { window } = operation;
   const { x, y, g, dx } = shown;
   const source = x ?? dx;
+  const count = window.size[0] * window.size[1]; // the padding's zeros count in a mean
   const tell = (words, values) => fill(panel, make("p", {}, say(words, values)));
   if (name === "y" || name === "g") {
     const { pixels, winner } = pooled(window, source, winners, spot);
     for (const tiles of [x, dx]) tiles?.mark([...cells(pixels), ...(winner >= 0 ? cells([winner], "--here") : [])]);
-    const values = pixels.map((i) => short(source.values[i], 4)).join(", ");
+    const values = pixels.map((i) => short(source.values[i], 4)).join(winners ? ", " : " + ");
     const value = short(shown[name].values[index], 4);
-    if (name === "y") tell(winners ? "pool.max" : "pool.mean", { place: spot, values, value });
+    if (name === "y") tell(winners ? "pool.max" : "pool.mean", { place: spot, values, value, count });
     else if (winner >= 0) tell("pool.to", { place: spot, winner: source.place(winner), value });
   } else {
     const { over, won } = wonBy(window, g ?? y, winners, spot);
     for (const tiles of [y, g]) tiles?.mark([...cells(over), ...cells(won, "--here")]);
-    const gathered = (winners ? won : over).map((i) => short(g.values[i], 4)).join(" + ");
-    tell(won.length || !winners ? "pool.won" : "pool.lost", { place: spot, values: gathered });
+    const values = (winners ? won : over).map((i) => short(g.values[i], 4)).join(" + ");
+    if (!winners) tell("pool.shares", { place: spot, values, count });
+    else tell(won.length ? "pool.won" : "pool.lost", { place: spot, values });
   }
 }
 
@@ -247,7 +250,7 @@ function sourceOf(operation, step) {
   const key = which < 0 ? null : make("p", { class: "key" },
     make("mark", { class: "formula" }, say(operation.fast ? "key.formula" : "key.ran")),
     operation.fast ? make("mark", { class: "fast" }, say("key.fast")) : null);
-  const loop = view.sources[operation.loops[which + 1]]; // the value's, then one for each gradient
+  const loop = view.sources[operation.loops[which + 1]]; // first of the value, then of each gradient
   const loops = loop && make("details", { class: "loops", open: true },
     make("summary", {}, say("loops", { place: `${loop.file}:${loop.line}` })), make("pre", {}, loop.text));
   const title = make("h3", {}, say("source"), " ", make("code", {}, `${file}:${line}`));

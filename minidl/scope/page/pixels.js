@@ -1,4 +1,4 @@
-// The pixels: how the loss depends on each of them, as the gradient says and as it really does.
+// The pixels: the change of the loss by each of them, as the gradient predicts it and as it is.
 
 import { fill, find, make, table } from "scope/dom";
 import { imageChoice } from "scope/operations";
@@ -12,15 +12,15 @@ const DELTAS = [0.01, 0.1, 1, -1];
 const KEPT = 8; // rows of the table
 let delta = 1;
 let tried = [];
-let of = ""; // the network and the image that the table is about
+let triedFor = ""; // the settings and the image that the rows of the table belong to
 
 /** Draw the tab. */
 export function drawPixels(page, show) {
   const { values, loss, image } = page.operations;
   const [{ value, gradient }] = values; // the first value is the images
   const about = JSON.stringify([settings, image]);
-  if (about !== of) tried = [];
-  of = about;
+  if (about !== triedFor) tried = [];
+  triedFor = about;
   const pixels = unpack(value.data);
   const slopes = unpack(gradient.data);
   const read = make("p", { class: "note", id: "pixel-read", "aria-live": "polite" }, say("pixels.hint"));

@@ -57,7 +57,7 @@ export class Plot {
     this.watcher.observe(parent);
   }
 
-  /** Draw the curves. What is not finite or not above 0 leaves a gap: a logarithm has no place for it. */
+  /** Draw the curves. A value that is not finite or not above 0 leaves a gap: it has no logarithm. */
   show(steps, curves) {
     const drawn = curves.map((curve) => curve.map((v) => (Number.isFinite(v) && v > 0 ? v : null)));
     this.plot.setData([steps, ...drawn]);

@@ -18,9 +18,10 @@ async function recorded() {
   return opened;
 }
 
-const DESCENT = ["rate", "optimizer", "clip"]; // of no influence on a first step's operations
+const DESCENT = ["rate", "optimizer", "clip"]; // settings that do not change a step's operations
 
-/** The name under which settings were recorded: those that differ from the defaults. */
+/** The name under which settings were recorded: those that differ from the defaults. `key` in
+ *  recorded.py must give the same name. */
 function key(settings, without = []) {
   const differ = facts.controls.filter((c) => !without.includes(c.name) && settings[c.name] !== c.default);
   return differ.map((c) => `${c.name}=${settings[c.name]}`).join(" ");

@@ -45,8 +45,8 @@ function positions(values, grey) {
 
 /**
  * A picture of an array, in which cells can be pointed at and marked.
- * options: name; about (a line below); grey; size (pixels it may be wide); point(index) is called
- * for the cell under the mouse or the keyboard's cursor, pick(index) for one that is chosen.
+ * options: name; about (a line below); grey; size (its largest width in pixels). point(index) is
+ * called for the cell under the mouse or the keyboard's cursor, pick(index) for a clicked one.
  */
 export class Tiles {
   constructor(packed, options) {
@@ -180,7 +180,7 @@ export class Tiles {
   }
 }
 
-/** What the colours mean. */
+/** The line that explains the colours. */
 export const legend = () => make("p", { class: "legend" }, say("below"), make("i", { class: "ramp" }), say("above"),
   make("small", {}, say("root")), make("i", { class: "lost" }), make("small", {}, say("lost")));
 

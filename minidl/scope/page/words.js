@@ -4,11 +4,11 @@ import { make } from "scope/dom";
 
 const tables = JSON.parse(document.getElementById("words").textContent);
 const listeners = [];
-// The address may say it: a chapter of the book shows the page in its own language.
+// The address may name the language: a chapter of the book shows the page in its own language.
 const asked = new URLSearchParams(location.search).get("language");
 let language = asked in tables ? asked : stored("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
-/** What was chosen before, if the browser lets us remember. */
+/** The choice that was stored before, or null where there is none or the browser forbids it. */
 export function stored(name) {
   try {
     return localStorage.getItem(`scope-${name}`);
@@ -33,7 +33,7 @@ export function say(name, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-/** The words of a name that may be missing from the tables. */
+/** The words of a name, or `otherwise` where the tables have none. */
 export const maybe = (name, otherwise) => tables[language][name] ?? otherwise;
 
 export const languageNow = () => language;

@@ -1,4 +1,4 @@
-"""Expect: m the largest score of each row"""
+"""Expect: not of the whole batch"""
 
 import numpy as np
 

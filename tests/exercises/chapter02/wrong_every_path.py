@@ -1,4 +1,4 @@
-"""Expect: every way through the graph"""
+"""Expect: every path through the graph"""
 
 import minidl as md
 from minidl import Tensor

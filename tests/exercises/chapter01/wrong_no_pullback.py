@@ -1,0 +1,7 @@
+"""Expect: made by minidl's operation 'multiply'"""
+
+from minidl import Tensor
+
+
+def square(x: Tensor) -> Tensor:
+    return x * x
