@@ -69,6 +69,11 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
+def literal(name: object) -> str:
+    """A name as it stands: "$" begins no formula, and bytes that are no UTF-8 become "?"."""
+    return str(name).encode("utf-8", "replace").decode().replace("$", r"\$")
+
+
 def limit(values: np.ndarray) -> float:
     """The largest finite size among values, the end of a scale around 0; 1 where there is none."""
     sizes = np.abs(values[np.isfinite(values)])

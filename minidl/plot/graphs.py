@@ -12,7 +12,7 @@ from ..device import to_host
 from ..errors import ConfigError, GradientError
 from ..norms import rms
 from ..tensor import Tensor, cotangent_of
-from .figures import COLORS, GREY, PathLike, new_figure, write_figure
+from .figures import COLORS, GREY, PathLike, literal, new_figure, write_figure
 
 MOST = 150  # boxes: a figure with more cannot be read
 _WIDTH, _HEIGHT = 1.75, 0.85  # inches from a box to the next
@@ -50,7 +50,7 @@ def graph(
     axis.set_axis_off()
     axis.set_xlim(-0.9, max(xs) + 0.9)
     axis.set_ylim(-0.6, max(ys) + 0.6)
-    called = {id(t): name for name, t in (names or {}).items()}
+    called = {id(t): literal(name) for name, t in (names or {}).items()}
     for a, b in edges:
         arrow = {"arrowstyle": "-|>", "color": GREY, "shrinkA": 26, "shrinkB": 30, "lw": 0.9}
         axis.annotate("", xy=places[b], xytext=places[a], arrowprops=arrow)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .figures import PathLike, new_figure, write_figure
+from .figures import PathLike, literal, new_figure, write_figure
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], path: PathLike | None = None) -> Any:
@@ -14,7 +14,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: PathLike | None 
     counts: (K, K); a row's shares sum to 1. Up to 20 classes the counts are written into the cells.
     Raises: ConfigError as in `curves`.
     """
-    k = len(classes)
+    k, names = len(classes), [literal(name) for name in classes]
     side = min(max(3.5, 1.8 + 0.5 * k), 14)
     figure, axis = new_figure(side + 1, side)
     total = counts.sum(1, keepdims=True)
@@ -26,8 +26,8 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: PathLike | None 
             color = "white" if share[i, j] > 0.5 else "black"
             axis.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=color, fontsize=8)
     if k <= 60:
-        axis.set_xticks(range(k), classes, rotation=90, fontsize=8)
-        axis.set_yticks(range(k), classes, fontsize=8)
+        axis.set_xticks(range(k), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(k), names, fontsize=8)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     axis.set_aspect("auto")
@@ -51,6 +51,6 @@ def gallery(
         seen = np.clip(image.transpose(1, 2, 0), 0, 1)
         gray = seen.shape[2] != 3
         axis.imshow(seen[..., 0] if gray else seen, cmap="gray" if gray else None, vmin=0, vmax=1)
-        axis.set_title(title, fontsize=8)
+        axis.set_title(literal(title), fontsize=8)
     figure.suptitle(about, fontsize=10)
     return write_figure(figure, path)

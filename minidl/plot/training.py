@@ -6,7 +6,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import ConfigError
-from .figures import COLORS, GREY, PathLike, finite, new_figure, positive, shade, write_figure
+from .figures import (
+    COLORS,
+    GREY,
+    PathLike,
+    finite,
+    literal,
+    new_figure,
+    positive,
+    shade,
+    write_figure,
+)
 
 LEGEND_LIMIT = 7  # more layers than this get a colour scale instead of a legend
 _PREFIX = "gradient_norm/"
@@ -81,7 +91,8 @@ def compared(
                 solid = part == "validation"
                 axis.plot(
                     epochs["epoch"], finite(values), style, color=color, marker="o" * solid,
-                    markersize=3, linewidth=1.6 if solid else 1, label=name if solid else None,
+                    markersize=3, linewidth=1.6 if solid else 1,
+                    label=literal(name) if solid else None,
                 )  # fmt: skip
                 losses += [values] if what == "loss" else []
     if not losses:

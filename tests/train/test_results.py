@@ -122,6 +122,16 @@ def test_names_of_files_keep_their_bytes(tmp_path):
     assert b"\ncaf\xe9/katze \xe7\x8c\xab.png,cat" in (tmp_path / "p.csv").read_bytes()
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_of_classes_are_drawn_as_they_stand(tmp_path):
+    names = ["$x^{$", "5$ to 6$", os.fsdecode(b"caf\xe9")]
+    found = Results([0, 1, 2], np.eye(3)[::-1], names)
+    figure = found.plot(tmp_path / "c.png")
+    shown = [label.get_text().replace(r"\$", "$") for label in figure.axes[0].get_yticklabels()]
+    assert shown == ["$x^{$", "5$ to 6$", "caf?"]
+    found.plot_mistakes(np.zeros((3, 1, 4, 4)), tmp_path / "m.png")
+
+
 def test_without_a_mistake_the_gallery_is_empty():
     right = Results([0, 1], np.eye(2), ["cat", "dog"])
     figure = right.plot_mistakes(np.zeros((2, 1, 3, 3)))
