@@ -11,7 +11,7 @@ All kinds give the same floats for the same file, bit for bit: x = pixel / 255 (
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,9 +186,9 @@ def look_ahead(
         waiting = [pool.submit(fetch, batch) for batch in batches[:ahead]]
         try:
             for number in range(len(batches)):
-                found = waiting.pop(0).result()
+                wait([waiting[0]])
                 if number + ahead < len(batches):
                     waiting.append(pool.submit(fetch, batches[number + ahead]))
-                yield found
+                yield waiting.pop(0).result()  # no name here keeps it while it is in use
         finally:
             pool.shutdown(cancel_futures=True)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 # Name: images, pixels along a side.
-FOLDERS = {"small": (10_000, 32), "large": (20_000, 224), "trained": (2_560, 32)}
+FOLDERS = {"small": (10_000, 32), "large": (20_000, 224), "trained": (640, 32)}
 TIMED = 2_000  # images of the large folder that are decoded for the clock
 BATCH, WORKERS = 64, 2
+BATCH_LARGE = 32  # two batches of 64 would take 74 MiB as floats: the one in use and the next
 
 
 def paint(folder: Path, count: int, side: int) -> None:
@@ -41,7 +42,7 @@ def peak() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def memory(folder: Path, lazy: bool) -> dict[str, float]:
+def memory(folder: Path, lazy: bool, batch: int = BATCH) -> dict[str, float]:
     """MiB above the baseline after the folder was read and an epoch of batches was taken."""
     import minidl as md
 
@@ -49,7 +50,7 @@ def memory(folder: Path, lazy: bool) -> dict[str, float]:
     md.data.load_image(first)  # loads the decoders
     before = peak()
     data = md.data.ImageFolder(folder, lazy=lazy)
-    for _ in md.data.DataLoader(data, BATCH, shuffle=True):
+    for _ in md.data.DataLoader(data, batch, shuffle=True):
         pass
     return {"memory": peak() - before, "pixels": np.prod(data.shape) / 2**20}
 
@@ -59,14 +60,14 @@ def train(folder: Path) -> dict[str, list[float]]:
     import minidl as md
 
     seconds: dict[str, list[float]] = {"eager": [], "lazy": []}
-    for round_ in range(6):  # the first is not counted
+    parts = {name: md.data.ImageFolder(folder, lazy=name == "lazy") for name in seconds}
+    for round_ in range(13):  # the first is not counted
         for name, found in seconds.items():
-            data = md.data.ImageFolder(folder, lazy=name == "lazy")
             md.manual_seed(0)
             model = md.models.vgg_small()
             trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 1e-3), seed=0)
             start = time.perf_counter()
-            trainer.fit(data, epochs=1, batch_size=BATCH, progress=False)
+            trainer.fit(parts[name], epochs=1, batch_size=BATCH, progress=False)
             if round_:
                 found.append(time.perf_counter() - start)
     return seconds
@@ -94,13 +95,29 @@ def decode_minidl(folder: Path) -> dict[str, list[float]]:
 
 
 def decode_torch(folder: Path) -> dict[str, list[float]]:
-    """The same by torchvision's ImageFolder and ToTensor, two workers that stay."""
-    import torch
-    from torchvision import datasets, transforms
+    """The same by PyTorch's DataLoader with workers that stay.
 
-    data = datasets.ImageFolder(str(folder), transforms.ToTensor())
+    Pillow decodes and the steps are those of torchvision's ImageFolder and ToTensor: its wheel
+    needs PyTorch's build for CUDA.
+    """
+    import torch
+    from PIL import Image
+
+    class Folder(torch.utils.data.Dataset[Any]):
+        def __init__(self) -> None:
+            self.paths = sorted(folder.rglob("*.jpg"))
+
+        def __len__(self) -> int:
+            return len(self.paths)
+
+        def __getitem__(self, index: int) -> Any:
+            path = self.paths[index]
+            with Image.open(path) as file:
+                pixels = torch.from_numpy(np.array(file.convert("RGB")))
+            return pixels.permute(2, 0, 1).contiguous().div(255), int(path.parent.name)
+
     loader = torch.utils.data.DataLoader(
-        data, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
+        Folder(), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
     )
     return epochs(lambda: loader)
 
@@ -108,6 +125,7 @@ def decode_torch(folder: Path) -> dict[str, list[float]]:
 KINDS: dict[str, Callable[[Path], Any]] = {
     "eager": lambda folder: memory(folder, lazy=False),
     "lazy": lambda folder: memory(folder, lazy=True),
+    "lazy, large": lambda folder: memory(folder, lazy=True, batch=BATCH_LARGE),
     "train": train,
     "minidl": decode_minidl,
     "torch": decode_torch,
@@ -136,7 +154,7 @@ def measure(rounds: int, scale: float = 1.0) -> dict[str, Any]:
         return {
             "eager": alone("eager", home / "small"),
             "lazy": alone("lazy", home / "small"),
-            "lazy, large": alone("lazy", home / "large"),
+            "lazy, large": alone("lazy, large", home / "large"),
             "train": alone("train", home / "trained"),
             "rates": rates,
         }

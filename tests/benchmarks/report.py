@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from busy import NEIGHBOURS, QUIET
 from cases import CASES, FROM_SCRATCH, OURS
-from folders import FOLDERS, WORKERS
+from folders import BATCH_LARGE, FOLDERS, WORKERS
 
 KEPT = 3  # runs of a case that the page looks at
 
@@ -281,12 +281,12 @@ def folders(run: dict[str, Any]) -> list[str]:
         f"{eager['memory'] / eager['pixels']:.2f} × |",
         f"| the same, left in their files | ≤ 64 MiB | {lazy['memory']:.1f} MiB |",
         f"| {FOLDERS['large'][0]:,} images 224×224×3 ({large['pixels']:,.0f} MiB of pixels), left "
-        f"in their files | ≤ 64 MiB | {large['memory']:.1f} MiB |",
+        f"in their files, batches of {BATCH_LARGE} | ≤ 64 MiB | {large['memory']:.1f} MiB |",
         f"| training `vgg_small` on {FOLDERS['trained'][0]:,} images 32×32×3: speed from files ÷ "
         f"speed from memory | ≥ 0.97 | {np.median(slower):.3f} ({slower.min():.3f} – "
         f"{slower.max():.3f}) |",
-        f"| images 224×224×3 a second, ÷ PyTorch's DataLoader with {WORKERS} workers and "
-        f"torchvision's ImageFolder | ≥ 1 | {rates['minidl']:,.0f} ÷ {rates['torch']:,.0f}: "
+        f"| images 224×224×3 a second, ÷ PyTorch's DataLoader with {WORKERS} workers and Pillow "
+        f"| ≥ 1 | {rates['minidl']:,.0f} ÷ {rates['torch']:,.0f}: "
         f"{np.median(rounds):.2f} ({rounds.min():.2f} – {rounds.max():.2f}) |",
         "",
     ]
