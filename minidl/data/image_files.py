@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,19 +19,23 @@ from .pictures import Facts, Pictures, facts_of, with_16_bits
 
 _AT_ONCE = 64  # files decoded in one go
 _LISTED = 20  # bad files that a message names
+_LONG = 3e-4  # seconds; a JPEG of 32×32 pixels takes 0.06 ms, one of 224×224 about 1 ms
 
 
 class Files(Pictures):
     """Images that stay in their files. shape: (C, H, W) of each image. gray, size: as in
-    `load_image`.
+    `load_image`. slow: whether several threads read them faster than one (see `takes_long`).
     """
 
-    slow = True
-
     def __init__(
-        self, paths: Sequence[str], shape: tuple[int, ...], gray: bool, size: Size | None
+        self,
+        paths: Sequence[str],
+        shape: tuple[int, ...],
+        gray: bool,
+        size: Size | None,
+        slow: bool = True,
     ) -> None:
-        self.paths, self.gray, self.size = tuple(paths), gray, size
+        self.paths, self.gray, self.size, self.slow = tuple(paths), gray, size, slow
         self.shape = (len(self.paths), *shape)
         self._facts: Facts | None = None
 
@@ -40,12 +45,23 @@ class Files(Pictures):
     def read(self, index: Sequence[int] | np.ndarray) -> list[tuple[str, Any]]:
         """(path, pixels or the DataError of a file that cannot be used), for each place."""
         paths = [self.paths[i] for i in index]
-        share = math.ceil(len(paths) / get_threads())
+        share = math.ceil(len(paths) / (get_threads() if self.slow else 1))
         if share == len(paths):
             return self._decode(paths)
         parts = [paths[i : i + share] for i in range(0, len(paths), share)]
         with ThreadPoolExecutor(len(parts), "minidl-images") as pool:
             return [found for part in pool.map(self._decode, parts) for found in part]
+
+    def takes_long(self, place: int) -> bool:
+        """Whether most of the time for the file at this place goes to the decoder.
+
+        The decoders let go of Python's lock, so several threads decode at once. For a small image
+        most of the time goes to Python itself, which only one thread at a time may run. There more
+        threads only wait for each other, and for the training beside them.
+        """
+        begun = time.perf_counter()
+        self.read([place])
+        return time.perf_counter() - begun > _LONG
 
     def _decode(self, paths: Sequence[str]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []

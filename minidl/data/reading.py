@@ -70,7 +70,8 @@ def read_files(
         unread = []
         kept = [place for place, _ in files.good(progress, "look at images", odd, unread)]
         _refuse(folder, odd, [], len(paths))
-        return Files([paths[i] for i in kept], files.shape[1:], gray, size), kept, bad + unread
+        files = Files([paths[i] for i in kept], files.shape[1:], gray, size, files.slow)
+        return files, kept, bad + unread
     if room is None:
         pictures, kept, unread = _cached(folder, files, cache, skip_bad, progress)
         _refuse(folder, [], [] if skip_bad else bad + unread, len(paths))
@@ -87,7 +88,7 @@ def _opened(paths: Sequence[str], gray: bool, size: Size | None) -> tuple[Files 
         files = Files(paths, (0, 0, 0), gray, size)
         [(_, found)] = files.read([place])
         if not isinstance(found, DataError):
-            return Files(paths, found.shape, gray, size), bad
+            return Files(paths, found.shape, gray, size, files.takes_long(place)), bad
         bad += found.files
     return None, bad
 

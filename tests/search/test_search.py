@@ -151,7 +151,7 @@ def test_a_search_that_lost_its_journal_is_not_begun_anew(done, small, tmp_path)
     shutil.copytree(done.out, tmp_path / "s")
     for left in (b"", b'{"op_code": 0, '):  # half a line is removed
         (tmp_path / "s/journal.log").write_bytes(left)
-        with pytest.raises(ConfigError, match=r"holds no search, but .*trials"):
+        with pytest.raises(ConfigError, match="holds no search, but "):
             open_search(tmp_path / "s", small)
 
 
