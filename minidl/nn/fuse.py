@@ -74,14 +74,11 @@ def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Ten
     places = kernels.pooling(
         "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
     )
-    bias = None if b is None else b.data
-    learns = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
-    found = kernels.conv_pool(
-        x.data, w.data, bias, both.window, both.groups, places, rectify, indexed=learns
-    )
-    if found is None:
+    layer = x.data, w.data, None if b is None else b.data, both.window, both.groups
+    keep = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
+    value, index = kernels.conv_pool(*layer, places, rectify, indexed=keep) or (None, None)
+    if value is None:  # no kernel does both for these shapes
         return None
-    value, index = found
 
     def spread(g: Tensor) -> Tensor:
         return unpool(g, index, places)
