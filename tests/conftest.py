@@ -4,7 +4,6 @@ HYPOTHESIS_PROFILE=quick|everyday|fresh|thorough: few examples while developing;
 for every pull request; a hundred new ones each time; thousands of new ones for a release.
 """
 
-import functools
 import os
 import sys
 from pathlib import Path
@@ -53,24 +52,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The stand-in for CuPy, with kernels that the CPU runs in small blocks; puts arrays there."""
-    from minidl.kernels.gpu import launch as cuda
+    """The stand-in for CuPy, whose kernels the CPU runs; puts arrays there."""
+    from minidl.kernels.gpu import launch
     from tests import standin
 
     for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
         monkeypatch.setitem(sys.modules, name, None)
     standin.install()
     monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
-    monkeypatch.setattr(cuda, "THREADS", 8)
-    monkeypatch.setattr(cuda, "TEAM", 2)
-    monkeypatch.setattr(cuda, "_module", _compiled)
-    cuda._kernel.cache_clear()
+    launch.usable.cache_clear()
     return standin.module.asarray
-
-
-@functools.cache
-def _compiled(dtype: str) -> Any:
-    from minidl.kernels.gpu import launch as cuda
-    from tests import standin
-
-    return standin.RawModule(code=cuda.source(), options=cuda._options(dtype))

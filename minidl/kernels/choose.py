@@ -29,19 +29,19 @@ from .window import NO_TAP, Window
 # fmt: off
 TABLE: dict[str, tuple[Any, Any, Any]] = {
     #                               cpu             gpu         other
-    "convolution":                 (cpu.rows,       gpu.launch, portable),
-    "convolution, few channels":   (cpu.columns,    gpu.launch, portable),  # kh·C < 16
-    "convolution, groups":         (portable,       gpu.launch, portable),
-    "convolution and max-pooling": (cpu.conv_pool,  gpu.launch, None),      # see `_conv_pool`
-    "max-pooling":                 (cpu.pool,       gpu.launch, portable),  # at most 256 taps
+    "convolution":                 (cpu.rows,       gpu.convolution, portable),
+    "convolution, few channels":   (cpu.columns,    gpu.convolution, portable),  # kh·C < 16
+    "convolution, groups":         (portable,       gpu.convolution, portable),
+    "convolution and max-pooling": (cpu.conv_pool,  gpu.convolution, None),      # see `_conv_pool`
+    "max-pooling":                 (cpu.pool,       gpu.pool, portable),  # at most 256 taps
     "max-pooling, large windows":  (portable,       portable,   portable),
     "reading at the maxima":       (portable,       portable,   portable),
     "average pooling":             (cpu.pool,       portable,   portable),
     "batch normalisation":         (cpu.batch_norm, portable,   portable),
-    "matrix product":              (cpu.product,    gpu.launch, portable),
-    "cross-entropy":               (portable,       gpu.launch, portable),  # N·K <= 65,536
+    "matrix product":              (cpu.product,    gpu.product, portable),
+    "cross-entropy":               (portable,       gpu.loss, portable),  # N·K <= 65,536
     "cross-entropy, many logits":  (portable,       portable,   portable),
-    "gradient of relu":            (None,           gpu.launch, None),
+    "gradient of relu":            (None,           gpu.elementwise, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
 }
 # fmt: on
@@ -116,7 +116,7 @@ def _conv_pool(
         return None
     engine = version("convolution and max-pooling", *arrays)
     lines = window.size[0] * channels
-    few = lines < THIN if engine is cpu.conv_pool else lines * window.size[1] <= gpu.launch.FEW
+    few = lines < THIN if engine is cpu.conv_pool else lines * window.size[1] <= gpu.convolution.FEW
     return engine if few else None
 
 

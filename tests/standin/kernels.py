@@ -1,10 +1,13 @@
 """CUDA kernels on the CPU: their source, compiled as C++, run thread by thread.
 
-The arithmetic of `minidl/kernels/gpu/kernels.cu` is proven this way without a GPU. A kernel that
-waits for its block (`__syncthreads`) gets a thread of the system for each of its threads.
+The arithmetic of `minidl/kernels/gpu/*.cu` is proven this way without a GPU. `emulate.h` has what
+a GPU's threads do together: wait for each other, and read each other's values.
 """
 
 import ctypes
+import functools
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -12,44 +15,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .array import counter, ndarray
 from .graph import tape
 
-SHIM = """
-#include <barrier>
-#include <cmath>
-#include <thread>
-#include <vector>
-using namespace std;
-#define __global__
-#define __device__
-#define __shared__ static
-struct Dim { unsigned x; };
-static thread_local Dim threadIdx;
-static Dim blockIdx, blockDim;
-static barrier<>* together;
-static void __syncthreads() { if (together) together->arrive_and_wait(); }
-"""
+EMULATE = Path(__file__).with_name("emulate.h")
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
 LAUNCHER = """
-extern "C" void launch_{name}(unsigned grid, unsigned block, {parameters}) {{
-    blockDim = {{block}};
-    for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {{
-        {body}
-    }}
+static void call_{name}() {{ apply({name}); }}
+extern "C" int launch_{name}(const unsigned* grid, unsigned block, void** given) {{
+    return run_grid(call_{name}, grid, block, given);
 }}
-"""
-ALONE = "for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) {name}({arguments});"
-MEETING = """
-        barrier<> meeting(block);
-        together = &meeting;
-        vector<thread> team;
-        for (unsigned t = 0; t < block; ++t)
-            team.emplace_back([=] {{ threadIdx.x = t; {name}({arguments}); }});
-        for (thread& member : team) member.join();
-        together = nullptr;
 """
 STRIDED = {"matmul"}  # kernels that are told the strides of their arrays
 COMPILER = shutil.which("g++")
+FOLDER = Path(tempfile.gettempdir(), f"minidl-emulated-{os.getuid()}")
 
 
 class Kernel:
@@ -59,13 +40,18 @@ class Kernel:
         self.name, self.function = name, function
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any) -> None:
-        assert len(grid) == len(block) == 1 and 0 < block[0] <= 1024
+        assert 1 <= len(grid) <= 3 and len(block) == 1 and 0 < block[0] <= 1024
+        assert min(grid) > 0 and grid[0] < 1 << 31 and max(grid[1:], default=0) < 1 << 16
         if self.name not in STRIDED:
             assert all(a.flags.c_contiguous for a in args if isinstance(a, ndarray))
         given = [_argument(a) for a in args]
+        places = (ctypes.c_void_p * len(given))(*(ctypes.addressof(value) for value in given))
+        blocks = (ctypes.c_uint * 3)(*grid, *[1] * (3 - len(grid)))
 
-        def run(arrays: Any = args) -> None:  # which lie in memory as long as this is kept
-            self.function(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *given)
+        def run(arrays: Any = (args, given)) -> None:  # which lie in memory as long as this is kept
+            assert self.function(blocks, block[0], places) == 0, (
+                f"{self.name}: threads wait forever"
+            )
 
         if tape.work is not None:
             tape.work.append(run)
@@ -76,9 +62,12 @@ class Kernel:
 
 
 def _argument(a: Any) -> Any:
-    """As CuPy passes it: an array by its address, an int in 8 bytes, a float in 8."""
+    """As CuPy passes it: an array by its address, a number in 8 bytes, a struct by value."""
     if isinstance(a, ndarray):
         return ctypes.c_void_p(a.data.ptr)
+    if isinstance(a, np.ndarray):
+        assert a.shape == (1,), "CuPy takes arrays of the host only with one element"
+        return (ctypes.c_char * a.nbytes).from_buffer_copy(a)
     return ctypes.c_longlong(a) if isinstance(a, int) else ctypes.c_double(a)
 
 
@@ -89,26 +78,24 @@ class RawModule:
         if COMPILER is None:
             raise RuntimeError("no g++ here to compile the kernels with")
         flags = [o for o in options if o.startswith("-D")]
-        geometry = re.search(r"#define GEOMETRY \\\n(.*)", code)[1]  # the one macro of parameters
-        found = re.findall(r'extern "C" __global__ void (\w+)\((.*?)\)', code, re.S)
-        self.parameters = {name: args.replace("GEOMETRY", geometry) for name, args in found}
-        with tempfile.TemporaryDirectory() as folder:
-            source, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            source.write_text(SHIM + code + "".join(map(self._launcher, *self._bodies(code))))
-            command = [COMPILER, "-std=c++20", "-O1", "-fPIC", "-shared", "-pthread", *flags]
-            subprocess.run([*command, str(source), "-o", str(library)], check=True)
-            self.library = ctypes.CDLL(str(library))
-
-    def _bodies(self, code: str) -> tuple[list[str], list[str]]:
-        parts = code.split('extern "C" __global__ void ')[1:]
-        return [part.partition("(")[0] for part in parts], parts
-
-    def _launcher(self, name: str, body: str) -> str:
-        parameters = self.parameters[name]
-        arguments = ", ".join(p.split()[-1].lstrip("*") for p in parameters.split(","))
-        way = MEETING if "__shared__" in body else ALONE
-        run = way.format(name=name, arguments=arguments)
-        return LAUNCHER.format(name=name, parameters=parameters, body=run)
+        launchers = "".join(LAUNCHER.format(name=name) for name in KERNEL.findall(code))
+        self.library = _library(EMULATE.read_text() + code + launchers, tuple(flags))
 
     def get_function(self, name: str) -> Kernel:
         return Kernel(name, getattr(self.library, f"launch_{name}"))
+
+
+@functools.cache
+def _library(source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """The compiled source; kept on the disk, as CuPy keeps it."""
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    name = hashlib.sha256("\0".join((source, *flags)).encode()).hexdigest()
+    kept = FOLDER / f"{name}.so"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+            path, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+            path.write_text(source)
+            command = [COMPILER, "-std=c++20", "-O1", "-fPIC", "-shared", "-Wall"]
+            subprocess.run([*command, *flags, str(path), "-o", str(library)], check=True)
+            library.rename(kept)
+    return ctypes.CDLL(str(kept))

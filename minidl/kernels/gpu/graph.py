@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...device import Array, capturing, cupy
-from .launch import product
+from .product import product
 
 
 class Graph:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...device import array_module
-from .launch import launch
+from .launch import each, launch
 
 
 def _sgd(t: int, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Any:
@@ -49,4 +49,4 @@ def update(rule: str, steps: Sequence[Any]) -> None:
     like = steps[0][0]
     xp = array_module(like)
     table, scalars = xp.asarray(rows, xp.uint64), xp.asarray(numbers, xp.float64)
-    launch(rule, like, total, table, scalars, total)
+    launch("update", rule, each(total), (table, scalars, total), like=like)

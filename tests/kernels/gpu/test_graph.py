@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl import device, kernels
-from minidl.kernels.gpu import launch as cuda
+from minidl.kernels.gpu import product as cuda
 from tests import standin
 from tests.standin.kernels import COMPILER
 

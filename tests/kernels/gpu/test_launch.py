@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import minidl as md
 from minidl import kernels
 from minidl.kernels import reference
-from minidl.kernels.gpu import launch as cuda
+from minidl.kernels.gpu import convolution, launch
 from tests import standin
 from tests.standin.kernels import COMPILER
 
@@ -33,7 +33,7 @@ def ran(name: str) -> bool:
 @pytest.mark.parametrize("few", [0, 1000])
 def test_convolution(gpu, monkeypatch, few, case):
     window, x, w, b, g, groups, _ = case
-    monkeypatch.setattr(cuda, "FEW", few)
+    monkeypatch.setattr(convolution, "FEW", few)
     standin.counter.clear()
     bias = None if b is None else gpu(b)
     y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
@@ -95,7 +95,7 @@ def test_convolution_and_pooling_in_one(gpu, case, size, rectify):
 @needs_compiler
 @pytest.mark.parametrize(("few", "joins"), [(11, False), (12, True)])
 def test_few_taps_are_summed_directly(gpu, monkeypatch, few, joins):
-    monkeypatch.setattr(cuda, "FEW", few)
+    monkeypatch.setattr(convolution, "FEW", few)
     window = kernels.window("conv2d", (4, 5), (2, 3))
     pool = kernels.window("max_pool2d", window.out, 1, 1)
     x, w = gpu(np.ones((1, 2, 4, 5))), gpu(np.ones((1, 2, 2, 3)))
@@ -191,33 +191,39 @@ def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatc
     def refuse(**options):
         raise RuntimeError("nvrtc: error: no library\nand more")
 
-    monkeypatch.undo()
-    standin.install()
     monkeypatch.setattr(standin.module, "RawModule", refuse)
-    monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
-    cuda._module.cache_clear()
+    for cached in (launch.usable, launch._kernel, launch._module):
+        cached.cache_clear()
     with pytest.warns(UserWarning, match=r"no CUDA kernels, array code instead: nvrtc: .*library$"):
-        assert not cuda.compiled(np.dtype(float))
+        assert not launch.compiled(np.dtype(float))
     monkeypatch.setenv("MINIDL_CUDA_KERNELS", "0")
-    cuda._module.cache_clear()
-    assert not cuda.compiled(np.dtype(float))
-    cuda._module.cache_clear()
+    launch.usable.cache_clear()
+    assert not launch.compiled(np.dtype(float))
+    launch.usable.cache_clear()
 
 
-@pytest.mark.parametrize("dtype", ["float", "double"])
+# The constants that the sources need; every other source is compiled as it is.
+CONSTANTS = {"product": (("TEAM", 16),)}
+SOURCES = sorted(p.stem for p in Path(launch.__file__).parent.glob("*.cu") if p.stem != "common")
+
+
 @pytest.mark.parametrize("capability", [75, 80, 86, 89, 90])
-def test_the_source_compiles_for_every_gpu(dtype, capability):
+@pytest.mark.parametrize("char", "fd")
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("file", SOURCES)
+def test_the_source_compiles_for_every_gpu(file, wide, char, capability):
     """NVRTC from its wheel: no GPU and no driver are needed."""
     spec = importlib.util.find_spec("nvidia.cuda_nvrtc") if _has("nvidia") else None
     if spec is None:
         pytest.skip("the wheel nvidia-cuda-nvrtc-cu12 is not installed")
     folder = Path(next(iter(spec.submodule_search_locations)))
     nvrtc = ctypes.CDLL(str(next(folder.glob("lib/libnvrtc.so*"))))
-    program, options = ctypes.c_void_p(), list(cuda._options(dtype))
+    program, options = ctypes.c_void_p(), list(launch.options(char, wide, CONSTANTS.get(file, ())))
     options.append(f"--gpu-architecture=compute_{capability}")
     pointer = ctypes.byref(program)
     assert (
-        nvrtc.nvrtcCreateProgram(pointer, cuda.source().encode(), b"minidl.cu", 0, None, None) == 0
+        nvrtc.nvrtcCreateProgram(pointer, launch.source(file).encode(), b"minidl.cu", 0, None, None)
+        == 0
     )
     array = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), array)

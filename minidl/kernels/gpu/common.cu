@@ -1,0 +1,51 @@
+// What all kernels share; `launch.py` puts this file before each of the others.
+//
+// The compiler's options define REAL (float or double) and INDEX: int, or long long where an array
+// has 2^31 elements or more. 64-bit indices cost a third of a kernel's speed.
+
+typedef REAL T;  // float or double
+typedef INDEX Int;
+typedef unsigned char Byte;
+
+#define DEVICE [[maybe_unused]] static __device__ __forceinline__
+#define EVERY_LANE 0xffffffffu  // the mask of a warp's 32 threads
+#define NO_TAP 255              // the index where relu gave 0, so that no pixel gets a gradient
+
+// The window that slides over an image: image H x W, places OH x OW, taps KH x KW, stride SH x SW,
+// dilation DH x DW, and the zeros of the padding above (TOP) and to the left (LEFT).
+struct Geometry { Int H, W, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT; };
+
+// The index i of this thread's element; a thread past the last of n elements returns at once.
+#define ELEMENT(i, n) Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return
+
+DEVICE T infinity() { return -log((T)0); }
+
+// Pixel (row, column) of an image x with the geometry z, or 0 in the padding around it.
+#define ON_IMAGE(row, column) ((row) >= 0 && (row) < z.H && (column) >= 0 && (column) < z.W)
+#define PIXEL(x, row, column) (ON_IMAGE(row, column) ? (x)[(row) * z.W + (column)] : (T)0)
+
+// The pixel of x that tap (i, j) lies over when the window stands at place (row, column).
+#define UNDER_TAP(x, row, column, i, j) \
+    PIXEL(x, (row) * z.SH + (i) * z.DH - z.TOP, (column) * z.SW + (j) * z.DW - z.LEFT)
+
+// Keep `value` as the best if it is larger than the best so far, or the first NaN, or the first of
+// all values.
+#define TAKE(value, tap) if ((value) > best || ((value) != (value) && best == best) || first < 0) \
+    { best = (value); first = (tap); }
+
+// The sum over the 32 threads of a warp, in each of them. The order never changes, so that rounding
+// is the same in every run.
+DEVICE T warp_sum(T own) {
+    for (int apart = 16; apart > 0; apart /= 2) own += __shfl_xor_sync(EVERY_LANE, own, apart);
+    return own;
+}
+
+// The sum over a block of whole warps, in each of its threads, in an order that never changes.
+DEVICE T block_sum(T own) {
+    __shared__ T share[32];
+    own = warp_sum(own);
+    __syncthreads();  // all threads have read the sum before this one
+    if (threadIdx.x % 32 == 0) share[threadIdx.x / 32] = own;
+    __syncthreads();
+    return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? share[threadIdx.x % 32] : (T)0);
+}

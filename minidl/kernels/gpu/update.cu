@@ -1,0 +1,48 @@
+// The optimizers' steps: all parameters in one launch, as if they were one long array. Row p of
+// `table` has the place where parameter p ends in it, then the addresses of theta, g and the slots.
+// A thread searches the row of its element. Row p of `numbers` has the rule's numbers (update.py).
+typedef unsigned long long Address;
+
+#define FLAT(columns) \
+    ELEMENT(e, n); \
+    Int p = 0; \
+    while (e >= (Int)table[p * (columns)]) ++p; \
+    const Address* row = table + p * (columns); \
+    if (p > 0) e -= (Int)table[(p - 1) * (columns)]; \
+    T* theta = (T*)row[1] + e; \
+    T g = ((const T*)row[2])[e]
+
+// numbers: lr, momentum, weight decay, nesterov
+extern "C" __global__ void sgd(const Address* table, const double* numbers, Int n) {
+    FLAT(4);
+    const double* a = numbers + p * 4;
+    g += (T)a[2] * *theta;
+    if (a[1] != 0) {
+        T* v = (T*)row[3] + e;
+        *v = (T)a[1] * *v + g;
+        g = a[3] != 0 ? g + (T)a[1] * *v : *v;
+    }
+    *theta -= (T)a[0] * g;
+}
+
+// numbers: lr, alpha, eps, weight decay
+extern "C" __global__ void rmsprop(const Address* table, const double* numbers, Int n) {
+    FLAT(4);
+    const double* a = numbers + p * 4;
+    T* s = (T*)row[3] + e;
+    g += (T)a[3] * *theta;
+    *s = (T)a[1] * *s + (T)(1 - a[1]) * g * g;
+    *theta -= (T)a[0] * g / (sqrt(*s) + (T)a[2]);
+}
+
+// numbers: lr/(1 - b1^t), b1, b2, sqrt(1 - b2^t), eps, weight decay of g, factor of theta
+extern "C" __global__ void adam(const Address* table, const double* numbers, Int n) {
+    FLAT(5);
+    const double* a = numbers + p * 7;
+    T *m = (T*)row[3] + e, *v = (T*)row[4] + e;
+    T old = *theta * (T)a[6];
+    g += (T)a[5] * *theta;
+    *m = (T)a[1] * *m + (T)(1 - a[1]) * g;
+    *v = (T)a[2] * *v + (T)(1 - a[2]) * g * g;
+    *theta = old - (T)a[0] * *m / (sqrt(*v) / (T)a[3] + (T)a[4]);
+}

@@ -1,0 +1,163 @@
+// What a CUDA source needs to be compiled as C++, and to run on the CPU.
+//
+// A block's threads are fibers: stacks of their own between which the program switches. A thread
+// runs until it waits, for its warp (a shuffle) or for its block (__syncthreads); then the next one
+// runs. When all that it waits for have come, it goes on.
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <utility>
+#include <vector>
+using namespace std;
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __restrict__
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define EMULATED 1
+
+struct Dim { unsigned x, y, z; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline double2 make_double2(double x, double y) { return {x, y}; }
+
+static Dim threadIdx, blockIdx, blockDim, gridDim;
+
+enum State { RUNS, WAITS_FOR_WARP, WAITS_FOR_BLOCK, DONE };
+struct Fiber { ucontext_t at; vector<char> stack; unsigned thread; };
+struct Lane { Fiber* fiber; State state; unsigned turn; char box[2][16]; };
+
+static deque<Fiber> fibers;         // kept for the next block
+static vector<Fiber*> idle;
+static Lane lanes[1024];            // of the block's threads
+static unsigned begun;              // threads that have begun
+static ucontext_t scheduler;
+static Fiber* current;
+static void** arguments;
+static void (*kernel)();
+
+static void wait_for(State what) {
+    Fiber* own = current;
+    lanes[own->thread].state = what;
+    swapcontext(&own->at, &scheduler);
+    threadIdx.x = own->thread;
+}
+static void __syncthreads() { wait_for(WAITS_FOR_BLOCK); }
+static void __syncwarp(unsigned = 0) { wait_for(WAITS_FOR_WARP); }
+
+template <class V> static V from_lane(V value, unsigned thread) {
+    static_assert(sizeof(V) <= 16);
+    Lane& own = lanes[threadIdx.x];
+    unsigned turn = own.turn++ % 2;  // a fast lane may write its next value before all have read
+    memcpy(own.box[turn], &value, sizeof(V));
+    wait_for(WAITS_FOR_WARP);
+    if (thread >= blockDim.x) return value;
+    memcpy(&value, lanes[thread].box[turn], sizeof(V));
+    return value;
+}
+template <class V> static V __shfl_xor_sync(unsigned, V value, int lane) {
+    return from_lane(value, threadIdx.x ^ lane);
+}
+template <class V> static V __shfl_sync(unsigned, V value, int lane) {
+    return from_lane(value, threadIdx.x / 32 * 32 + lane % 32);
+}
+template <class V> static V __shfl_down_sync(unsigned, V value, unsigned by) {
+    bool inside = threadIdx.x % 32 + by < 32;
+    return from_lane(value, inside ? threadIdx.x + by : threadIdx.x);
+}
+static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+static unsigned __float_as_uint(float v) { unsigned u; memcpy(&u, &v, 4); return u; }
+static float __uint_as_float(unsigned u) { float v; memcpy(&v, &u, 4); return v; }
+static float __int_as_float(int u) { float v; memcpy(&v, &u, 4); return v; }
+
+// A fiber runs one thread after the other, as long as they do not wait.
+static void work() {
+    Fiber* own = current;
+    while (begun < blockDim.x) {
+        own->thread = begun++;
+        lanes[own->thread] = {own, RUNS, 0, {}};
+        threadIdx.x = own->thread;
+        kernel();
+        lanes[own->thread].state = DONE;
+    }
+    idle.push_back(own);
+    swapcontext(&own->at, &scheduler);
+}
+
+static void go_on(Fiber* fiber) {
+    current = fiber;
+    swapcontext(&scheduler, &fiber->at);
+}
+
+// Let those go on whose warp or block has come together. False: nobody can, though some wait.
+static bool release() {
+    bool some = false, waits = false, whole = true;
+    for (unsigned w = 0; w < blockDim.x; w += 32) {
+        unsigned end = min(w + 32, blockDim.x), for_warp = 0, for_block = 0;
+        for (unsigned t = w; t < end; ++t) {
+            for_warp += lanes[t].state == WAITS_FOR_WARP;
+            for_block += lanes[t].state == WAITS_FOR_BLOCK;
+        }
+        waits |= for_warp + for_block > 0;
+        whole &= for_warp == 0;
+        if (for_warp && !for_block)
+            for (unsigned t = w; t < end; ++t)
+                if (lanes[t].state == WAITS_FOR_WARP) lanes[t].state = RUNS, some = true;
+    }
+    if (!some && whole)
+        for (unsigned t = 0; t < blockDim.x; ++t)
+            if (lanes[t].state == WAITS_FOR_BLOCK) lanes[t].state = RUNS, some = true;
+    return some || !waits;
+}
+
+static bool run_block() {
+    begun = 0;
+    while (begun < blockDim.x) {
+        if (idle.empty()) {
+            fibers.emplace_back();
+            fibers.back().stack.resize(1 << 16);
+            idle.push_back(&fibers.back());
+        }
+        Fiber* fresh = idle.back();
+        idle.pop_back();
+        getcontext(&fresh->at);
+        fresh->at.uc_stack.ss_sp = fresh->stack.data();
+        fresh->at.uc_stack.ss_size = fresh->stack.size();
+        makecontext(&fresh->at, work, 0);
+        go_on(fresh);
+    }
+    for (bool more = true; more;) {
+        if (!release()) return false;
+        more = false;
+        for (unsigned t = 0; t < blockDim.x; ++t)
+            if (lanes[t].state == RUNS) go_on(lanes[t].fiber), more = true;
+    }
+    return true;
+}
+
+static int run_grid(void (*call)(), const unsigned* grid, unsigned threads, void** given) {
+    kernel = call, arguments = given, blockDim = {threads, 1, 1}, gridDim = {grid[0], grid[1], grid[2]};
+    for (blockIdx.z = 0; blockIdx.z < grid[2]; ++blockIdx.z)
+        for (blockIdx.y = 0; blockIdx.y < grid[1]; ++blockIdx.y)
+            for (blockIdx.x = 0; blockIdx.x < grid[0]; ++blockIdx.x)
+                if (!run_block()) return 1;
+    return 0;
+}
+
+// As CUDA's driver does: `arguments` are the addresses of the values.
+template <class... P, size_t... I>
+static void apply(void (*f)(P...), index_sequence<I...>) {
+    f(*(remove_cv_t<P>*)arguments[I]...);
+}
+template <class... P> static void apply(void (*f)(P...)) { apply(f, index_sequence_for<P...>()); }
