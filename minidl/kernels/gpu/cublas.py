@@ -21,8 +21,10 @@ from ...device import Array, cupy
 
 WORKSPACE = 32 << 20  # bytes; the size that NVIDIA recommends for Hopper
 TF32 = 3  # cublasMath_t: float32 products on tensor cores, with 10 bits of mantissa
-GEMM = {"f": ("cublasSgemmStridedBatched", ctypes.c_float)}
-GEMM["d"] = ("cublasDgemmStridedBatched", ctypes.c_double)
+GEMM: dict[str, tuple[str, Any]] = {
+    "f": ("cublasSgemmStridedBatched", ctypes.c_float),
+    "d": ("cublasDgemmStridedBatched", ctypes.c_double),
+}
 
 
 class Cublas:
