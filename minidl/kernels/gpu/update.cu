@@ -2,18 +2,29 @@
 // `table` has the place where parameter p ends in it, then the addresses of theta, g and the slots.
 // A thread searches the row of its element. Row p of `numbers` has the rule's numbers (update.py).
 //
-// With the option GUARDED, `verdict` (see whole.cu) says whether the step may be taken, and by which
-// factor clipping makes the gradients smaller.
+// An ordinary step passes both tables by value, as part of the launch: nothing has to be copied to
+// the GPU before. A step in a CUDA graph (option GUARDED) reads them from arrays. There `verdict`
+// (see whole.cu) says whether the step may be taken, and by which factor clipping makes the
+// gradients smaller.
+#define COLUMNS 5  // of `table`
+#define NUMBERS 8  // columns of `numbers`
 #ifdef GUARDED
+#define TABLES const Address* table, const double* numbers, const double* verdict
+#define READ_TABLES
 #define JUDGED(g) if (verdict[0] == 0) return; g = (T)(g * verdict[1])
 #else
+struct Tables {  // ROWS is the most parameters that one launch takes
+    Address table[ROWS * COLUMNS];
+    double numbers[ROWS * NUMBERS];
+};
+#define TABLES const __grid_constant__ Tables tables
+#define READ_TABLES const Address* table = tables.table; const double* numbers = tables.numbers;
 #define JUDGED(g)
 #endif
 
-#define COLUMNS 5   // of `table`
-#define NUMBERS 8   // columns of `numbers`
 #define FLAT \
     ELEMENT(e, n); \
+    READ_TABLES \
     Int p = 0; \
     while (e >= (Int)table[p * COLUMNS]) ++p; \
     const Address* row = table + p * COLUMNS; \
@@ -24,8 +35,7 @@
     JUDGED(g)
 
 // numbers: lr, momentum, weight decay, nesterov
-extern "C" __global__ void sgd(const Address* table, const double* numbers,
-                               const double* verdict, Int n) {
+extern "C" __global__ void sgd(TABLES, Int n) {
     FLAT;
     g += (T)a[2] * *theta;
     if (a[1] != 0) {
@@ -37,8 +47,7 @@ extern "C" __global__ void sgd(const Address* table, const double* numbers,
 }
 
 // numbers: lr, alpha, eps, weight decay
-extern "C" __global__ void rmsprop(const Address* table, const double* numbers,
-                               const double* verdict, Int n) {
+extern "C" __global__ void rmsprop(TABLES, Int n) {
     FLAT;
     T* s = (T*)row[3] + e;
     g += (T)a[3] * *theta;
@@ -47,8 +56,7 @@ extern "C" __global__ void rmsprop(const Address* table, const double* numbers,
 }
 
 // numbers: lr/(1 - b1^t), b1, b2, sqrt(1 - b2^t), eps, weight decay of g, factor of theta
-extern "C" __global__ void adam(const Address* table, const double* numbers,
-                               const double* verdict, Int n) {
+extern "C" __global__ void adam(TABLES, Int n) {
     FLAT;
     T *m = (T*)row[3] + e, *v = (T*)row[4] + e;
     T old = *theta * (T)a[6];

@@ -7,11 +7,13 @@ which addresses its own arrays lie.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...device import array_module
+import numpy as np
+
 from .launch import each, launch
 
 
@@ -36,6 +38,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {"sgd": _sgd, "rmsprop": _rmsprop, "ada
 
 
 COLUMNS, PLACES = 8, 5  # of the tables `numbers` and `table`, for every rule
+FEW, MOST = 8, 32  # rows of the tables that a launch passes by value, at most 4 KiB
 
 
 def table_of(steps: Sequence[Any]) -> list[list[int]]:
@@ -67,8 +70,17 @@ def update(rule: str, steps: Sequence[Any]) -> None:
 
     All arrays are contiguous and of one type.
     """
-    like, total = steps[0][0], sum(theta.size for theta, *_ in steps)
-    xp = array_module(like)
-    table = xp.asarray(table_of(steps), xp.uint64)
-    numbers = xp.asarray(numbers_of(rule, steps), xp.float64)
-    launch("update", rule, each(total), (table, numbers, numbers, total), like=like)
+    for start in range(0, len(steps), MOST):
+        part = steps[start : start + MOST]
+        rows = FEW if len(part) <= FEW else MOST
+        tables = np.zeros(1, _tables(rows))
+        tables["table"][0, : len(part)] = table_of(part)
+        tables["numbers"][0, : len(part)] = numbers_of(rule, part)
+        like, total = part[0][0], sum(theta.size for theta, *_ in part)
+        launch("update", rule, each(total), (tables, total), like=like, ROWS=rows)
+
+
+@functools.cache
+def _tables(rows: int) -> np.dtype:
+    """The struct Tables of update.cu."""
+    return np.dtype([("table", "u8", (rows, PLACES)), ("numbers", "f8", (rows, COLUMNS))])
