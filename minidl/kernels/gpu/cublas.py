@@ -60,14 +60,13 @@ class Cublas:
         one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
         count, m, n = c.shape
         shape = first[0], second[0], n, m, a.shape[2], one
-        matrices = [_matrix(b, first[1]), _matrix(a, second[1]), _matrix(c, n)]
+        left, right, out = _matrix(b, first[1]), _matrix(a, second[1]), _matrix(c, n)
         if count == 1:  # this function may cut k into pieces, which few rows and columns need
-            left, right, out = (matrix[:2] for matrix in matrices)
-            self._call(f"{name}_v2", self._handle, *shape, *left, *right, zero, *out)
+            args = *shape, *left[:2], *right[:2], zero, *out[:2]
+            self._call(f"{name}_v2", self._handle, *args)
         else:
-            left, right, out = matrices
-            batched = f"{name}StridedBatched"
-            self._call(batched, self._handle, *shape, *left, *right, zero, *out, count)
+            every = *shape, *left, *right, zero, *out, count
+            self._call(f"{name}StridedBatched", self._handle, *every)
         return True
 
 
