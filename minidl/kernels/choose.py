@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "max-pooling, large windows":  (portable,       portable,   portable),
     "reading at the maxima":       (portable,       portable,   portable),
     "average pooling":             (cpu.pool,       portable,   portable),
-    "batch normalisation":         (cpu.batch_norm, portable,   portable),
+    "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
     "matrix product":              (cpu.product,    gpu.product, portable),
     "cross-entropy":               (portable,       gpu.loss, portable),  # N·K <= 65,536
     "cross-entropy, many logits":  (portable,       portable,   portable),

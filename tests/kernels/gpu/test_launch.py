@@ -203,7 +203,7 @@ def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatc
 
 
 # The constants that the sources need; every other source is compiled as it is.
-CONSTANTS = {"product": (("TEAM", 16),)}
+CONSTANTS = {"batch_norm": (("OWN", 16),), "product": (("TEAM", 16),)}
 SOURCES = sorted(p.stem for p in Path(launch.__file__).parent.glob("*.cu") if p.stem != "common")
 
 
