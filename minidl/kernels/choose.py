@@ -39,15 +39,13 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "average pooling":             (cpu.pool,       portable,   portable),
     "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
     "matrix product":              (cpu.product,    gpu.product, portable),
-    "cross-entropy":               (portable,       gpu.loss, portable),  # N·K <= 65,536
-    "cross-entropy, many logits":  (portable,       portable,   portable),
+    "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
 }
 # fmt: on
 
 THIN = 16  # with fewer rows in a kernel's matrix (kh·C), a product is not worth its call
-ONE_BLOCK = 1 << 16  # logits that one block of GPU threads can take
 ONE_BYTE = 256  # taps that an index of one byte can tell apart
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
@@ -227,9 +225,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     On a GPU a label outside 0..K-1 makes the loss NaN. For an error the host would have to wait for
     the labels.
     """
-    fits = logits.size <= ONE_BLOCK
-    operation = "cross-entropy" if fits else "cross-entropy, many logits"
-    return version(operation, logits).cross_entropy(logits, labels)
+    return version("cross-entropy", logits).cross_entropy(logits, labels)
 
 
 def keep_positive(g: Array, y: Array) -> Array | None:
