@@ -144,7 +144,7 @@ def _build() -> types.ModuleType:
     pool = types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
     module.get_default_memory_pool = lambda: pool
     wait = functools.partial(counter.wait, "synchronize")
-    cuda.Device = lambda: types.SimpleNamespace(synchronize=wait)
+    cuda.Device = lambda: types.SimpleNamespace(synchronize=wait, id=0)
     return module
 
 

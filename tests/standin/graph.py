@@ -85,6 +85,7 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self._blocking = not non_blocking
+        self.ptr = id(self)
         self._current = False
 
     def __enter__(self) -> "Stream":
