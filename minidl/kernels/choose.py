@@ -33,10 +33,10 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "convolution, few channels":   (cpu.columns,    gpu.convolution, portable),  # kh·C < 16
     "convolution, groups":         (portable,       gpu.convolution, portable),
     "convolution and max-pooling": (cpu.conv_pool,  gpu.convolution, None),      # see `_conv_pool`
-    "max-pooling":                 (cpu.pool,       gpu.pool, portable),  # at most 256 taps
+    "max-pooling":                 (cpu.pool,       gpu.pool,   portable),  # at most 256 taps
     "max-pooling, large windows":  (portable,       portable,   portable),
-    "reading at the maxima":       (portable,       portable,   portable),
-    "average pooling":             (cpu.pool,       portable,   portable),
+    "reading at the maxima":       (portable,       gpu.pool,   portable),
+    "average pooling":             (cpu.pool,       gpu.pool,   portable),
     "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
     "matrix product":              (cpu.product,    gpu.product, portable),
     "cross-entropy":               (portable,       gpu.loss,   portable),
@@ -168,7 +168,8 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 @_silent
 def max_take(x: Array, index: Array, window: Window) -> Array:
     """x (N, C, H, W) -> (N, C, OH, OW): x at those pixels; the transpose of `max_unpool`."""
-    return version("reading at the maxima", x).max_take(x, index, window)
+    operation = "reading at the maxima" if index.dtype == np.uint8 else "max-pooling, large windows"
+    return version(operation, x).max_take(x, index, window)
 
 
 @_silent

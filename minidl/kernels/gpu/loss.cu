@@ -3,12 +3,13 @@
 // A team of TEAM neighbouring threads (1, 2, 4, ... 32) takes one row after the other; each thread
 // has every TEAM-th logit. A row's largest logit is subtracted first, so that exp cannot overflow.
 // At the label, softmax - 1 is taken as minus the sum of the others, which keeps its digits where
-// the label's own softmax is near 1. A NaN need not be the largest: it makes the sum NaN, and with it
+// the label's own softmax is near 1. A NaN need not be the largest: it makes the sum NaN, and so
 // the whole row.
 
 // The sum of what a team's threads have, and the maximum, in each of them.
 DEVICE T team_sum(T own) {
-    for (int apart = TEAM / 2; apart > 0; apart /= 2) own += __shfl_xor_sync(EVERY_LANE, own, apart);
+    for (int apart = TEAM / 2; apart > 0; apart /= 2)
+        own += __shfl_xor_sync(EVERY_LANE, own, apart);
     return own;
 }
 DEVICE T team_max(T own) {
@@ -17,8 +18,8 @@ DEVICE T team_max(T own) {
     return own;
 }
 
-// Each block stores the sum of its rows' losses, divided by the number of all rows. A block may have
-// 1,024 threads: the compiler then gives each at most 64 registers.
+// Each block stores the sum of its rows' losses, divided by the number of all rows. A block may
+// have 1,024 threads, so the compiler must give a thread at most 64 registers.
 extern "C" __global__ void __launch_bounds__(1024)
 cross_entropy(const T* logits, const long long* labels, T* losses, T* grad, Int rows, Int classes) {
     Int lane = threadIdx.x % TEAM, at_once = blockDim.x / TEAM;
