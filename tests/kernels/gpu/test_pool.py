@@ -90,13 +90,14 @@ def test_mean(gpu, bits, case):
 
 
 def test_where_relu_gave_0_nothing_is_read_nor_spread(gpu):
-    window = kernels.window("max_pool2d", (4, 4), 2, 2)
-    index = gpu(np.array([[[[0, kernels.NO_TAP], [3, 1]]]], np.uint8))
-    x = np.arange(16.0).reshape(1, 1, 4, 4)
-    assert kernels.max_take(gpu(x), index, window).get().tolist() == [[[[0, 0], [13, 11]]]]
-    g = gpu(np.full((1, 1, 2, 2), np.inf))
-    dx = kernels.max_unpool(g, index, window).get()
-    assert np.argwhere(dx[0, 0]).tolist() == [[0, 0], [2, 3], [3, 1]]
+    window = kernels.window("max_pool2d", (400, 4), 2, 2)
+    index = np.zeros((1, 1, 200, 2), np.uint8)
+    index[0, 0, :2] = [0, kernels.NO_TAP], [3, 1]
+    x = np.arange(1600.0).reshape(1, 1, 400, 4)
+    taken = kernels.max_take(gpu(x), gpu(index), window).get()
+    assert taken[0, 0, :2].tolist() == [[0, 0], [13, 11]]
+    dx = kernels.max_unpool(gpu(np.full(index.shape, np.inf)), gpu(index), window).get()
+    assert np.argwhere(dx[0, 0, :4]).tolist() == [[0, 0], [2, 3], [3, 1]]
 
 
 def test_a_window_of_256_taps_still_has_an_index_of_one_byte(gpu):
