@@ -137,6 +137,25 @@ def test_every_run_gives_the_same_bytes(gpu):
         assert ours.get().tobytes() == again.get().tobytes()
 
 
+def test_a_graph_repeats_all_of_it(gpu):
+    random = np.random.default_rng(4)
+    first, second = (random.normal(size=(2, 2, 3, 7, 9)) for _ in range(2))
+    x, g = map(gpu, first)
+    one = gpu(np.ones(3))
+
+    def work():
+        mean, variance = kernels.batch_norm_moments(x)
+        y = kernels.batch_norm_affine(x, mean, variance, one)
+        return y, *kernels.batch_norm_grads(g, x, one, mean, variance)
+
+    graph = kernels.Graph(work, like=x)
+    for array, values in ((x, second[0]), (g, second[1])):
+        array[...] = gpu(values)
+    found = [a.get() for a in graph.launch()]
+    for again, direct in zip(found, work(), strict=True):
+        np.testing.assert_array_equal(again, direct.get())
+
+
 def test_a_layer_trains_on_the_gpu_as_on_the_cpu(gpu):
     random, found = np.random.default_rng(3), []
     x, g = random.normal(size=(2, 4, 3, 5, 5)).astype(md.tensor(1.0).dtype)

@@ -72,6 +72,17 @@ def test_the_losses_of_many_blocks_are_added(gpu):
 
 
 @pytest.mark.parametrize("rows", [3, 300])
+def test_a_graph_repeats_it(gpu, rows):
+    random = np.random.default_rng(rows)
+    logits, labels = gpu(random.normal(size=(rows, 10))), gpu(random.integers(0, 10, rows))
+    graph = kernels.Graph(lambda: kernels.cross_entropy(logits, labels), like=logits)
+    logits[...] = gpu(random.normal(size=(rows, 10)))
+    found = [a.get() for a in graph.launch()]
+    for again, right in zip(found, expected(logits.get(), labels.get()), strict=True):
+        close(again, right)
+
+
+@pytest.mark.parametrize("rows", [3, 300])
 @pytest.mark.parametrize("label", [-1, 5])
 def test_a_label_outside_the_classes_makes_the_loss_nan(gpu, rows, label):
     logits, labels = np.zeros((rows, 5)), np.zeros(rows, np.int64)
