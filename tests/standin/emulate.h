@@ -18,6 +18,7 @@ using namespace std;
 #define __forceinline__ inline
 #define __shared__ static
 #define __restrict__
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define EMULATED 1

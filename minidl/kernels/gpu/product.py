@@ -26,19 +26,20 @@ def recorded(a: Array, b: Array) -> Array:
     """a @ b by cuBLAS itself; by a kernel of our own without cuBLAS, or for unusual layouts."""
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = array_module(a).empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
-    # A matrix that is repeated along the batch has the stride 0 there.
     outer, inner = math.prod(batch[:-1]), math.prod(batch[-1:])
-    a, b = (
-        array_module(x)
-        .broadcast_to(x, (*batch, *x.shape[-2:]))
-        .reshape(outer, inner, *x.shape[-2:])
-        for x in (a, b)
-    )
+    a, b = (_repeated(x, batch).reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
     blas = cublas.recorder()
     matrices = c.reshape(outer, inner, *c.shape[-2:])
     if blas is None or not all(blas.multiply(*parts) for parts in zip(a, b, matrices, strict=True)):
         _matmul(a, b, matrices)
     return c
+
+
+def _repeated(x: Array, batch: tuple[int, ...]) -> Array:
+    """x with the batch's leading axes; along those where it is repeated it has the stride 0."""
+    if x.shape[:-2] == batch:
+        return x
+    return array_module(x).broadcast_to(x, (*batch, *x.shape[-2:]))
 
 
 def _matmul(a: Array, b: Array, c: Array) -> None:
