@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "reading at the maxima":       (portable,       gpu.pool,   portable),
     "average pooling":             (cpu.pool,       gpu.pool,   portable),
     "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
+    "scale and running moments":   (portable,       gpu.batch_norm, portable),
     "matrix product":              (cpu.product,    gpu.product, portable),
     "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
@@ -194,6 +195,25 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and variance (C,) of images x (N, C, H, W), or of the batch that x is a part of."""
     own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
+
+
+def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
+    """1/√(variance + ε) and weight/√(variance + ε), for each channel."""
+    return version("scale and running moments", variance, weight).batch_norm_scale(
+        variance, weight, eps
+    )
+
+
+def batch_norm_follow(
+    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
+) -> tuple[Array, Array]:
+    """Running means and variances (C,), moved towards those that were seen.
+
+    running·(1 - momentum) + momentum·seen, with the seen variance times `unbiased`. The result is
+    in new arrays; while a CUDA graph is recorded, in the running ones.
+    """
+    engine = version("scale and running moments", *running, *seen)
+    return engine.batch_norm_follow(running, seen, momentum, unbiased)
 
 
 def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:

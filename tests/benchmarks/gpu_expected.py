@@ -76,14 +76,14 @@ def recorded(workload: str) -> tuple[list[str], float]:
 
 def table() -> list[str]:
     """The lines of the section."""
+    rates = f"{SHARE} · {BYTES / 1e12} TB/s", f"{SHARE} · {FLOPS / 1e12} TFLOP/s"
     lines = [
         "## Expected",
-        "Written by `python tests/benchmarks/gpu_expected.py docs/benchmarks-gpu.md`. The launches of",
-        "a step are counted on a stand-in for CuPy, with the bytes of the arrays that each launch",
-        f"reads and writes. Time = {NODE * 1e6:.0f} µs for each launch + bytes ÷ ({SHARE} · "
-        f"{BYTES / 1e12} TB/s) + operations",
-        f"÷ ({SHARE} · {FLOPS / 1e12} TFLOP/s). The measured kernels of this kind reached about half",
-        "of the card's limits, and a launch in a graph took 1 µs. This is arithmetic, no measurement.",
+        "Written by `python tests/benchmarks/gpu_expected.py docs/benchmarks-gpu.md`. The launches",
+        "of a step are counted on a stand-in for CuPy, with the bytes of the arrays that each",
+        f"reads and writes. Time = {NODE * 1e6:.0f} µs for each launch + bytes ÷ ({rates[0]}) +",
+        f"operations ÷ ({rates[1]}). The measured kernels of this kind reached about half of the",
+        "card's limits, and a launch in a graph took 1 µs. This is arithmetic, no measurement.",
         "",
         "| step | launches | MB | GFLOP | expected ms | PyTorch's graphs, measured | ratio |",
         "|---|---|---|---|---|---|---|",

@@ -48,6 +48,7 @@ OPERATIONS = {
     "reading at the maxima": ("max_take",),
     "average pooling": ("avg_pool", "avg_unpool"),
     "batch normalisation": ("batch_norm_moments", "batch_norm_affine", "batch_norm_grads"),
+    "scale and running moments": ("batch_norm_scale", "batch_norm_follow"),
     "matrix product": ("product",),
     "cross-entropy": ("cross_entropy",),
     "gradient of relu": ("keep_positive",),

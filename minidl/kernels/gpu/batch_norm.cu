@@ -120,3 +120,21 @@ extern "C" __global__ void batch_norm_grads(const T* g, const T* x, const T* wei
     for (int k = 0; k < OWN; ++k) own[k] = (slope[k] - level - (own[k] - m) * tilt) * scale;
     chunk.write(own, dx);
 }
+
+// 1/sqrt(variance + eps) and weight/sqrt(variance + eps): a thread for each channel.
+extern "C" __global__ void batch_norm_scale(const T* variance, const T* weight, T* inverse,
+                                            T* scale, double eps, Int channels) {
+    ELEMENT(c, channels);
+    inverse[c] = 1 / sqrt(variance[c] + (T)eps);
+    scale[c] = weight[c] * inverse[c];
+}
+
+// Running moments move towards those of a batch. The results may lie where the running ones are.
+extern "C" __global__ void batch_norm_follow(const T* mean, const T* variance, const T* seen_mean,
+                                             const T* seen_variance, T* to_mean, T* to_variance,
+                                             double momentum, double unbiased, Int channels) {
+    ELEMENT(c, channels);
+    T keep = (T)(1 - momentum), take = (T)momentum;
+    to_mean[c] = mean[c] * keep + take * seen_mean[c];
+    to_variance[c] = variance[c] * keep + take * (seen_variance[c] * (T)unbiased);
+}

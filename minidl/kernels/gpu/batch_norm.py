@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...device import Array, array_module
+from ...device import Array, array_module, is_capturing
 from ...modes import Joint
 from .launch import THREADS, dense, each, launch
 
@@ -70,3 +70,23 @@ def batch_norm_grads(
     if joint is None:
         bias_grad, weight_grad = sums
     return dx, weight_grad, bias_grad
+
+
+def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
+    """1/√(variance + ε) and weight/√(variance + ε), for each channel, in one launch."""
+    inverse, scale = array_module(variance).empty((2, variance.size), variance.dtype)
+    args = (dense(variance), dense(weight), inverse, scale, float(eps), variance.size)
+    launch("batch_norm", "batch_norm_scale", each(variance.size), args, OWN=OWN)
+    return inverse, scale
+
+
+def batch_norm_follow(
+    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
+) -> tuple[Array, Array]:
+    """Running moments, moved towards those that were seen, in one launch."""
+    count, like = running[0].size, running[0]
+    # A CUDA graph writes to the same arrays each time. Elsewhere results may share the old ones.
+    to = running if is_capturing() else tuple(array_module(like).empty((2, count), like.dtype))
+    args = (*map(dense, (*running, *seen)), *to, float(momentum), float(unbiased), count)
+    launch("batch_norm", "batch_norm_follow", each(count), args, OWN=OWN)
+    return to
