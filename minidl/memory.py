@@ -67,7 +67,7 @@ def nobody_else_holds(t: "Tensor") -> bool:
     Such an array may become a parameter's gradient without a copy. If anyone else holds the array,
     gradient clipping, which works in place, would change their numbers too. Python counts the
     references to every object. These counts are compared with those of a tensor just made.
-    False where the memory is not NumPy's own, is read-only, or is larger than the array.
+    False where the memory belongs to another library, is read-only, or is larger than the array.
     """
     kind: Any = type(t)
     return _references(t) in _references_to_a_new_one(kind)
@@ -77,8 +77,9 @@ def _references(t: "Tensor") -> tuple[int, ...] | None:
     """(1 if the array owns its memory, else 0; the counts of tensor, array, owner), or None."""
     array = t.data
     owner = array if getattr(array, "base", None) is None else array.base
-    own = isinstance(array, np.ndarray) and isinstance(owner, np.ndarray) and owner.base is None
-    if not own or owner.nbytes > array.nbytes or not array.flags.writeable:
+    own = type(owner) is type(array) and owner.base is None
+    writable = getattr(array.flags, "writeable", True)  # CuPy's arrays always are
+    if not own or owner.nbytes > array.nbytes or not writable:
         return None
     return int(owner is array), *map(sys.getrefcount, (t, array, owner))
 

@@ -1,5 +1,6 @@
 """The stand-in's array: NumPy's arithmetic behind CuPy's names, refusals and counters."""
 
+import functools
 import json
 import operator
 from pathlib import Path
@@ -89,7 +90,7 @@ def compute(call: str, f: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             if call in ("concatenate", "stack") and len(inner[0]) > 8:
                 tape.refuse("a table of addresses is copied from the host")
             result = tape.add(call, f, inner, options)
-            return out if out is not None else wrap(result)
+            return out if out is not None else _wrapped(result, args)
         result = f(*inner, **options)
     arrays = [a for a in inner if isinstance(a, np.ndarray)]
     view = isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in arrays)
@@ -97,7 +98,23 @@ def compute(call: str, f: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         # Up to eight arrays are joined one by one, more of them by one kernel.
         joined = len(inner[0]) if call in ("concatenate", "stack") else 1
         counter.launched += [call] * (joined if joined <= 8 else 1)
-    return out if out is not None else wrap(result)
+    return out if out is not None else _wrapped(result, args)
+
+
+def _wrapped(result: Any, args: Any) -> Any:
+    """The result as a device array, which knows whose memory it shares."""
+    wrapped = wrap(result)
+    if isinstance(wrapped, ndarray):
+        for a in args:
+            if isinstance(a, ndarray) and np.may_share_memory(wrapped._array, a._array):
+                return as_view(wrapped, a)
+    return wrapped
+
+
+def as_view(view: Any, of: Any) -> Any:
+    """The view, with a reference to the owner of its memory, as CuPy's views have it."""
+    view.base = of if of.base is None else of.base
+    return view
 
 
 def check_arguments(call: str, allowed: set[str] | None, kwargs: dict[str, Any]) -> None:
@@ -122,7 +139,7 @@ def _method(name: str, allowed: set[str] | None) -> Any:
 class ndarray:
     """A device array: NumPy's arithmetic, CuPy's refusals."""
 
-    __slots__ = ("__weakref__", "_array")
+    __slots__ = ("__weakref__", "_array", "base")
     __hash__ = None  # type: ignore[assignment]
     __array_priority__ = 100
 
@@ -130,6 +147,7 @@ class ndarray:
         if not isinstance(array, np.ndarray):
             array = poisoned(np.empty(array, dtype, order))
         self._array = array
+        self.base: ndarray | None = None  # of a view: the array whose memory it shares
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed: use .get()")
@@ -195,7 +213,7 @@ class ndarray:
         return compute("copy", np.array, (self,), {})
 
     def view(self, dtype: Any = None) -> "ndarray":
-        return ndarray(self._array if dtype is None else self._array.view(dtype))
+        return as_view(ndarray(self._array if dtype is None else self._array.view(dtype)), self)
 
     def set(self, array: np.ndarray) -> None:
         tape.refuse("set")
@@ -232,6 +250,10 @@ def _operator(name: str) -> Any:
     return method
 
 
+def _part(array: ndarray, name: str) -> ndarray:
+    return as_view(wrap(getattr(array._array, name)), array)
+
+
 def _complete() -> None:
     for name in SPECIAL:
         plain = {name, name.replace("__r", "__", 1)}
@@ -244,7 +266,7 @@ def _complete() -> None:
         if allowed is not None:
             setattr(ndarray, name, _method(name, allowed))
         elif name in ("T", "real", "imag"):
-            setattr(ndarray, name, property(lambda self, n=name: wrap(getattr(self._array, n))))
+            setattr(ndarray, name, property(functools.partial(_part, name=name)))
         elif name in ("shape", "dtype", "size", "strides", "ndim", "nbytes", "itemsize"):
             setattr(ndarray, name, property(lambda self, n=name: getattr(self._array, n)))
 
