@@ -146,8 +146,8 @@ def _grads(
     given = dense(x), dense(g), 0 if index is None else dense(index), partial
     args = *given, n, outputs, rows, together, *out, window
     launch("few", "few_grads", grid, args, threads=32 * warps, **constants)
-    args, grid = (partial, grads, *partial.shape), (-(-grads.size // 32),)
-    launch("few", "sum_rows", grid, args, threads=1024, **constants)
+    columns = (-(-grads.size // 32),)
+    launch("few", "sum_rows", columns, (partial, grads, *partial.shape), threads=1024, **constants)
     return grads[:weights].reshape(outputs, channels, *window.size), grads[weights:]
 
 
