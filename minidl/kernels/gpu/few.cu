@@ -1,11 +1,13 @@
 // Convolutions of few input channels, alone or with max-pooling, and their gradients by w and b.
 //
-// Few products are summed for an output, so reading the image decides about the time. A thread
-// therefore reads its patch of pixels once, into registers, and uses it for many outputs. Registers
-// have no addresses: each index into them must be known when this is compiled. So these numbers are
-// options of the compiler: CHANNELS of the image; the window's TAPS_H x TAPS_W, its STRIDE_H,
-// STRIDE_W, DILATE_H, DILATE_W; PLACES_H x PLACES_W, the places that a thread takes together (those
-// of a pooling window, or neighbours in a row); for the gradients also OUTPUTS and TILE.
+// An output sums few products, so most of the time goes into reading pixels. A thread therefore
+// reads its patch of pixels once, into registers, and uses it for many outputs. Registers have no
+// addresses: each index into an array that lies in them must be known when this is compiled. So
+// these numbers are options of the compiler:
+// - CHANNELS of the image; the window's TAPS_H x TAPS_W, STRIDE_H, STRIDE_W, DILATE_H, DILATE_W;
+// - PLACES_H x PLACES_W, the places that a thread takes together: those of a pooling window, or
+//   neighbours in a row;
+// - for the gradients OUTPUTS, whose sums a thread has, and TILE, the pixels in shared memory.
 
 // A loop that is written out, so that all of its indices are known.
 #define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); ++i)
@@ -13,8 +15,8 @@
 #define TAPS (CHANNELS * TAPS_H * TAPS_W)                 // the weights of an output
 #define REACH_H ((TAPS_H - 1) * DILATE_H + 1)             // rows from the first tap to the last
 #define REACH_W ((TAPS_W - 1) * DILATE_W + 1)
-#define STEP_H (PLACES_H * STRIDE_H)                      // pixels from one thread's patch to the
-#define STEP_W (PLACES_W * STRIDE_W)                      //     next one's
+#define STEP_H (PLACES_H * STRIDE_H)                      // from one thread's patch to the next
+#define STEP_W (PLACES_W * STRIDE_W)
 #define PATCH_H (STEP_H - STRIDE_H + REACH_H)             // the pixels under a thread's places
 #define PATCH_W (STEP_W - STRIDE_W + REACH_W)
 
@@ -22,9 +24,10 @@ typedef T Patch[CHANNELS][PATCH_H][PATCH_W];
 
 // ---- Forward ------------------------------------------------------------------------------------
 
-// A block has the weights of up to MOST outputs in shared memory. An output's row holds its weights
-// and then its bias. It begins at a multiple of 16 bytes, so that 16 bytes can be read at once.
-#define MOST 32
+// A block has the weights of `share` outputs in shared memory, MOST at most. An output's row holds
+// its weights and then its bias. It begins at a multiple of 16 bytes, so that the compiler can read
+// 16 bytes at once.
+#define MOST 16
 #define ROW ((TAPS + 1 + 3) / 4 * 4)
 typedef T Weights[MOST][ROW];
 
@@ -73,7 +76,7 @@ few_conv(const T* x, const T* w, const T* b, T* y, Int threads, Int outputs, Int
     for (int k = 0; k < count; ++k, to += z.OH * z.OW) {
         Places found;
         EACH(j, PLACES_W) found.at[j] = weights[k][TAPS] + convolved(weights[k], patch, 0, j);
-        // Where each row of y begins at a multiple of its threads' places, they are written at once.
+        // Where PLACES_W divides the rows of y, `to` is aligned, and all places are written at once.
         if (z.OW % PLACES_W == 0) *(Places*)to = found;
         else EACH(j, PLACES_W) if (column + j < z.OW) to[j] = found.at[j];
     }
@@ -154,18 +157,18 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
 // Sums over a part of the places: partial[block] holds the gradients of all weights, then those of
 // all biases. With pooling, `index` says to which place of its patch each g belongs.
 //
-// A block takes stripes of `rows` rows of places, `together` of them at a time: their pixels lie in
-// shared memory, with the padding's zeros around them. Each warp has OUTPUTS outputs of its own;
-// its lanes share the places of the stripes. A lane reads the patch of a place once for all of its
-// outputs. Only when it has seen all places, the lanes' sums are added up.
-#define BLOCKS_TOGETHER (sizeof(T) == 4 ? 2 : 1)  // on a multiprocessor: double needs more registers
+// A block takes stripes of the images, `together` of them at a time; a stripe has `rows` rows of
+// patches. Its pixels lie in shared memory, with the padding's zeros around them. Each warp has
+// OUTPUTS outputs of its own, and its lanes share the patches of the stripes. A lane reads a patch
+// into registers once for all OUTPUTS. The lanes' sums are added up after the last stripe.
+#define BLOCKS_TOGETHER (sizeof(T) == 4 ? 2 : 1)  // on a multiprocessor; double needs more room
 extern "C" __global__ void __launch_bounds__(256, BLOCKS_TOGETHER)
 few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int outputs,
           Int rows, Int together, Int POH, Int POW, Geometry z) {
     __shared__ __align__(16) T tile[TILE];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     int height = rows * STEP_H - STRIDE_H + REACH_H;
-    int half = (POW * STEP_W - STRIDE_W + REACH_W + 1) / 2, width = 2 * half;  // even: see below
+    int half = (POW * STEP_W - STRIDE_W + REACH_W + 1) / 2, width = 2 * half;
     Int output = (blockIdx.y * warps + warp) * OUTPUTS, plane = POH * POW;
     Int stripes = (POH + rows - 1) / rows, all = (images + together - 1) / together * stripes;
     int down = 32 / POW, side = 32 % POW;  // from a lane's place to its next
@@ -201,7 +204,8 @@ few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int
             T now[OUTPUTS];
             unsigned tap[OUTPUTS];
             EACH(u, OUTPUTS) now[u] = next[u], tap[u] = next_tap[u];
-            // A patch whose first column is even can be read two pixels at a time.
+            // `2 * half`, not `width`: so the compiler sees that lines begin at even addresses, and
+            // where STEP_W is even too, it reads two pixels at a time.
             int corner = 2 * half * (image * CHANNELS * height + row * STEP_H) + column * STEP_W;
             column += side, row += down;
             if (column >= POW) column -= POW, ++row;

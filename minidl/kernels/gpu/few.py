@@ -38,7 +38,7 @@ TILE = 4096  # pixels in a block's shared memory: 32 KiB of float64, where 48 ar
 WARPS = 8  # of a block of the gradients, at most
 SPREAD = 128  # about as many blocks as a large GPU has multiprocessors (an H100: 132)
 BLOCKS = 512  # at most so many blocks, each with sums that must be added up in the end
-MANY = 1 << 16  # from so many threads on, each has 16 outputs; below, 8: more threads hide waiting
+MANY = 1 << 16  # from so many threads on, each has 16 outputs, below 8: more threads hide waiting
 
 
 def fits(outputs: int, channels: int, window: Window, places: Pair = (1, SIDE)) -> bool:
