@@ -76,7 +76,7 @@ few_conv(const T* x, const T* w, const T* b, T* y, Int threads, Int outputs, Int
     for (int k = 0; k < count; ++k, to += z.OH * z.OW) {
         Places found;
         EACH(j, PLACES_W) found.at[j] = weights[k][TAPS] + convolved(weights[k], patch, 0, j);
-        // Where PLACES_W divides the rows of y, `to` is aligned, and all places are written at once.
+        // Where PLACES_W divides OW, `to` is aligned, and all places are written at once.
         if (z.OW % PLACES_W == 0) *(Places*)to = found;
         else EACH(j, PLACES_W) if (column + j < z.OW) to[j] = found.at[j];
     }
