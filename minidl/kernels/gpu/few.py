@@ -27,11 +27,12 @@ ALONE = (1, 1)  # the places that a thread takes in the gradients of a convoluti
 ROWS_OF_BLOCKS = 65535  # the most that a grid may have
 
 # A multiprocessor has 65,536 registers for its threads, and a thread has at most 255.
-# Forward: a patch of so many pixels. With weights, outputs and addresses these are up to 100
-# registers (the compiler says so), and 640 threads run together.
+# Forward: a patch of so many pixels. With weights, outputs and addresses the compiler then uses 125
+# registers of 32 bits at most, mostly below 100: 500 threads or more run at a time.
 PATCH = 72
 # Gradients: a patch and the sums. With what is read ahead they must stay below 128 registers, for
-# two blocks of 256 threads. From about 108 on, the compiler keeps some of them in memory.
+# two blocks of 256 threads. At 104 the compiler moves a few of them to memory in some geometries,
+# beyond it more and more.
 HELD = 104
 
 TILE = 4096  # pixels in a block's shared memory: 32 KiB of float64, where 48 are allowed
