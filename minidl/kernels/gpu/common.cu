@@ -30,8 +30,8 @@ DEVICE T infinity() { return -log((T)0); }
     PIXEL(x, (row) * z.SH + (i) * z.DH - z.TOP, (column) * z.SW + (j) * z.DW - z.LEFT)
 
 // Keep `value` as the best if it is larger than the best so far, or the first NaN, or the first of
-// all values.
-#define TAKE(value, tap) if ((value) > best || ((value) != (value) && best == best) || first < 0) \
+// all values. A NaN is neither <= a number nor equal to itself.
+#define TAKE(value, tap) if (first < 0 || (!((value) <= best) && best == best)) \
     { best = (value); first = (tap); }
 
 // The sum over the 32 threads of a warp, in each of them. The order never changes, so that rounding

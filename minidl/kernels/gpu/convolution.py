@@ -1,7 +1,8 @@
 """Convolutions of every geometry on a GPU.
 
 Where few products are summed for an output, a thread for each output sums them. Else the images
-become a column matrix, and the convolution is a product of matrices.
+become a column matrix, and the convolution is a product of matrices. For few input channels and
+small windows, `few` has faster kernels.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 
 from ...device import Array, array_module
 from ..window import Window
+from . import few
 from .launch import dense, each, launch
 from .product import product
 
@@ -20,6 +22,8 @@ def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: in
     """Convolution: summed directly for few taps, else a column matrix and a matrix product."""
     xp, (n, channels), n_out = array_module(x), x.shape[:2], len(w)
     taps = w.shape[1] * window.size[0] * window.size[1]
+    if groups == 1 and few.fits(n_out, channels, window):
+        return few.conv_forward(x, w, b, window)
     if groups == 1 and taps <= FEW:
         y = xp.empty((n, n_out, *window.out), x.dtype)
         bias = x if b is None else b  # a kernel's pointer must point somewhere
@@ -60,6 +64,8 @@ def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     """The gradient by w: for few taps, a block for each weight; else g @ column matrixᵀ."""
     xp, (n, channels), n_out = array_module(x), x.shape[:2], g.shape[1]
+    if groups == 1 and few.grads_fit(n_out, channels, window):
+        return few.conv_weight_grad(x, g, window)
     dw = xp.empty((n_out, channels // groups, *window.size), x.dtype)
     if groups == 1 and dw[0].size <= FEW:
         args = (dense(x), dense(g), dw, n, channels, n_out, window)
@@ -74,6 +80,8 @@ def conv_pool(
     x: Array, w: Array, b: Array | None, window: Window, pool: Window, rectify: bool, indexed: bool
 ) -> tuple[Array, Array]:
     """Convolution, bias, max-pooling and relu in one; the convolution's output is not stored."""
+    if few.fits(len(w), x.shape[1], window, pool.size):
+        return few.conv_pool(x, w, b, window, pool, rectify)
     xp = array_module(x)
     y = xp.empty((len(x), len(w), *pool.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
@@ -87,6 +95,8 @@ def conv_pool_grads(
     x: Array, g: Array, index: Array, window: Window, pool: Window
 ) -> tuple[Array, Array]:
     """The gradients by w and b: a block for each of their numbers sums over the pooled places."""
+    if few.grads_fit(g.shape[1], x.shape[1], window, pool.size):
+        return few.conv_pool_grads(x, g, index, window, pool)
     shape = (g.shape[1], x.shape[1], *window.size)
     grads, weights = array_module(x).empty(math.prod(shape) + g.shape[1], x.dtype), math.prod(shape)
     sizes = (weights, len(x), x.shape[1], g.shape[1], *pool.out, *pool.size)

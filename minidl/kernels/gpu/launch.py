@@ -4,7 +4,7 @@ A GPU runs a kernel, a C function, in thousands of threads. Each thread asks `bl
 `threadIdx` which element is its own. NVIDIA's compiler is called by CuPy, the first time that a
 kernel is needed for a type; CuPy keeps the result on the disk for the next time.
 
-A kernel can also be compiled for constants: `launch("few", "conv", ..., KH=3, KW=3)`. The compiler
+A kernel can also be compiled for constants: `launch("few", ..., TAPS_H=3, TAPS_W=3)`. The compiler
 then knows how often each loop runs, and can unroll it and keep its arrays in registers. There is
 one compilation for each set of constants, so only numbers that decide about loops belong there.
 """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import minidl as md
 from minidl import kernels
 from minidl.kernels import Window, reference
-from minidl.kernels.gpu import convolution, launch, pool
+from minidl.kernels.gpu import convolution, few, launch, pool
 from tests import standin
 from tests.standin.kernels import COMPILER
 
@@ -30,10 +30,11 @@ def ran(name: str) -> bool:
 @needs_compiler
 @examples
 @given(cases(max_groups=2))
-@pytest.mark.parametrize("few", [0, 1000])
-def test_convolution(gpu, monkeypatch, few, case):
+@pytest.mark.parametrize("most", [0, 1000])
+def test_convolution(gpu, monkeypatch, most, case):
     window, x, w, b, g, groups, _ = case
-    monkeypatch.setattr(convolution, "FEW", few)
+    monkeypatch.setattr(convolution, "FEW", most)
+    monkeypatch.setattr(few, "CHANNELS", 0)
     standin.counter.clear()
     bias = None if b is None else gpu(b)
     y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
@@ -42,7 +43,7 @@ def test_convolution(gpu, monkeypatch, few, case):
     close(dx.get(), reference.conv_input_grad(g, w, window, groups))
     dw = kernels.conv_weight_grad(gpu(x), gpu(g), window, groups)
     close(dw.get(), reference.conv_weight_grad(x, g, window, groups))
-    direct = few and groups == 1
+    direct = most and groups == 1
     assert ran("col2im") and ran("conv" if direct else "im2col")
     assert ran("conv_weight") == bool(direct)
 
@@ -50,8 +51,9 @@ def test_convolution(gpu, monkeypatch, few, case):
 @needs_compiler
 @examples
 @given(cases(distinct=False), st.sampled_from([1, 2, (1, 2)]), st.booleans())
-def test_convolution_and_pooling_in_one(gpu, case, size, rectify):
+def test_convolution_and_pooling_in_one(gpu, monkeypatch, case, size, rectify):
     window, x, w, b, _, _, random = case
+    monkeypatch.setattr(few, "CHANNELS", 0)
     try:
         pool = kernels.window("max_pool2d", window.out, size, size)
     except md.errors.ShapeError:
@@ -76,9 +78,10 @@ def test_convolution_and_pooling_in_one(gpu, case, size, rectify):
 
 
 @needs_compiler
-@pytest.mark.parametrize(("few", "joins"), [(11, False), (12, True)])
-def test_few_taps_are_summed_directly(gpu, monkeypatch, few, joins):
-    monkeypatch.setattr(convolution, "FEW", few)
+@pytest.mark.parametrize(("most", "joins"), [(11, False), (12, True)])
+def test_few_taps_are_summed_directly(gpu, monkeypatch, most, joins):
+    monkeypatch.setattr(convolution, "FEW", most)
+    monkeypatch.setattr(few, "CHANNELS", 0)
     window = kernels.window("conv2d", (4, 5), (2, 3))
     pool = kernels.window("max_pool2d", window.out, 1, 1)
     x, w = gpu(np.ones((1, 2, 4, 5))), gpu(np.ones((1, 2, 2, 3)))
@@ -169,6 +172,7 @@ def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatc
 # The constants that the sources need; every other source is compiled as it is.
 CONSTANTS = {
     "batch_norm": (("OWN", 16),),
+    "few": tuple(few._constants(3, Window((8, 8), (3, 3)), (2, 2)).items()),
     "loss": (("TEAM", 16),),
     "pool": tuple(pool._constants(Window((8, 8), (3, 2), (2, 1), dilation=(1, 2))).items()),
     "product": (("TEAM", 16),),
