@@ -49,7 +49,7 @@ class Optimizer:
     """
 
     formula: ClassVar[Callable[..., tuple[Array, ...]]]  # (theta, g, t, *slots) -> new theta, slots
-    fast: ClassVar[str] = ""  # the formula's name in kernels/cpu/update.py and gpu/kernels.cu
+    fast: ClassVar[str] = ""  # the formula's name in kernels/cpu/update.py and gpu/update.cu
     weight_decay = option("weight_decay")
 
     def __init__(self, params: Any, **options: Any) -> None:

@@ -5,7 +5,7 @@ the slots: arrays that the rule keeps from earlier steps, 0 at the start. It ret
 the new slots. Formulas and defaults are PyTorch's; only SGD has no default for lr.
 
 `fast` names two more versions of the formula, which work in place: in `kernels/cpu/update.py`, in
-fewer passes over memory, and in `kernels/gpu/kernels.cu`, in one launch for all parameters. The
+fewer passes over memory, and in `kernels/gpu/update.cu`, in one launch for all parameters. The
 code here runs for all other arrays (float16, mixed types, a GPU without kernels). The tests compare
 the fast versions with it.
 """

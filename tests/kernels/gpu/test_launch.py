@@ -184,15 +184,18 @@ SOURCES = sorted(p.stem for p in Path(launch.__file__).parent.glob("*.cu") if p.
 @pytest.mark.parametrize("capability", [75, 80, 86, 89, 90])
 @pytest.mark.parametrize("char", "fd")
 @pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("file", SOURCES)
-def test_the_source_compiles_for_every_gpu(file, wide, char, capability):
+@pytest.mark.parametrize(
+    ("file", "constants"),
+    [*((file, CONSTANTS.get(file, ())) for file in SOURCES), ("update", (("GUARDED", 1),))],
+)
+def test_the_source_compiles_for_every_gpu(file, constants, wide, char, capability):
     """NVRTC from its wheel: no GPU and no driver are needed."""
     spec = importlib.util.find_spec("nvidia.cuda_nvrtc") if _has("nvidia") else None
     if spec is None:
         pytest.skip("the wheel nvidia-cuda-nvrtc-cu12 is not installed")
     folder = Path(next(iter(spec.submodule_search_locations)))
     nvrtc = ctypes.CDLL(str(next(folder.glob("lib/libnvrtc.so*"))))
-    program, options = ctypes.c_void_p(), list(launch.options(char, wide, CONSTANTS.get(file, ())))
+    program, options = ctypes.c_void_p(), list(launch.options(char, wide, constants))
     options.append(f"--gpu-architecture=compute_{capability}")
     pointer = ctypes.byref(program)
     assert (
