@@ -1,3 +1,3 @@
 """Kernels for the GPU, written in CUDA, and graphs of their launches. README.md says more."""
 
-from . import convolution, elementwise, launch, loss, pool, product, update
+from . import convolution, elementwise, implicit, launch, loss, pool, product, update

@@ -36,11 +36,11 @@ def test_convolution(gpu, monkeypatch, few, case):
     monkeypatch.setattr(convolution, "FEW", few)
     standin.counter.clear()
     bias = None if b is None else gpu(b)
-    y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
+    y = convolution.conv_forward(gpu(x), gpu(w), bias, window, groups)
     close(y.get(), reference.conv_forward(x, w, b, window, groups))
-    dx = kernels.conv_input_grad(gpu(g), gpu(w), window, groups)
+    dx = convolution.conv_input_grad(gpu(g), gpu(w), window, groups)
     close(dx.get(), reference.conv_input_grad(g, w, window, groups))
-    dw = kernels.conv_weight_grad(gpu(x), gpu(g), window, groups)
+    dw = convolution.conv_weight_grad(gpu(x), gpu(g), window, groups)
     close(dw.get(), reference.conv_weight_grad(x, g, window, groups))
     direct = few and groups == 1
     assert ran("col2im") and ran("conv" if direct else "im2col")
@@ -203,7 +203,7 @@ def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatc
 
 
 # The constants that the sources need; every other source is compiled as it is.
-CONSTANTS = {"product": (("TEAM", 16),)}
+CONSTANTS = {"product": (("TEAM", 16),), "implicit": (("ROWS", 64),)}
 SOURCES = sorted(p.stem for p in Path(launch.__file__).parent.glob("*.cu") if p.stem != "common")
 
 

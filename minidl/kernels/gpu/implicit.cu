@@ -1,0 +1,308 @@
+// Convolutions of many channels: products of matrices, one of which is never stored.
+//
+// A convolution is a product: the weights, a row for each output channel, times the column matrix.
+// That has a column for each place of the window, and a row for each tap and channel: the pixel
+// under that tap. It would hold every pixel KH * KW times. So a block of threads makes only the
+// piece that it multiplies next, SLICE rows of it, in shared memory.
+//
+// A block computes a tile of the product. Each thread keeps 64 sums of it in registers, and adds
+// 64 products for every 16 numbers that it reads from shared memory. The option ROWS is the tile's
+// height, in output channels: 64, or 32 where there are no more than 32.
+//
+// A sum runs over the taps, and for each tap over the channels. That order never changes.
+
+#define SLICE 8              // rows of the column matrix in shared memory at a time
+#define PLACES (8192 / ROWS) // columns of a block of `implicit`, which has 128 threads
+#define WEIGHTS (2 * ROWS)   // columns of a block of `implicit_weight`
+#define TEAM (ROWS * WEIGHTS / 64)  // its threads
+#define LINES (TEAM / SLICE)        // threads side by side that read one place
+#define NEAR (WEIGHTS / LINES)      // channels under one tap that a thread reads there
+#define GAP 4                // numbers between two rows in shared memory, so that the threads that
+                             // write one column each use another of the memory's 32 banks
+
+// The next multiple of `to`: rows of zeros are appended to the weights up to there.
+#define UP(n, to) (((n) + (to) - 1) / (to) * (to))
+
+// A multiprocessor has 65,536 registers. The compiler must leave room for so many threads in them.
+constexpr int ROOM = sizeof(T) == 4 ? 384 : 128;
+
+// Four numbers that are read or written together, at an address that is a multiple of 16.
+struct __align__(16) Four { T v[4]; };
+
+// A thread's part of a tile that has ROWS rows and COLUMNS columns: 8 rows times 8 columns, in four
+// pieces of 4 times 4. A warp's pieces lie together, so that its reads from shared memory are few.
+template <int COLUMNS> struct Tile {
+    int top, left;  // of the first piece; the others lie half a tile below, half a tile to the right
+    T sum[8][8];
+
+    __device__ __forceinline__ Tile() {
+        int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        top = warp / (COLUMNS / 64) * 16 + lane / 8 * 4;
+        left = warp % (COLUMNS / 64) * 32 + lane % 8 * 4;
+        #pragma unroll
+        for (int e = 0; e < 64; ++e) sum[e / 8][e % 8] = 0;
+    }
+    __device__ __forceinline__ int row(int r) const { return top + r / 4 * (ROWS / 2) + r % 4; }
+    __device__ __forceinline__ int column(int s) const {
+        return left + s / 4 * (COLUMNS / 2) + s % 4;
+    }
+
+    // Add the products of a slice: a has a row of the tile in each column, b a column.
+    __device__ __forceinline__ void multiply(const T (*a)[ROWS + GAP], const T (*b)[COLUMNS + GAP]) {
+        #pragma unroll
+        for (int k = 0; k < SLICE; ++k) {
+            Four up[2], across[2];
+            #pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                up[h] = *(const Four*)&a[k][row(4 * h)];
+                across[h] = *(const Four*)&b[k][column(4 * h)];
+            }
+            #pragma unroll
+            for (int r = 0; r < 8; ++r)
+                #pragma unroll
+                for (int s = 0; s < 8; ++s)
+                    sum[r][s] += up[r / 4].v[r % 4] * across[s / 4].v[s % 4];
+        }
+    }
+};
+
+// The weights (O, C, taps) in the order in which `implicit` reads them: (taps, from, to). For the
+// convolution itself `from` are the input channels and `to` the outputs; for the input gradient
+// (back = 1) the other way round. Zeros fill `from` up to whole slices and `to` up to whole tiles.
+extern "C" __global__ void in_slices(const T* w, T* slices, Int n, Int from, Int to, Int taps,
+                                     Int back) {
+    ELEMENT(e, n);
+    Int wide = UP(to, ROWS), deep = UP(from, SLICE);
+    Int m = e % wide, k = e / wide % deep, tap = e / (wide * deep);
+    Int at = back ? k * to + m : m * from + k;
+    slices[e] = m < to && k < from ? w[at * taps + tap] : (T)0;
+}
+
+// An input gradient is a convolution too. A pixel's gradient is the sum, over the taps, of a weight
+// times the g of the place from where that tap lay over the pixel:
+//     place * stride = pixel + padding - tap * dilation,
+// if the stride divides that. So the pixels are sorted by their phase, the remainder of pixel by
+// stride: at all pixels of one phase it divides for the same taps. A block takes pixels of one
+// phase. It skips the other taps, and along the pixels, `stride` apart, places are neighbours.
+
+// The gradient at one pixel, from the places that there are. A tile multiplies the weights by 0 at
+// places outside, and 0 times an infinite weight is NaN, not nothing. Only such sums come here.
+DEVICE T pixel_gradient(const T* g, const T* w, Int from, Int wide, Int h, Int v, Geometry z) {
+    T sum = 0;
+    for (Int tap = 0; tap < z.KH * z.KW; ++tap) {
+        Int row = h + z.TOP - tap / z.KW * z.DH, column = v + z.LEFT - tap % z.KW * z.DW;
+        if (row < 0 || column < 0 || row % z.SH || column % z.SW) continue;
+        row /= z.SH, column /= z.SW;
+        if (row >= z.OH || column >= z.OW) continue;
+        for (Int k = 0; k < from; ++k)
+            sum += w[(tap * UP(from, SLICE) + k) * wide] * g[(k * z.OH + row) * z.OW + column];
+    }
+    return sum;
+}
+
+// y[n, m, place] = b[m] + the sum over the taps and `from` channels of w[tap, from, m] times the
+// number of x under the tap. Blocks in x: the places, phase after phase; in y: ROWS channels each.
+// In the input gradient (back = 1) x is g, y is dx, and its pixels are the places.
+extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
+        const T* x, const T* w, const T* b, T* y, Int images, Int from, Int to, Int biased,
+        Int back, Geometry z) {
+    constexpr int OWN = PLACES / 128;  // places whose numbers a thread brings to shared memory
+    // Two slices of both matrices: one is multiplied while the next is on its way.
+    __shared__ __align__(16) T weights[2][SLICE][ROWS + GAP], pixels[2][SLICE][PLACES + GAP];
+    Int height = back ? z.OH : z.H, width = back ? z.OW : z.W, plane = height * width;  // of x
+    Int rows = back ? (z.H + z.SH - 1) / z.SH : z.OH;     // places of an image, of one phase
+    Int across = back ? (z.W + z.SW - 1) / z.SW : z.OW;
+    Int places = images * rows * across, blocks = (places + PLACES - 1) / PLACES;
+    Int phase = blockIdx.x / blocks, p0 = blockIdx.x % blocks * PLACES, m0 = blockIdx.y * ROWS;
+    Int below = phase / z.SW, beside = phase % z.SW;      // the phase, down and across
+    Int wide = UP(to, ROWS), deep = UP(from, SLICE);
+    const int own = threadIdx.x;
+
+    const T* image[OWN];
+    Int row0[OWN], column0[OWN];  // of the number under a tap at (0, 0)
+    #pragma unroll
+    for (int s = 0; s < OWN; ++s) {
+        Int place = p0 + own + s * 128, n = place / (rows * across);
+        Int r = place / across % rows, q = place % across;
+        image[s] = x + (place < places ? n : 0) * from * plane;
+        row0[s] = back ? r : r * z.SH - z.TOP, column0[s] = back ? q : q * z.SW - z.LEFT;
+    }
+
+    // Go to a tap that lies over numbers, from number `tap` on. One comparison for each place
+    // serves all channels: they lie under a tap at the same offset, `plane` numbers apart.
+    Int tap = 0, k0 = 0, offset[OWN];
+    bool inside[OWN];
+    auto aim = [&]() {
+        for (; tap < z.KH * z.KW; ++tap) {
+            Int down = tap / z.KW * z.DH, right = tap % z.KW * z.DW;
+            if (back) {
+                down = below + z.TOP - down, right = beside + z.LEFT - right;
+                if (down % z.SH || right % z.SW) continue;
+                down /= z.SH, right /= z.SW;
+            }
+            #pragma unroll
+            for (int s = 0; s < OWN; ++s) {
+                Int row = row0[s] + down, column = column0[s] + right;
+                inside[s] = p0 + own + s * 128 < places && row >= 0 && row < height
+                         && column >= 0 && column < width;
+                offset[s] = row * width + column;
+            }
+            return true;
+        }
+        return false;
+    };
+
+    // Read the slice of `tap` that begins at channel k0 into registers; then store it.
+    Four weight;
+    T pixel[OWN][SLICE];
+    const int k = own / (ROWS / 4), m = own % (ROWS / 4) * 4;
+    auto fetch = [&]() {
+        if (k < SLICE) weight = *(const Four*)(w + (tap * deep + k0 + k) * wide + m0 + m);
+        #pragma unroll
+        for (int s = 0; s < OWN; ++s)
+            #pragma unroll
+            for (int c = 0; c < SLICE; ++c) {
+                bool there = inside[s] && k0 + c < from;
+                pixel[s][c] = there ? image[s][(k0 + c) * plane + offset[s]] : (T)0;
+            }
+    };
+    auto store = [&](int half) {
+        if (k < SLICE) *(Four*)&weights[half][k][m] = weight;
+        #pragma unroll
+        for (int s = 0; s < OWN; ++s)
+            #pragma unroll
+            for (int c = 0; c < SLICE; ++c) pixels[half][c][own + s * 128] = pixel[s][c];
+    };
+
+    Tile<PLACES> tile;
+    bool more = aim();
+    if (more) fetch(), store(0);
+    for (int half = 0; more; half ^= 1) {
+        __syncthreads();  // `half` is stored, and nobody reads the other one any more
+        k0 += SLICE;
+        if (k0 >= deep) k0 = 0, ++tap, more = aim();
+        if (more) fetch();
+        tile.multiply(weights[half], pixels[half]);
+        if (more) store(half ^ 1);
+    }
+
+    Int size = back ? z.H * z.W : z.OH * z.OW;  // of a channel of y
+    bool dense = size % 4 == 0 && (!back || z.SH * z.SW == 1), mend = false;
+    // Where place number s of the thread lies in y in channel 0, or -1: then it does not exist.
+    auto target = [&](int s) -> Int {
+        Int place = p0 + tile.column(s), n = place / (rows * across);
+        Int r = place / across % rows, q = place % across;
+        if (back) r = r * z.SH + below, q = q * z.SW + beside;
+        bool some = place < places && (!back || (r < z.H && q < z.W));
+        return some ? n * to * size + r * (back ? z.W : z.OW) + q : -1;
+    };
+    #pragma unroll
+    for (int h = 0; h < 8; h += 4) {
+        Int at[4];
+        #pragma unroll
+        for (int s = 0; s < 4; ++s) at[s] = target(h + s);
+        #pragma unroll
+        for (int r = 0; r < 8; ++r) {
+            Int channel = m0 + tile.row(r);
+            if (channel >= to) continue;
+            T bias = biased ? b[channel] : (T)0;
+            Four four;
+            #pragma unroll
+            for (int s = 0; s < 4; ++s) {
+                four.v[s] = tile.sum[r][h + s] + bias;
+                mend |= four.v[s] != four.v[s];
+            }
+            if (dense && at[0] >= 0) *(Four*)(y + at[0] + channel * size) = four;
+            #pragma unroll
+            for (int s = 0; s < 4; ++s)
+                if (!dense && at[s] >= 0) y[at[s] + channel * size] = four.v[s];
+        }
+    }
+    if (!back || !mend) return;
+    #pragma unroll 1
+    for (int e = 0; e < 64; ++e) {
+        Int channel = m0 + tile.row(e / 8), at = target(e % 8);
+        if (channel >= to || at < 0) continue;
+        Int n = at / (to * size), h = at % size / z.W, v = at % z.W;
+        T* own = y + at + channel * size;
+        if (*own != *own)
+            *own = pixel_gradient(x + n * from * plane, w + channel, from, wide, h, v, z);
+    }
+}
+
+// The weight gradient is a product too: dw[m, tap, c] is the sum over all places of g[m, place]
+// times the pixel of channel c under the tap. Such a sum is long and its results are few. So it is
+// cut into pieces of `chunk` slices of 8 places, one for each blockIdx.y, and `add_pieces` adds
+// what they sum, in their order: pieces[piece, m, tap, c]. Blocks in x: the tiles.
+//
+// A thread reads one place of a slice: ROWS / LINES channels of g, and NEAR channels of x under one
+// tap, so that one comparison serves them. Column p of a tile is number p % LINES * NEAR + p / LINES
+// of its weights: the threads that write at the same time write side by side.
+extern "C" __global__ void __launch_bounds__(TEAM, ROOM / TEAM) implicit_weight(
+        const T* x, const T* g, T* pieces, Int images, Int C, Int O, Int chunk, Geometry z) {
+    __shared__ __align__(16) T grads[2][SLICE][ROWS + GAP], pixels[2][SLICE][WEIGHTS + GAP];
+    Int deep = UP(C, NEAR), count = z.KH * z.KW * deep, across = (count + WEIGHTS - 1) / WEIGHTS;
+    Int m0 = blockIdx.x / across * ROWS, w0 = blockIdx.x % across * WEIGHTS;
+    int lane = threadIdx.x % SLICE, line = threadIdx.x / SLICE;
+    Int tap = (w0 + line * NEAR) / deep, c0 = (w0 + line * NEAR) % deep;
+    Int down = tap / z.KW * z.DH - z.TOP, right = tap % z.KW * z.DW - z.LEFT;
+    Int plane = z.H * z.W, size = z.OH * z.OW;
+
+    Int step = blockIdx.y * chunk, end = min(step + chunk, (images * size + SLICE - 1) / SLICE);
+    Int place = step * SLICE + lane, n = place / size, r = place % size / z.OW, q = place % z.OW;
+    T grad[ROWS / LINES], pixel[NEAR];
+    auto fetch = [&]() {
+        Int row = r * z.SH + down, column = q * z.SW + right;
+        bool some = n < images, inside = some && tap < z.KH * z.KW && ON_IMAGE(row, column);
+        const T* from = g + (n * O + m0 + line) * size + r * z.OW + q;
+        #pragma unroll
+        for (int s = 0; s < ROWS / LINES; ++s)
+            grad[s] = some && m0 + line + s * LINES < O ? from[s * LINES * size] : (T)0;
+        from = x + (n * C + c0) * plane + row * z.W + column;
+        #pragma unroll
+        for (int s = 0; s < NEAR; ++s)
+            pixel[s] = inside && c0 + s < C ? from[s * plane] : (T)0;
+        for (q += SLICE; q >= z.OW; q -= z.OW)  // the thread's place in the next slice
+            if (++r == z.OH) r = 0, ++n;
+    };
+    auto store = [&](int half) {
+        #pragma unroll
+        for (int s = 0; s < ROWS / LINES; ++s) grads[half][lane][line + s * LINES] = grad[s];
+        #pragma unroll
+        for (int s = 0; s < NEAR; ++s) pixels[half][lane][line + s * LINES] = pixel[s];
+    };
+
+    Tile<WEIGHTS> tile;
+    fetch(), store(0);
+    for (int half = 0; step < end; half ^= 1) {
+        __syncthreads();
+        bool more = ++step < end;
+        if (more) fetch();
+        tile.multiply(grads[half], pixels[half]);
+        if (more) store(half ^ 1);
+    }
+    #pragma unroll
+    for (int e = 0; e < 64; ++e) {
+        Int m = m0 + tile.row(e / 8), p = tile.column(e % 8);
+        Int number = w0 + p % LINES * NEAR + p / LINES;
+        if (m < O && number < count)
+            pieces[(blockIdx.y * O + m) * count + number] = tile.sum[e / 8][e % 8];
+    }
+}
+
+// dw[o, c, tap] = the sum over the pieces of pieces[piece, o, tap, c]. A block has 32 neighbouring
+// weights. Each of its 8 warps adds every 8th piece of them, and the first warp the 8 sums.
+extern "C" __global__ void add_pieces(const T* pieces, T* dw, Int count, Int O, Int C, Int taps) {
+    __shared__ T share[8][32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    Int deep = UP(C, NEAR), size = O * taps * deep, e = blockIdx.x * (Int)32 + lane;
+    T sum = 0;
+    if (e < size)
+        for (Int piece = warp; piece < count; piece += 8) sum += pieces[piece * size + e];
+    share[warp][lane] = sum;
+    __syncthreads();
+    Int o = e / (taps * deep), tap = e / deep % taps, c = e % deep;
+    if (warp > 0 || e >= size || c >= C) return;
+    for (int other = 1; other < 8; ++other) sum += share[other][lane];
+    dw[(o * C + c) * taps + tap] = sum;
+}
