@@ -53,12 +53,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The stand-in for CuPy, whose kernels the CPU runs; puts arrays there."""
-    from minidl.kernels.gpu import launch
+    from minidl.kernels.gpu import cublas, launch
     from tests import standin
+    from tests.standin.cublas import Library
 
     for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.special"):
         monkeypatch.setitem(sys.modules, name, None)
     standin.install()
     monkeypatch.setenv("MINIDL_CUDA_KERNELS", "1")
     launch.usable.cache_clear()
+    library = Library()
+    monkeypatch.setattr(cublas, "library", lambda: library)
+    monkeypatch.setattr(cublas, "_handles", {})
     return standin.module.asarray

@@ -194,7 +194,10 @@ def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]
     found = subfolders(folder)
     expected = f"ImageFolder: expected a folder for each class in {str(folder)!r}, "
     if not found:
-        raise DataError(f"{expected}but there is no folder in it; put images in CLASS/ folders")
+        cure = "put images in CLASS/ folders"
+        if any(folder.glob("*-ubyte*")):
+            cure = f"its files are those of MNIST, which --data mnist --root {folder} reads"
+        raise DataError(f"{expected}but there is no folder in it; {cure}")
     if classes is not None:
         unknown = sorted(set(found) - set(classes))
         if unknown or len(set(classes)) != len(classes):

@@ -4,6 +4,7 @@ README.md says in which order to read this folder.
 """
 
 from .choose import (
+    Update,
     avg_pool,
     avg_unpool,
     batch_norm_affine,
@@ -24,11 +25,20 @@ from .choose import (
     values_per_channel,
 )
 from .gpu.graph import Graph
+from .gpu.pinned import Feed, Mailbox
+from .gpu.update import COLUMNS, numbers_of
+from .gpu.whole import Ending
 from .window import NO_TAP, Window, pair, pooling, transposed_window, window
 
 __all__ = [
+    "COLUMNS",
+    "Ending",
+    "Feed",
+    "Mailbox",
+    "numbers_of",
     "Graph",
     "NO_TAP",
+    "Update",
     "Window",
     "avg_pool",
     "avg_unpool",

@@ -241,8 +241,11 @@ def keep_positive(g: Array, y: Array) -> Array | None:
 def update(rule: str, steps: list[Update]) -> list[Update]:
     """Take the optimizer steps that have a fast version, in place; return the other steps.
 
-    rule: "sgd", "rmsprop" or "adam". Each formula stands in `optim/rules.py`.
+    rule: "sgd", "rmsprop" or "adam", or "" for a rule without a fast version. Each formula stands
+    in `optim/rules.py`.
     """
+    if not rule:
+        return steps
     together: dict[Any, list[Update]] = {}
     left = []
     for step in steps:

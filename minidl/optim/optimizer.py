@@ -100,18 +100,27 @@ class Optimizer:
         Raises: ConfigError for an option outside its range; GradientError for a gradient of another
         shape or device, and for a parameter in read-only memory. Nothing is changed then.
         """
+        for theta, g, t, slots, options in kernels.update(self.fast, self.begin_step()):
+            new = type(self).formula(theta, g, t, *slots, **options)
+            for array, values in zip([theta, *slots], new, strict=False):
+                array[...] = values
+
+    def begin_step(self) -> list[kernels.Update]:
+        """Count a step of each parameter that has a gradient; returns what the formula takes.
+
+        Raises: as `step`.
+        """
         call, found, steps = type(self).__name__, [], []
         for i, p, names, options in self._members():
             if p.grad is not None and p.requires_grad:
                 g = gradient_of(call, i, p).data
                 check_writable(call, "parameter", i, p.data)
                 kept: list[Any] = [self.state.get(f"{i}.{name}") for name in names]
-                for slot in kept[1:]:
-                    if slot is not None and slot.shape != g.shape:
-                        raise ConfigError(
-                            f"{call}: expected parameter {i} of shape {slot.shape}, as at earlier "
-                            f"steps, got {p.shape}; make a new optimizer"
-                        )
+                if any(slot is not None and slot.shape != g.shape for slot in kept[1:]):
+                    raise ConfigError(
+                        f"{call}: expected parameter {i} of shape {kept[1].shape}, as at earlier "
+                        f"steps, got {p.shape}; make a new optimizer"
+                    )
                 found.append((i, p, g, kept, names, options))
         for i, p, g, kept, names, options in found:
             if kept[0] is None or kept[-1] is None:  # its first step, or the first with momentum
@@ -122,13 +131,9 @@ class Optimizer:
                 slots = [to_device(slot, p.device) for slot in slots]
                 self.state |= {f"{i}.{n}": slot for n, slot in zip(names[1:], slots, strict=True)}
             step += 1
-            steps.append((p.data, g, int(step), slots, options))
-        for theta, g, t, slots, options in kernels.update(self.fast, steps) if self.fast else steps:
-            new = type(self).formula(theta, g, t, *slots, **options)
-            for array, values in zip([theta, *slots], new, strict=False):
-                array[...] = values
-        for _, p, *_ in found:
             p.version += 1  # a graph of the old values must not be used for gradients any more
+            steps.append((p.data, g, int(step), slots, options))
+        return steps
 
     def _members(self) -> Iterator[tuple[int, Tensor, tuple[str, ...], dict[str, Any]]]:
         """(number, parameter, names of its state, options of its group) for each parameter."""

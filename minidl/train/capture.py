@@ -1,6 +1,5 @@
-"""`Trainer(capture=True)`: forward and backward pass of a step as one CUDA graph."""
+"""Forward and backward pass of a step as one CUDA graph, where the update is not part of it."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +16,11 @@ class Captured:
 
     The first batch of a shape is computed without a graph, which compiles the kernels that it
     needs. The second is recorded, and from then on the recording is started. If recording is
-    impossible, a warning of one line says why, and the kernels are launched one by one.
+    impossible, `say` is told why in one line, and the kernels are launched one by one.
     """
 
-    def __init__(self, job: Settings, work: Work) -> None:
-        self._job, self._compute = job, work
+    def __init__(self, job: Settings, work: Work, say: Callable[[str], None]) -> None:
+        self._job, self._compute, self._say = job, work, say
         self._parameters = job.parameters
         known = {id(p) for p in self._parameters}
         self._buffers = [t for t in job.model._state().values() if id(t) not in known]
@@ -64,10 +63,7 @@ class Captured:
 
     def _give_up(self, why: str) -> None:
         self._possible = False
-        warnings.warn(
-            f"Trainer(capture=True): launches are started one by one, not recorded: {why}",
-            stacklevel=2,
-        )
+        self._say(why)
 
 
 class _Recording:

@@ -2,14 +2,17 @@
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import device, rng
 from ..data import Dataset
 from ..device import Array
+from ..kernels.gpu.launch import compiled
 from . import metrics
 from .capture import Captured
 from .evaluation import evaluate
@@ -20,9 +23,22 @@ from .progress import LossJump, Progress
 from .session import Session
 from .settings import Settings
 from .step import gradients, step
+from .whole import NotRecordedError, WholeSteps, obstacle
 
+AHEAD = 4  # steps that may be started on a GPU before the numbers of the first of them are read
 _ADVICE = "use a smaller learning rate (it is {rate:g}); md.health.doctor says how small"
 _HOOKS = ("start", "before_step", "before_update", "after_update", "finish")
+
+
+class At(NamedTuple):
+    """A step: its position, its learning rate and its batch on the host."""
+
+    step: int
+    epoch: int
+    batch: int
+    rate: float
+    images: np.ndarray
+    labels: np.ndarray
 
 
 class Loop:
@@ -51,15 +67,33 @@ class Loop:
             hook: [getattr(m, hook) for m in monitors if hasattr(m, hook)] for hook in _HOOKS
         }
         self._compute = job.team.gradients or gradients
-        if job.capture and job.team.gradients is None:
-            self._compute = Captured(job, gradients)
+        self._whole: WholeSteps | None = None
+        self._unread: deque[tuple[At, Any]] = deque()  # steps whose numbers are on their way
+        self._choose_graph(watched=any(not isinstance(m, LossJump) for m in job.monitors))
+
+    def _choose_graph(self, watched: bool) -> None:
+        """Decide what of a step becomes a CUDA graph: all of it, its gradients, or nothing."""
+        job = self.job
+        if job.capture == "auto" and (job.device == "cpu" or not compiled(np.dtype(np.float32))):
+            return
+        why = foreign(job) if job.capture == "auto" else None
+        if job.team.gradients is not None:
+            why = "the batch is in shards, which meet within a step"
+        if why is not None:
+            self._without_graph(why)
+        elif job.capture and (watched or job.device == "cpu" or obstacle(job) is not None):
+            self._compute = Captured(job, gradients, self._without_graph)
         elif job.capture:
+            self._whole = WholeSteps(job)
+
+    def _without_graph(self, why: str) -> None:
+        if self.job.capture == "auto":
+            self.progress.say(f"training without CUDA graphs: {why}")
+        else:
             warnings.warn(
-                "Trainer(capture=True): expected one process and deterministic=False, got a batch "
-                "in shards, which meet within a step; launches are started one by one",
-                stacklevel=3,
+                f"Trainer(capture=True): launches are started one by one, not recorded: {why}",
+                stacklevel=2,
             )
-        self._rate = 0.0
 
     def run(self) -> None:
         """Train to the end. See `Trainer.fit`."""
@@ -79,6 +113,7 @@ class Loop:
             if self.patience is not None:
                 session.take_best()
         except KeyboardInterrupt as stop:
+            self._read()
             number = getattr(stop, "number", 2)
             said = self.team.first(lambda: session.stop(self.epochs))
             raise Stopped(said, number) from None
@@ -102,9 +137,11 @@ class Loop:
             session.whole = not last
             self._call("after_update", session.step - 1)
             if self.every and session.step % self.every == 0 and not last:
+                self._read()
                 session.save()
             if not last:
                 self._stop_if_asked()
+        self._read()
         self._end_epoch()
         self._stop_if_asked()
 
@@ -127,30 +164,66 @@ class Loop:
         return True
 
     def _one_step(self, images: np.ndarray, labels: np.ndarray) -> None:
-        job, at = self.job, self.session.step
+        job, session = self.job, self.session
         if job.schedule is not None:
-            job.optimizer.lr = job.schedule(at)
-        self._rate = float(job.optimizer.lr)
+            job.optimizer.lr = job.schedule(session.step)
+        rate = float(job.optimizer.lr)
+        at = At(session.step, session.epoch, session.batch, rate, images, labels)
+        numbers = self._start_whole(at)
+        if numbers is not None:
+            self._unread.append((at, numbers))
+            self._read(AHEAD)
+            return
+        self._read()
         targets = job.place_targets(labels)
         job.batch = images, targets[self.team.rows(len(targets))]
-        self._call("before_step", at)
-        self._randomness = rng.generator().bit_generator.state
-        step(job, job.place(images), targets, self._look, self._compute)
+        self._call("before_step", at.step)
+        randomness = rng.generator().bit_generator.state
+        try:
+            step(job, job.place(images), targets, partial(self._look, at), self._compute)
+        except _NotFinite as found:
+            rng.generator().bit_generator.state = randomness
+            raise self._not_finite(at, *found.args) from None
 
-    def _look(self, measured: Array) -> float:
-        """Record a step's numbers before the update; returns the norm of all gradients."""
-        job, session = self.job, self.session
+    def _start_whole(self, at: At) -> Any:
+        """Start the step as one graph; None where there is none."""
+        if self._whole is None:
+            return None
+        try:
+            return self._whole.start(
+                self.job.fitting(at.images), self.job.fitting_targets(at.labels)
+            )
+        except NotRecordedError as error:
+            self._whole = None
+            self._without_graph(str(error))
+            return None
+
+    def _read(self, left: int = 0) -> None:
+        """Record the numbers of the steps that were started as graphs, but for the last ones."""
+        while len(self._unread) > left:
+            at, numbers = self._unread.popleft()
+            try:
+                self._look(at, numbers.read())
+            except _NotFinite as found:
+                self._unread.clear()
+                self.job.batch = at.images, self.job.place_targets(at.labels)
+                raise self._not_finite(at, *found.args) from None
+
+    def _look(self, at: At, measured: Array) -> float:
+        """Record a step's numbers; returns the norm of all gradients.
+
+        Raises: _NotFinite where loss or norm is not finite.
+        """
+        job = self.job
         value, share, *norms = device.to_host(measured).tolist()
         total, layers = metrics.combine(self.names, norms)
         job.loss_value = value
-        self.history.add_step(
-            (session.step, session.epoch + 1, self._rate, value, share, total, *layers.values())
-        )
-        self._call("before_update", session.step)
+        row = at.step, at.epoch + 1, at.rate, value, share, total, *layers.values()
+        self.history.add_step(row)
+        self._call("before_update", at.step)
         if not (math.isfinite(value) and math.isfinite(total)):
-            rng.generator().bit_generator.state = self._randomness
-            raise self._not_finite(value, layers)
-        self.progress.step(session.epoch + 1, session.batch + 1, value, share, self._rate, total)
+            raise _NotFinite(value, layers)
+        self.progress.step(at.epoch + 1, at.batch + 1, value, share, at.rate, total)
         return total
 
     def _end_epoch(self) -> None:
@@ -174,17 +247,31 @@ class Loop:
         for method in self._hooks[hook]:
             method(self.job, *position)
 
-    def _not_finite(self, loss: float, layers: dict[str, float]) -> NotFiniteError:
+    def _not_finite(self, at: At, loss: float, layers: dict[str, float]) -> NotFiniteError:
         session = self.session
         bad = [name for name, norm in layers.items() if not math.isfinite(norm)]
         what = f"the loss is {loss}"
         if math.isfinite(loss):
             what = f"loss {loss:.4g}, but the gradients of layer {', '.join(bad)} are not finite"
-        place = f"step {session.step} (epoch {session.epoch + 1}, batch {session.batch + 1})"
+        place = f"step {at.step} (epoch {at.epoch + 1}, batch {at.batch + 1})"
         kept = self.team.first(session.keeps)
         if self.team.size > 1:  # each process searches the whole batch, and finds the same
-            images, labels = self.loader.whole(session.batch)
+            images, labels = self.loader.whole(at.batch)
             self.job.batch = images, self.job.place_targets(labels)
         what = f"fit: {what} at {place}, so training stopped before that update{kept}"
         rate = float(self.history.column("learning_rate", 2)[0])  # of the update before
         return search(self.job, what, rate)
+
+
+class _NotFinite(Exception):
+    """The loss of a step, and the norms of its layers' gradients, where they are not finite."""
+
+
+def foreign(job: Settings) -> str | None:
+    """What might do other work in each step, as only its author knows; None if there is nothing."""
+    parts = [type(module) for _, module in job.model.named_modules()]
+    for part in (*parts, job.loss):
+        if getattr(part, "__module__", "").split(".")[0] != __name__.split(".")[0]:
+            name = getattr(part, "__name__", repr(part))
+            return f"{name} may do other work in each step; if not, pass Trainer(capture=True)"
+    return None

@@ -56,6 +56,11 @@ class Score:
             self._axis = axis
         return accuracy(outputs, targets) if self._classes else math.nan
 
+    def counts_rows(self, outputs: Array, targets: Array) -> bool:
+        """Whether the accuracy is that of logits (N, K) and classes (N,), and of nothing else."""
+        plain = outputs.ndim == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
+        return self._classes and plain and targets.dtype == np.int64
+
     def probabilities(self, outputs: np.ndarray) -> Any:
         """Softmax over the classes; the sigmoid of a single logit; numbers stay as they are."""
         if self._loss is binary_cross_entropy:

@@ -40,7 +40,7 @@ class Settings:
         monitors: Sequence[Any] = (),
         device: str | None = None,
         seed: int | None = None,
-        capture: bool = False,
+        capture: bool | str = "auto",
         deterministic: bool = False,
         sync_batch_norm: bool = True,
     ) -> None:
@@ -53,6 +53,10 @@ class Settings:
         self.metrics = tuple(metrics)
         self.monitors = tuple(monitors)
         self.seed = seed
+        if capture not in (True, False, "auto"):
+            raise ConfigError(
+                f"Trainer: expected capture as True, False or 'auto', got {capture!r}"
+            )
         self.capture = capture
         self.history = History()
         self.batch: tuple[Array, Array] | None = None
@@ -77,6 +81,10 @@ class Settings:
 
     def place(self, images: np.ndarray) -> Tensor:
         """A batch in the model's dtype and on its device."""
+        return Tensor(devices.to_device(self.fitting(images), self.device))
+
+    def fitting(self, images: np.ndarray) -> np.ndarray:
+        """A batch in the model's dtype. Raises: DataError for values beyond that type."""
         if not isinstance(images, np.ndarray):
             raise DataError(
                 "Trainer: expected transform to return the batch as an array, got "
@@ -89,13 +97,17 @@ class Settings:
                 f"Trainer: expected inputs within {first.dtype}, the model's dtype, got values up "
                 f"to {np.abs(images).max():.3g}; scale or standardise them"
             )
-        return Tensor(devices.to_device(x, first.device))
+        return x
 
-    def place_targets(self, targets: np.ndarray) -> Array:
-        """Targets on the model's device; floats in its dtype, so that they do not promote it."""
+    def fitting_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Targets; floats in the model's dtype, so that they do not promote it."""
         if targets.dtype.kind == "f":
             targets = targets.astype(self.parameters[0].dtype, copy=False)
-        return devices.to_device(targets, self.device)
+        return targets
+
+    def place_targets(self, targets: np.ndarray) -> Array:
+        """The fitting targets, on the model's device."""
+        return devices.to_device(self.fitting_targets(targets), self.device)
 
 
 def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> None:

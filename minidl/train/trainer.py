@@ -41,10 +41,12 @@ class Trainer(Settings):
     the run so far.
     seed: decides the order of the data, augmentation and dropout; drawn from
     `md.manual_seed`'s generator if it is not given.
-    capture: on a GPU, record forward and backward pass once as a CUDA graph and start it with one
-    launch. Model and loss must do the same launches in every step. Some steps cannot be recorded:
-    those with Dropout, which draws on the host, or with a GradientMonitor. Training then goes on
-    without a graph, after a warning.
+    capture: on a GPU, record a whole step as a CUDA graph, and start each further step by one
+    launch; the host reads a step's numbers some steps later. Model and loss must do the same
+    launches in every step. "auto" does so if all layers and the loss are minidl's own; True, for
+    your own too; False never. With monitors, a clip function, or an optimizer of your own, only the
+    gradients are recorded. Some steps cannot be recorded: those with Dropout, which draws on the
+    host, or with a GradientMonitor. Training then goes on without a graph, and one line says why.
     deterministic: cut each batch into four shards, so that one process, two and four compute the
     same bytes.
     sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, not of each process's

@@ -120,6 +120,12 @@ def test_roots_that_hold_no_classes(tmp_path):
         ImageFolder(tmp_path)
 
 
+def test_a_folder_with_mnists_files_is_told_how_to_be_read(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte.gz").touch()
+    with pytest.raises(DataError, match=r"MNIST, which --data mnist --root .* reads"):
+        ImageFolder(tmp_path)
+
+
 def test_links_in_a_circle_end_and_are_reported(root):
     (root / "a/back").symlink_to(root)
     (root / "b/self").symlink_to(root / "b/self")

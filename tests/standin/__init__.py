@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .array import MODULE, UFUNCS, check_arguments, compute, counter, ndarray, poisoned
-from .graph import MemoryPool, Stream, tape, using_allocator
+from .graph import Event, MemoryPool, Stream, copy_memory, tape, using_allocator
 from .kernels import RawModule
 
 # Functions that may be given lists, arrays of the host, or no array at all.
@@ -139,12 +139,16 @@ def _build() -> types.ModuleType:
     cuda.is_available = lambda: True
     Stream.count = counter.launched.append
     cuda.Stream, cuda.MemoryPool, cuda.using_allocator = Stream, MemoryPool, using_allocator
+    cuda.Event, default = Event, Stream(null=True)
+    cuda.get_current_stream = lambda: default
+    cuda.alloc_pinned_memory = lambda size: np.empty(size, np.uint8)
+    cuda.runtime = types.SimpleNamespace(memcpyAsync=copy_memory)
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     module.cuda = cuda
     pool = types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
     module.get_default_memory_pool = lambda: pool
     wait = functools.partial(counter.wait, "synchronize")
-    cuda.Device = lambda: types.SimpleNamespace(synchronize=wait)
+    cuda.Device = lambda: types.SimpleNamespace(synchronize=wait, id=0)
     return module
 
 

@@ -4,8 +4,6 @@
 // runs until it waits, for its warp (a shuffle) or for its block (__syncthreads); then the next one
 // runs. When all that it waits for have come, it goes on.
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -20,6 +18,7 @@ using namespace std;
 #define __forceinline__ inline
 #define __shared__ static
 #define __restrict__
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define EMULATED 1
@@ -34,15 +33,60 @@ static inline double2 make_double2(double x, double y) { return {x, y}; }
 
 static Dim threadIdx, blockIdx, blockDim, gridDim;
 
+// A place on a stack where a program stopped, and the switch to another one. `swapcontext` of the C
+// library asks the system each time, which takes a hundred times as long as the switch itself.
+#if defined(__x86_64__)
+struct Place { void* top; };
+extern "C" __attribute__((visibility("hidden"))) void switch_stacks(void** from, void* to);
+asm(R"(
+    .text
+    .type switch_stacks, @function
+    .hidden switch_stacks
+    .globl switch_stacks
+switch_stacks:
+    push %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, (%rdi)
+    mov %rsi, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+)");
+static void go(Place& from, Place& to) { switch_stacks(&from.top, to.top); }
+static void begin_at(Place& place, vector<char>& stack, void (*function)()) {
+    void** top = (void**)((size_t)(stack.data() + stack.size()) / 16 * 16) - 2;
+    *top = (void*)function;  // where `ret` goes; below it are the six registers
+    place.top = top - 6;
+}
+#else
+#include <ucontext.h>
+typedef ucontext_t Place;
+static void go(Place& from, Place& to) { swapcontext(&from, &to); }
+static void begin_at(Place& place, vector<char>& stack, void (*function)()) {
+    getcontext(&place);
+    place.uc_stack.ss_sp = stack.data();
+    place.uc_stack.ss_size = stack.size();
+    makecontext(&place, function, 0);
+}
+#endif
+
 enum State { RUNS, WAITS_FOR_WARP, WAITS_FOR_BLOCK, DONE };
-struct Fiber { ucontext_t at; vector<char> stack; unsigned thread; };
+struct Fiber { Place at; vector<char> stack; unsigned thread; };
 struct Lane { Fiber* fiber; State state; unsigned turn; char box[2][16]; };
 
 static deque<Fiber> fibers;         // kept for the next block
 static vector<Fiber*> idle;
 static Lane lanes[1024];            // of the block's threads
 static unsigned begun;              // threads that have begun
-static ucontext_t scheduler;
+static Place scheduler;
 static Fiber* current;
 static void** arguments;
 static void (*kernel)();
@@ -50,7 +94,7 @@ static void (*kernel)();
 static void wait_for(State what) {
     Fiber* own = current;
     lanes[own->thread].state = what;
-    swapcontext(&own->at, &scheduler);
+    go(own->at, scheduler);
     threadIdx.x = own->thread;
 }
 static void __syncthreads() { wait_for(WAITS_FOR_BLOCK); }
@@ -92,12 +136,12 @@ static void work() {
         lanes[own->thread].state = DONE;
     }
     idle.push_back(own);
-    swapcontext(&own->at, &scheduler);
+    go(own->at, scheduler);
 }
 
 static void go_on(Fiber* fiber) {
     current = fiber;
-    swapcontext(&scheduler, &fiber->at);
+    go(scheduler, fiber->at);
 }
 
 // Let those go on whose warp or block has come together. False: nobody can, though some wait.
@@ -131,10 +175,7 @@ static bool run_block() {
         }
         Fiber* fresh = idle.back();
         idle.pop_back();
-        getcontext(&fresh->at);
-        fresh->at.uc_stack.ss_sp = fresh->stack.data();
-        fresh->at.uc_stack.ss_size = fresh->stack.size();
-        makecontext(&fresh->at, work, 0);
+        begin_at(fresh->at, fresh->stack, work);
         go_on(fresh);
     }
     for (bool more = true; more;) {

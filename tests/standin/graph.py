@@ -5,6 +5,7 @@ launched, arrays that would have changed stay. A launch repeats everything on th
 Waiting, copies from the host and cuBLAS break the capture, which then refuses to end.
 """
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,6 +86,7 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self._blocking = not non_blocking
+        self.ptr = id(self)
         self._current = False
 
     def __enter__(self) -> "Stream":
@@ -93,6 +95,10 @@ class Stream:
 
     def __exit__(self, *error: Any) -> None:
         self._current = False
+
+    def wait_event(self, event: "Event") -> None:
+        """What follows in this stream comes after the event."""
+        assert event.recorded
 
     def begin_capture(self, mode: Any = None) -> None:
         if self._blocking or not self._current:
@@ -120,3 +126,25 @@ class MemoryPool:
 def using_allocator(allocator: Any = None) -> Iterator[None]:
     """Memory comes from a pool; here from NumPy."""
     yield
+
+
+class Event:
+    """A mark in a stream; here everything before it has run already."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.recorded = False
+
+    def record(self, stream: Any = None) -> None:
+        tape.refuse("cudaEventRecord")
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        """The host waits; counted only if there is something to wait for."""
+        tape.refuse("cudaEventSynchronize")
+
+
+def copy_memory(target: int, source: int, count: int, kind: int, stream: int) -> None:
+    """cudaMemcpyAsync between addresses."""
+    tape.refuse("cudaMemcpyAsync")
+    assert kind == 4, "cudaMemcpyDefault"
+    ctypes.memmove(target, source, count)

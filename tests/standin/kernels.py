@@ -48,7 +48,10 @@ class Kernel:
         places = (ctypes.c_void_p * len(given))(*(ctypes.addressof(value) for value in given))
         blocks = (ctypes.c_uint * 3)(*grid, *[1] * (3 - len(grid)))
 
-        def run(arrays: Any = (args, given)) -> None:  # which lie in memory as long as this is kept
+        # The memory stays as long as `run` does; the arrays of the caller need not.
+        kept = [a._array for a in args if isinstance(a, ndarray)], given
+
+        def run(arrays: Any = kept) -> None:
             assert self.function(blocks, block[0], places) == 0, (
                 f"{self.name}: threads wait forever"
             )

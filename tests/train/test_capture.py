@@ -110,7 +110,7 @@ def test_what_cannot_be_recorded_goes_on_after_one_line(gpu, name):
 
 
 def test_without_kernels_cublas_is_named(gpu, monkeypatch):
-    monkeypatch.setattr(md.kernels.gpu.launch, "_module", lambda dtype: None)
+    monkeypatch.setattr(md.kernels.gpu.launch, "usable", lambda: False)
     with pytest.warns(UserWarning, match="cuBLAS"):
         trained(article, capture=True)
 

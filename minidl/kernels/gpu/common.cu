@@ -6,6 +6,7 @@
 typedef REAL T;  // float or double
 typedef INDEX Int;
 typedef unsigned char Byte;
+typedef unsigned long long Address;
 
 #define DEVICE [[maybe_unused]] static __device__ __forceinline__
 #define EVERY_LANE 0xffffffffu  // the mask of a warp's 32 threads
@@ -35,17 +36,19 @@ DEVICE T infinity() { return -log((T)0); }
 
 // The sum over the 32 threads of a warp, in each of them. The order never changes, so that rounding
 // is the same in every run.
-DEVICE T warp_sum(T own) {
+template <class V>
+DEVICE V warp_sum(V own) {
     for (int apart = 16; apart > 0; apart /= 2) own += __shfl_xor_sync(EVERY_LANE, own, apart);
     return own;
 }
 
 // The sum over a block of whole warps, in each of its threads, in an order that never changes.
-DEVICE T block_sum(T own) {
-    __shared__ T share[32];
+template <class V>
+DEVICE V block_sum(V own) {
+    __shared__ V share[32];
     own = warp_sum(own);
     __syncthreads();  // all threads have read the sum before this one
     if (threadIdx.x % 32 == 0) share[threadIdx.x / 32] = own;
     __syncthreads();
-    return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? share[threadIdx.x % 32] : (T)0);
+    return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? share[threadIdx.x % 32] : (V)0);
 }

@@ -8,8 +8,8 @@ resulting graph repeats them all with one call, without Python. There is a price
   that no other array gets a piece of it. A new batch must be copied over the old one. Read a result
   before the next launch overwrites it.
 - Python does not run again: an `if` is decided once, while the graph is recorded.
-- Nothing may wait for the GPU or come from the host, and cuBLAS cannot be recorded:
-  `launch.matmul` multiplies instead.
+- Nothing may wait for the GPU or come from the host. CuPy's own products cannot be recorded;
+  `product.recorded` calls cuBLAS itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...device import Array, capturing, cupy
+from . import cublas
 from .product import product
 
 
@@ -34,8 +35,9 @@ class Graph:
         xp = cupy()
         self.pool = xp.cuda.MemoryPool()
         stream = xp.cuda.Stream(non_blocking=True)
+        cublas.prepare(stream.ptr)
         one = xp.ones((1, 1), like.dtype)
-        with capturing():
+        with stream, capturing():
             product(one, one)  # loads the kernel, which is not allowed during a capture
         xp.cuda.Device().synchronize()
         with xp.cuda.using_allocator(self.pool.malloc), stream, capturing():

@@ -1,4 +1,4 @@
-"""Products of matrices on a GPU: cuBLAS, or a kernel of our own where cuBLAS cannot be used."""
+"""Products of matrices on a GPU: by cuBLAS, or by our own kernel where cuBLAS cannot be used."""
 
 from __future__ import annotations
 
@@ -7,29 +7,46 @@ import math
 import numpy as np
 
 from ...device import Array, array_module, is_capturing
+from . import cublas
 from .launch import compiled, launch
 
 TEAM = 16  # a block that multiplies matrices has TEAM·TEAM threads, and makes (4·TEAM)² elements
 
 
-def matmul(a: Array, b: Array) -> Array:
-    """a @ b in one launch, for a (..., m, k) and b (..., k, n)."""
-    xp = array_module(a)
+def product(a: Array, b: Array) -> Array:
+    """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast.
+
+    By `cupy.matmul`; by `recorded` while a CUDA graph is recorded, where that is not allowed.
+    """
+    own = is_capturing() and compiled(a.dtype)
+    return recorded(a, b) if own else array_module(a).matmul(a, b)
+
+
+def recorded(a: Array, b: Array) -> Array:
+    """a @ b by cuBLAS itself; by a kernel of our own without cuBLAS, or for unusual layouts."""
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    c = xp.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    c = array_module(a).empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     outer, inner = math.prod(batch[:-1]), math.prod(batch[-1:])
-    # A matrix that is repeated along the batch has the stride 0 there.
-    a, b = (xp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
-    a, b = (x.reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
-    strides = [step // x.itemsize for x in (a, b) for step in x.strides]
-    (m, n), side = c.shape[-2:], 4 * TEAM
-    blocks = outer * inner * -(-m // side) * -(-n // side)
-    args = (a, b, c, m, n, a.shape[-1], inner, *strides)
-    launch("product", "matmul", (blocks,), args, threads=TEAM * TEAM, TEAM=TEAM)
+    a, b = (_repeated(x, batch).reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
+    blas = cublas.recorder()
+    matrices = c.reshape(outer, inner, *c.shape[-2:])
+    if blas is None or not all(blas.multiply(*parts) for parts in zip(a, b, matrices, strict=True)):
+        _matmul(a, b, matrices)
     return c
 
 
-def product(a: Array, b: Array) -> Array:
-    """a @ b by cuBLAS; by `matmul` while a CUDA graph is recorded, where cuBLAS is not allowed."""
-    own = is_capturing() and compiled(a.dtype)
-    return matmul(a, b) if own else array_module(a).matmul(a, b)
+def _repeated(x: Array, batch: tuple[int, ...]) -> Array:
+    """x with the batch's leading axes; along those where it is repeated it has the stride 0."""
+    if x.shape[:-2] == batch:
+        return x
+    return array_module(x).broadcast_to(x, (*batch, *x.shape[-2:]))
+
+
+def _matmul(a: Array, b: Array, c: Array) -> None:
+    """c = a @ b for batches with two axes, (outer, inner, rows, columns)."""
+    strides = [step // x.itemsize for x in (a, b) for step in x.strides]
+    outer, inner, m, n = c.shape
+    side = 4 * TEAM
+    blocks = outer * inner * -(-m // side) * -(-n // side)
+    args = (a, b, c, m, n, a.shape[-1], inner, *strides)
+    launch("product", "matmul", (blocks,), args, threads=TEAM * TEAM, TEAM=TEAM)

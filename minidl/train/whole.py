@@ -1,0 +1,143 @@
+"""Whole training steps as CUDA graphs: from the batch to the update in one launch.
+
+The host does not wait for a step's numbers before it starts the next one. `Loop` reads them some
+steps later. If a loss or a norm is not finite, the GPU itself leaves the weights alone from that
+step on (kernels/gpu/whole.py).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels, rng
+from ..device import Array, array_module
+from ..kernels.gpu.launch import compiled
+from ..optim import Optimizer
+from ..tensor import Tensor
+from .settings import Settings
+from .step import one_number
+
+
+def obstacle(job: Settings) -> str | None:
+    """Why the end of a step cannot be part of a graph; None if it can."""
+    optimizer = job.optimizer
+    if not getattr(optimizer, "fast", "") or type(optimizer).step is not Optimizer.step:
+        return f"the update of {type(optimizer).__name__} is Python code"
+    if callable(job.clip_option):
+        return "clip is a function"
+    if any(p.dtype != np.float32 or not p.data.flags.c_contiguous for p in job.parameters):
+        return "the parameters are not all continuous arrays of float32"
+    return None if compiled(np.dtype(np.float32)) else "there are no CUDA kernels"
+
+
+class NotRecordedError(RuntimeError):
+    """A step that cannot be recorded, with the reason in one line."""
+
+
+class WholeSteps:
+    """A recorded step for each shape of a batch.
+
+    The first batch of a shape is left to the caller, whose step compiles the kernels. The second is
+    recorded.
+    """
+
+    def __init__(self, job: Settings) -> None:
+        self._job = job
+        self._recordings: dict[Any, _Recording | None] = {}
+        self._verdict: Any = None  # on the GPU; see kernels.Ending
+
+    def start(self, images: np.ndarray, targets: np.ndarray) -> Any:
+        """Take a step on a batch of the host; a `Letter` with what `metrics.measure` returns.
+
+        The result is None if the caller has to take the step himself.
+        Raises: NotRecordedError for a step that cannot be recorded. Nothing has changed then.
+        """
+        job = self._job
+        places = (id(p.data) for p in job.parameters)  # a graph is bound to these arrays
+        key = (images.shape, targets.shape, targets.dtype, *places)
+        if key not in self._recordings:
+            self._recordings[key] = None
+            return None
+        recording = self._recordings[key]
+        if recording is None:
+            randomness = rng.generator().bit_generator.state
+            try:
+                if self._verdict is None:
+                    self._verdict = array_module(job.parameters[0].data).ones(2)
+                recording = _Recording(job, images, targets, self._verdict)
+                self._recordings[key] = recording
+            except Exception as error:
+                rng.generator().bit_generator.state = randomness
+                job.optimizer.zero_grad()
+                why = (str(error).splitlines() or [type(error).__name__])[0]
+                raise NotRecordedError(why) from error
+        return recording.start(images, targets)
+
+
+class _Recording:
+    """The graph of one step, with the arrays that it reads and writes."""
+
+    def __init__(
+        self, job: Settings, images: np.ndarray, targets: np.ndarray, verdict: Array
+    ) -> None:
+        self._job = job
+        trained = [p for p in job.optimizer.params if p.grad is not None and p.requires_grad]
+        self._parameters = [p for p in job.parameters if p.grad is not None]
+        self._places = [i for i, p in enumerate(job.parameters) if p.grad is not None]
+        own = {id(p) for p in job.parameters}
+        buffers = [t for t in job.model._state().values() if id(t) not in own]
+        inputs = np.empty(images.shape, np.float32)
+        self._numbers = np.zeros((len(trained), kernels.COLUMNS))
+        self._feed = kernels.Feed([inputs, targets, self._numbers])
+        x, there, numbers = self._feed.arrays
+        limit = 0.0 if job.clip is None else float(job.clip_option)  # type: ignore[arg-type]
+        rule = job.optimizer.fast
+        self._ending = kernels.Ending(self._parameters, trained, rule, limit, numbers, verdict)
+        self._mailbox = kernels.Mailbox()
+
+        def work() -> None:
+            job.optimizer.zero_grad()
+            outputs = job.model(Tensor(x))
+            loss = one_number(job.loss(outputs, Tensor(there)))
+            loss.backward()
+            counted = job.score.counts_rows(outputs.data, there)
+            share = None if counted else job.score.accuracy(outputs.data, there)
+            self._ending.record(loss.data, outputs.data, there, share)
+
+        self._graph = kernels.Graph(work, like=x)
+        self._gradients = [p.grad for p in job.parameters]
+        self._buffers = [(buffer, buffer.data) for buffer in buffers]
+        self._filled = False
+
+    def start(self, images: np.ndarray, targets: np.ndarray) -> "_Numbers":
+        """The same step on another batch."""
+        job = self._job
+        for buffer, array in self._buffers:
+            if buffer.data is not array:  # a step without this graph has made a new array
+                array[...] = buffer.data
+                buffer.data = array
+        for p, gradient in zip(job.parameters, self._gradients, strict=True):
+            p.grad = gradient
+        steps = job.optimizer.begin_step()
+        if not self._filled:
+            self._ending.fill(steps)
+            self._filled = True
+        self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
+        self._feed.put([images, targets, self._numbers])
+        self._graph.launch()
+        letter = self._mailbox.send(self._ending.measured)
+        return _Numbers(letter, self._places, 2 + len(job.parameters))
+
+
+class _Numbers:
+    """Loss, accuracy and the norm of each parameter's gradient, on their way to the host."""
+
+    def __init__(self, letter: Any, places: list[int], count: int) -> None:
+        self._letter, self._places, self._count = letter, places, count
+
+    def read(self) -> np.ndarray:
+        """The numbers, in the order of `metrics.measure`; the host waits until they are there."""
+        measured, found = np.zeros(self._count), self._letter.open()
+        measured[:2] = found[:2]
+        measured[[2 + place for place in self._places]] = found[2:]
+        return measured
