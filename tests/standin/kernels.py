@@ -98,7 +98,10 @@ def _library(source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             path, library = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
             path.write_text(source)
-            command = [COMPILER, "-std=c++20", "-O1", "-fPIC", "-shared", "-Wall", "-Wno-unknown-pragmas"]
-            subprocess.run([*command, *flags, str(path), "-o", str(library)], check=True)
+            command = [COMPILER, "-std=c++20", "-O1", "-fPIC", "-shared", "-Wall"]
+            subprocess.run(
+                [*command, "-Wno-unknown-pragmas", *flags, str(path), "-o", str(library)],
+                check=True,
+            )
             library.rename(kept)
     return ctypes.CDLL(str(kept))

@@ -17,8 +17,18 @@
 #define TEAM (ROWS * WEIGHTS / 64)  // its threads
 #define LINES (TEAM / SLICE)        // threads side by side that read one place
 #define NEAR (WEIGHTS / LINES)      // channels under one tap that a thread reads there
-#define GAP 4                // numbers between two rows in shared memory, so that the threads that
-                             // write one column each use another of the memory's 32 banks
+
+// With the option TF32, tensor cores multiply, where the GPU has them: float32 with 10 bits of
+// mantissa instead of 23.
+#if defined(TF32) && (defined(EMULATED) || __CUDA_ARCH__ >= 800)
+#define TENSOR 1
+#else
+#define TENSOR 0
+#endif
+
+// Numbers between two rows in shared memory. Then threads that write one column each, or the
+// fragments that a tensor core reads, use different banks of the memory's 32.
+#define GAP (TENSOR ? 8 : 4)
 
 // The next multiple of `to`: rows of zeros are appended to the weights up to there.
 #define UP(n, to) (((n) + (to) - 1) / (to) * (to))
@@ -29,41 +39,93 @@ constexpr int ROOM = sizeof(T) == 4 ? 384 : 128;
 // Four numbers that are read or written together, at an address that is a multiple of 16.
 struct __align__(16) Four { T v[4]; };
 
-// A thread's part of a tile that has ROWS rows and COLUMNS columns: 8 rows times 8 columns, in four
-// pieces of 4 times 4. A warp's pieces lie together, so that its reads from shared memory are few.
+#if TENSOR && !defined(EMULATED)
+DEVICE float to_tf32(float v) {
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
+    return __uint_as_float(bits);
+}
+// c (16 x 8) += a (16 x 8) b (8 x 8), each held by a warp in pieces; PTX calls them fragments.
+DEVICE void mma(float* c, const float* a, const float* b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
+          "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+}
+#endif
+
+// What a tile multiplies is stored in shared memory as this says.
+#if TENSOR
+#define FACTOR(v) to_tf32(v)
+#else
+#define FACTOR(v) (v)
+#endif
+
+// A thread's part of a tile that has ROWS rows and COLUMNS columns: DOWN rows, and in each of them
+// ACROSS columns, four by four side by side. A warp's parts fill 32 x 64 of the tile, so that it
+// reads few numbers from shared memory for its products.
 template <int COLUMNS> struct Tile {
-    int top, left;  // of the first piece; the others lie half a tile below, half a tile to the right
-    T sum[8][8];
+    static constexpr int DOWN = TENSOR ? 4 : 8, ACROSS = 64 / DOWN;
+    int top, left;
+    T sum[DOWN][ACROSS];
 
     __device__ __forceinline__ Tile() {
-        int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        top = warp / (COLUMNS / 64) * 16 + lane / 8 * 4;
-        left = warp % (COLUMNS / 64) * 32 + lane % 8 * 4;
+        int lane = threadIdx.x % 32;
+        int below = threadIdx.x / 32 / (COLUMNS / 64), beside = threadIdx.x / 32 % (COLUMNS / 64);
+        top = TENSOR ? below * 32 + lane / 4 : below * 16 + lane / 8 * 4;
+        left = TENSOR ? beside * 64 + lane % 4 * 4 : beside * 32 + lane % 8 * 4;
         #pragma unroll
-        for (int e = 0; e < 64; ++e) sum[e / 8][e % 8] = 0;
+        for (int e = 0; e < 64; ++e) sum[e / ACROSS][e % ACROSS] = 0;
     }
-    __device__ __forceinline__ int row(int r) const { return top + r / 4 * (ROWS / 2) + r % 4; }
+    __device__ __forceinline__ int row(int r) const {
+        return TENSOR ? top + r * 8 : top + r / 4 * (ROWS / 2) + r % 4;
+    }
     __device__ __forceinline__ int column(int s) const {
-        return left + s / 4 * (COLUMNS / 2) + s % 4;
+        return left + s / 4 * (TENSOR ? 16 : COLUMNS / 2) + s % 4;
     }
 
     // Add the products of a slice: a has a row of the tile in each column, b a column.
-    __device__ __forceinline__ void multiply(const T (*a)[ROWS + GAP], const T (*b)[COLUMNS + GAP]) {
+    typedef T Left[ROWS + GAP], Right[COLUMNS + GAP];
+#if TENSOR
+    __device__ __forceinline__ void multiply(const Left* a, const Right* b) {
+        int lane = threadIdx.x % 32, k = lane % 4;
+        float down[2][4], across[4][2][2];
+        #pragma unroll
+        for (int e = 0; e < 8; ++e)
+            down[e / 4][e % 4] = a[k + e / 2 % 2 * 4][top + e / 4 * 16 + e % 2 * 8];
+        // Two fragments of b lie in turn in the columns; so a thread's sums are four side by side.
+        #pragma unroll
+        for (int e = 0; e < 8; ++e) {
+            float2 two = *(const float2*)&b[k + e % 2 * 4][left - k * 4 + e / 2 * 16 + lane / 4 * 2];
+            across[e / 2][0][e % 2] = two.x, across[e / 2][1][e % 2] = two.y;
+        }
+        #pragma unroll
+        for (int e = 0; e < 16; ++e) {
+            int r = e / 8 * 2, s = e / 2 % 4 * 4 + e % 2;
+            float c[4] = {sum[r][s], sum[r][s + 2], sum[r + 1][s], sum[r + 1][s + 2]};
+            mma(c, down[e / 8], across[e / 2 % 4][e % 2]);
+            sum[r][s] = c[0], sum[r][s + 2] = c[1], sum[r + 1][s] = c[2], sum[r + 1][s + 2] = c[3];
+        }
+    }
+#else
+    __device__ __forceinline__ void multiply(const Left* a, const Right* b) {
         #pragma unroll
         for (int k = 0; k < SLICE; ++k) {
-            Four up[2], across[2];
+            Four down[2], across[2];
             #pragma unroll
             for (int h = 0; h < 2; ++h) {
-                up[h] = *(const Four*)&a[k][row(4 * h)];
+                down[h] = *(const Four*)&a[k][row(4 * h)];
                 across[h] = *(const Four*)&b[k][column(4 * h)];
             }
             #pragma unroll
             for (int r = 0; r < 8; ++r)
                 #pragma unroll
                 for (int s = 0; s < 8; ++s)
-                    sum[r][s] += up[r / 4].v[r % 4] * across[s / 4].v[s % 4];
+                    sum[r][s] += down[r / 4].v[r % 4] * across[s / 4].v[s % 4];
         }
     }
+#endif
 };
 
 // The weights (O, C, taps) in the order in which `implicit` reads them: (taps, from, to). For the
@@ -75,7 +137,7 @@ extern "C" __global__ void in_slices(const T* w, T* slices, Int n, Int from, Int
     Int wide = UP(to, ROWS), deep = UP(from, SLICE);
     Int m = e % wide, k = e / wide % deep, tap = e / (wide * deep);
     Int at = back ? k * to + m : m * from + k;
-    slices[e] = m < to && k < from ? w[at * taps + tap] : (T)0;
+    slices[e] = m < to && k < from ? FACTOR(w[at * taps + tap]) : (T)0;
 }
 
 // An input gradient is a convolution too. A pixel's gradient is the sum, over the taps, of a weight
@@ -128,36 +190,38 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         row0[s] = back ? r : r * z.SH - z.TOP, column0[s] = back ? q : q * z.SW - z.LEFT;
     }
 
-    // Go to a tap that lies over numbers, from number `tap` on. One comparison for each place
-    // serves all channels: they lie under a tap at the same offset, `plane` numbers apart.
-    Int tap = 0, k0 = 0, offset[OWN];
+    // Go to a tap that lies over numbers, from (i, j) on. One comparison for each place serves all
+    // channels: they lie under a tap at the same offset, `plane` numbers apart.
+    Int i = 0, j = 0, k0 = 0, offset[OWN];
     bool inside[OWN];
     auto aim = [&]() {
-        for (; tap < z.KH * z.KW; ++tap) {
-            Int down = tap / z.KW * z.DH, right = tap % z.KW * z.DW;
-            if (back) {
-                down = below + z.TOP - down, right = beside + z.LEFT - right;
-                if (down % z.SH || right % z.SW) continue;
-                down /= z.SH, right /= z.SW;
+        for (; i < z.KH; ++i, j = 0)
+            for (; j < z.KW; ++j) {
+                Int down = i * z.DH, right = j * z.DW;
+                if (back) {
+                    down = below + z.TOP - down, right = beside + z.LEFT - right;
+                    if (down % z.SH || right % z.SW) continue;
+                    down /= z.SH, right /= z.SW;
+                }
+                #pragma unroll
+                for (int s = 0; s < OWN; ++s) {
+                    Int row = row0[s] + down, column = column0[s] + right;
+                    inside[s] = p0 + own + s * 128 < places && row >= 0 && row < height
+                             && column >= 0 && column < width;
+                    offset[s] = row * width + column;
+                }
+                return true;
             }
-            #pragma unroll
-            for (int s = 0; s < OWN; ++s) {
-                Int row = row0[s] + down, column = column0[s] + right;
-                inside[s] = p0 + own + s * 128 < places && row >= 0 && row < height
-                         && column >= 0 && column < width;
-                offset[s] = row * width + column;
-            }
-            return true;
-        }
         return false;
     };
 
-    // Read the slice of `tap` that begins at channel k0 into registers; then store it.
+    // Read the slice of tap (i, j) that begins at channel k0 into registers; then store it.
     Four weight;
     T pixel[OWN][SLICE];
     const int k = own / (ROWS / 4), m = own % (ROWS / 4) * 4;
     auto fetch = [&]() {
-        if (k < SLICE) weight = *(const Four*)(w + (tap * deep + k0 + k) * wide + m0 + m);
+        const T* from_w = w + ((i * z.KW + j) * deep + k0 + k) * wide + m0 + m;
+        if (k < SLICE) weight = *(const Four*)from_w;
         #pragma unroll
         for (int s = 0; s < OWN; ++s)
             #pragma unroll
@@ -171,19 +235,29 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         #pragma unroll
         for (int s = 0; s < OWN; ++s)
             #pragma unroll
-            for (int c = 0; c < SLICE; ++c) pixels[half][c][own + s * 128] = pixel[s][c];
+            for (int c = 0; c < SLICE; ++c)
+                pixels[half][c][own + s * 128] = FACTOR(pixel[s][c]);
+    };
+
+    auto next = [&]() {  // slice; false after the last one
+        k0 += SLICE;
+        if (k0 < deep) return true;
+        k0 = 0, ++j;
+        return aim();
     };
 
     Tile<PLACES> tile;
-    bool more = aim();
-    if (more) fetch(), store(0);
-    for (int half = 0; more; half ^= 1) {
-        __syncthreads();  // `half` is stored, and nobody reads the other one any more
-        k0 += SLICE;
-        if (k0 >= deep) k0 = 0, ++tap, more = aim();
-        if (more) fetch();
+    if (aim()) {
+        int half = 0;
+        fetch(), store(half);
+        __syncthreads();  // all have stored their numbers
+        for (; next(); half ^= 1) {
+            fetch();
+            tile.multiply(weights[half], pixels[half]);
+            store(half ^ 1);
+            __syncthreads();  // besides, nobody reads `half` any more
+        }
         tile.multiply(weights[half], pixels[half]);
-        if (more) store(half ^ 1);
     }
 
     Int size = back ? z.H * z.W : z.OH * z.OW;  // of a channel of y
@@ -197,12 +271,12 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         return some ? n * to * size + r * (back ? z.W : z.OW) + q : -1;
     };
     #pragma unroll
-    for (int h = 0; h < 8; h += 4) {
+    for (int h = 0; h < tile.ACROSS; h += 4) {
         Int at[4];
         #pragma unroll
         for (int s = 0; s < 4; ++s) at[s] = target(h + s);
         #pragma unroll
-        for (int r = 0; r < 8; ++r) {
+        for (int r = 0; r < tile.DOWN; ++r) {
             Int channel = m0 + tile.row(r);
             if (channel >= to) continue;
             T bias = biased ? b[channel] : (T)0;
@@ -221,7 +295,7 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
     if (!back || !mend) return;
     #pragma unroll 1
     for (int e = 0; e < 64; ++e) {
-        Int channel = m0 + tile.row(e / 8), at = target(e % 8);
+        Int channel = m0 + tile.row(e / tile.ACROSS), at = target(e % tile.ACROSS);
         if (channel >= to || at < 0) continue;
         Int n = at / (to * size), h = at % size / z.W, v = at % z.W;
         T* own = y + at + channel * size;
@@ -267,26 +341,30 @@ extern "C" __global__ void __launch_bounds__(TEAM, ROOM / TEAM) implicit_weight(
     };
     auto store = [&](int half) {
         #pragma unroll
-        for (int s = 0; s < ROWS / LINES; ++s) grads[half][lane][line + s * LINES] = grad[s];
+        for (int s = 0; s < ROWS / LINES; ++s)
+            grads[half][lane][line + s * LINES] = FACTOR(grad[s]);
         #pragma unroll
-        for (int s = 0; s < NEAR; ++s) pixels[half][lane][line + s * LINES] = pixel[s];
+        for (int s = 0; s < NEAR; ++s)
+            pixels[half][lane][line + s * LINES] = FACTOR(pixel[s]);
     };
 
     Tile<WEIGHTS> tile;
-    fetch(), store(0);
-    for (int half = 0; step < end; half ^= 1) {
-        __syncthreads();
-        bool more = ++step < end;
-        if (more) fetch();
+    int half = 0;
+    fetch(), store(half);
+    __syncthreads();
+    for (; ++step < end; half ^= 1) {
+        fetch();
         tile.multiply(grads[half], pixels[half]);
-        if (more) store(half ^ 1);
+        store(half ^ 1);
+        __syncthreads();
     }
+    tile.multiply(grads[half], pixels[half]);
     #pragma unroll
     for (int e = 0; e < 64; ++e) {
-        Int m = m0 + tile.row(e / 8), p = tile.column(e % 8);
-        Int number = w0 + p % LINES * NEAR + p / LINES;
+        int r = e / tile.ACROSS, s = e % tile.ACROSS, p = tile.column(s);
+        Int m = m0 + tile.row(r), number = w0 + p % LINES * NEAR + p / LINES;
         if (m < O && number < count)
-            pieces[(blockIdx.y * O + m) * count + number] = tile.sum[e / 8][e % 8];
+            pieces[(blockIdx.y * O + m) * count + number] = tile.sum[r][s];
     }
 }
 

@@ -8,11 +8,12 @@ takes two launches; `implicit.cu` says what they do.
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 from ...device import Array, array_module
 from ..window import Window
-from .launch import dense, each, launch
+from .launch import THREADS, dense, each, launch
 
 SLICE = 8  # as in implicit.cu
 WAVE = 132 * 384  # threads that an H100 runs at a time; the pieces of a weight gradient fill it
@@ -72,8 +73,13 @@ def _convolve(
     return y
 
 
-def _run(name: str, grid: tuple[int, ...], args: tuple[Any, ...], rows: int, threads: int = 256):
-    launch("implicit", name, grid, args, threads=threads, ROWS=rows)
+def _run(
+    name: str, grid: tuple[int, ...], args: tuple[Any, ...], rows: int, threads: int = THREADS
+) -> None:
+    constants = {"ROWS": rows}
+    if args[0].dtype.char == "f" and os.environ.get("CUPY_TF32") == "1":
+        constants["TF32"] = 1
+    launch("implicit", name, grid, args, threads=threads, **constants)
 
 
 def _rows(outputs: int) -> int:

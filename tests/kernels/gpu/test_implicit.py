@@ -13,6 +13,7 @@ from tests import standin
 from tests.standin.kernels import COMPILER
 
 from ..cases import rearranged
+from . import test_launch
 
 pytestmark = [
     pytest.mark.host,
@@ -43,8 +44,21 @@ def close(found, exact, terms, char):
     assert np.abs(found.get() - exact).max() <= 8 * UNIT[char] * (1 + terms)
 
 
-@pytest.mark.parametrize("char", "fd")
-@pytest.mark.parametrize("wide", [False, True])
+def to_tf32(x):
+    """float32 numbers with 10 bits of mantissa, halves away from zero."""
+    return ((x.view(np.uint32) + 0x1000) & ~np.uint32(0x1FFF)).view(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("char", "wide", "tf32"),
+    [
+        ("f", False, False),
+        ("f", True, False),
+        ("f", False, True),
+        ("d", False, True),
+        ("d", True, False),
+    ],
+)
 @examples
 @given(
     windows(),
@@ -55,30 +69,36 @@ def close(found, exact, terms, char):
     st.sampled_from([1, 400, implicit.WAVE]),
     st.integers(0, 2**32 - 1),
 )
-def test_any_geometry(gpu, monkeypatch, char, wide, window, c, o, n, biased, wave, seed):
+def test_any_geometry(gpu, monkeypatch, char, wide, tf32, window, c, o, n, biased, wave, seed):
     monkeypatch.setattr(launch, "LARGE", 0 if wide else 1 << 30)
     monkeypatch.setattr(implicit, "WAVE", wave)  # a weight gradient in few or many pieces
+    monkeypatch.setenv("CUPY_TF32", str(int(tf32)))  # float64 stays as it is
     random = np.random.default_rng(seed)
     shapes = (n, c, *window.image), (o, c, *window.size), (o,), (n, o, *window.out)
     x, w, b, g = (rearranged(random, random.normal(size=s).astype(char)) for s in shapes)
-    exact = [a.astype(np.float64) for a in (x, w, b, g)]
+    factors = [to_tf32(a) if tf32 and char == "f" else a for a in (x, w, g)]
+    x64, w64, g64, b64 = (a.astype(np.float64) for a in (*factors, b))
     taps, places = window.size[0] * window.size[1], window.out[0] * window.out[1]
 
     standin.counter.clear()
     y = implicit.conv_forward(gpu(x), gpu(w), gpu(b) if biased else None, window, 1)
-    bias = exact[2] if biased else None
-    close(y, portable.conv_forward(*exact[:2], bias, window, 1), taps * c, char)
+    right = portable.conv_forward(x64, w64, b64 if biased else None, window, 1)
+    close(y, right, taps * c, char)
     dx = implicit.conv_input_grad(gpu(g), gpu(w), window, 1)
-    close(dx, portable.conv_input_grad(exact[3], exact[1], window, 1), taps * o, char)
+    close(dx, portable.conv_input_grad(g64, w64, window, 1), taps * o, char)
     dw = implicit.conv_weight_grad(gpu(x), gpu(g), window, 1)
-    close(dw, portable.conv_weight_grad(exact[0], exact[3], window, 1), n * places, char)
+    close(dw, portable.conv_weight_grad(x64, g64, window, 1), n * places, char)
     names = ["in_slices", "implicit"] * 2 + ["implicit_weight", "add_pieces"]
     assert [name for name in standin.counter.launched if name in names] == names
 
 
+@pytest.mark.parametrize("tf32", [False, True])
 @examples
 @given(windows(5), st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 2**32 - 1))
-def test_what_is_not_finite_reaches_what_it_touches_and_nothing_else(gpu, window, bad, seed):
+def test_what_is_not_finite_reaches_what_it_touches_and_nothing_else(
+    gpu, monkeypatch, tf32, window, bad, seed
+):
+    monkeypatch.setenv("CUPY_TF32", str(int(tf32)))
     random = np.random.default_rng(seed)
     shapes = (2, 3, *window.image), (2, 3, *window.size), (2, 2, *window.out)
     arrays = [random.integers(-1, 2, size).astype("f") for size in shapes]
@@ -105,3 +125,10 @@ def test_many_channels_take_this_way(gpu):
     assert (kernels.conv_weight_grad(x, g, window, 1).get() == 8).all()
     ours = ["in_slices", "implicit", "in_slices", "implicit", "implicit_weight", "add_pieces"]
     assert standin.counter.launched == ours
+
+
+@pytest.mark.parametrize("capability", [75, 80, 90])
+@pytest.mark.parametrize("rows", [32, 64])
+def test_tensor_cores_multiply_where_a_gpu_has_them(monkeypatch, rows, capability):
+    monkeypatch.setitem(test_launch.CONSTANTS, "implicit", (("ROWS", rows), ("TF32", 1)))
+    test_launch.test_the_source_compiles_for_every_gpu("implicit", False, "f", capability)
