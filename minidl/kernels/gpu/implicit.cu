@@ -11,29 +11,31 @@
 //
 // A sum runs over the taps, and for each tap over the channels. That order never changes.
 
-#define SLICE 8              // rows of the column matrix in shared memory at a time
-#define PLACES (8192 / ROWS) // columns of a block of `implicit`, which has 128 threads
-#define WEIGHTS (2 * ROWS)   // columns of a block of `implicit_weight`
-#define TEAM (ROWS * WEIGHTS / 64)  // its threads
-#define LINES (TEAM / SLICE)        // threads side by side that read one place
-#define NEAR (WEIGHTS / LINES)      // channels under one tap that a thread reads there
+#define SLICE 8                     // rows of the column matrix in shared memory at a time
+#define PLACES (8192 / ROWS)        // columns of a tile of `implicit`: its blocks have 128 threads
+#define WEIGHTS (2 * ROWS)          // columns of a tile of `implicit_weight`
+#define TEAM (ROWS * WEIGHTS / 64)  // threads of its blocks
+#define LINES (TEAM / SLICE)        // threads of a block that read at one place
+#define NEAR (WEIGHTS / LINES)      // channels that each of them reads there, under one tap
 
-// With the option TF32, tensor cores multiply, where the GPU has them: float32 with 10 bits of
-// mantissa instead of 23.
+// With the option TF32, tensor cores multiply, where the GPU has them. They take float32 numbers of
+// which they know 10 bits of the mantissa instead of 23, and sum as float32 does.
 #if defined(TF32) && (defined(EMULATED) || __CUDA_ARCH__ >= 800)
 #define TENSOR 1
 #else
 #define TENSOR 0
 #endif
 
-// Numbers between two rows in shared memory. Then threads that write one column each, or the
-// fragments that a tensor core reads, use different banks of the memory's 32.
+// Unused numbers at the end of each row in shared memory. That memory has 32 banks, and gives a
+// warp one number of each at a time. With the gap, a warp's threads that use several rows at once
+// use different banks.
 #define GAP (TENSOR ? 8 : 4)
 
-// The next multiple of `to`: rows of zeros are appended to the weights up to there.
+// The next multiple of `to`. Channels are filled up with zeros to there: no loop ends early.
 #define UP(n, to) (((n) + (to) - 1) / (to) * (to))
 
-// A multiprocessor has 65,536 registers. The compiler must leave room for so many threads in them.
+// So many threads must fit into the registers of a multiprocessor, which has 65,536: while some
+// wait for memory, others multiply. The compiler keeps to it.
 constexpr int ROOM = sizeof(T) == 4 ? 384 : 128;
 
 // Four numbers that are read or written together, at an address that is a multiple of 16.
@@ -55,7 +57,7 @@ DEVICE void mma(float* c, const float* a, const float* b) {
 }
 #endif
 
-// What a tile multiplies is stored in shared memory as this says.
+// A factor as a tile multiplies it. It is rounded once, before it is stored for many products.
 #if TENSOR
 #define FACTOR(v) to_tf32(v)
 #else
@@ -85,7 +87,7 @@ template <int COLUMNS> struct Tile {
         return left + s / 4 * (TENSOR ? 16 : COLUMNS / 2) + s % 4;
     }
 
-    // Add the products of a slice: a has a row of the tile in each column, b a column.
+    // Add the products of a slice of both matrices: sum[r][s] += Σ_k a[k][row(r)] b[k][column(s)].
     typedef T Left[ROWS + GAP], Right[COLUMNS + GAP];
 #if TENSOR
     __device__ __forceinline__ void multiply(const Left* a, const Right* b) {
@@ -94,10 +96,12 @@ template <int COLUMNS> struct Tile {
         #pragma unroll
         for (int e = 0; e < 8; ++e)
             down[e / 4][e % 4] = a[k + e / 2 % 2 * 4][top + e / 4 * 16 + e % 2 * 8];
-        // Two fragments of b lie in turn in the columns; so a thread's sums are four side by side.
+        // The columns of b belong to two fragments in turn. So four sums of a thread, two of each
+        // fragment, lie side by side.
         #pragma unroll
         for (int e = 0; e < 8; ++e) {
-            float2 two = *(const float2*)&b[k + e % 2 * 4][left - k * 4 + e / 2 * 16 + lane / 4 * 2];
+            int at = left - k * 4 + e / 2 * 16 + lane / 4 * 2;
+            float2 two = *(const float2*)&b[k + e % 2 * 4][at];
             across[e / 2][0][e % 2] = two.x, across[e / 2][1][e % 2] = two.y;
         }
         #pragma unroll
@@ -140,15 +144,17 @@ extern "C" __global__ void in_slices(const T* w, T* slices, Int n, Int from, Int
     slices[e] = m < to && k < from ? FACTOR(w[at * taps + tap]) : (T)0;
 }
 
-// An input gradient is a convolution too. A pixel's gradient is the sum, over the taps, of a weight
-// times the g of the place from where that tap lay over the pixel:
-//     place * stride = pixel + padding - tap * dilation,
-// if the stride divides that. So the pixels are sorted by their phase, the remainder of pixel by
-// stride: at all pixels of one phase it divides for the same taps. A block takes pixels of one
-// phase. It skips the other taps, and along the pixels, `stride` apart, places are neighbours.
+// An input gradient is a convolution of g. At each tap, a pixel gets the weight times the g of the
+// place at which the tap lay over that pixel:
+//     place * stride = pixel + padding - tap * dilation
+// There is such a place only if the stride divides the right side. Its remainder depends on the
+// tap and on the pixel's *phase*, pixel % stride. So each block takes pixels of one phase: it skips
+// the taps that reach none of them, and at the other taps no thread is idle. Neighbours of one
+// phase are `stride` pixels apart, and their places are neighbours.
 
-// The gradient at one pixel, from the places that there are. A tile multiplies the weights by 0 at
-// places outside, and 0 times an infinite weight is NaN, not nothing. Only such sums come here.
+// The gradient at one pixel, from the places that exist. A tile takes g = 0 at places outside. That
+// is wrong for a weight that is infinite or NaN: 0 times it is NaN, but there is nothing to add.
+// So the sums of a tile that are NaN are computed again here.
 DEVICE T pixel_gradient(const T* g, const T* w, Int from, Int wide, Int h, Int v, Geometry z) {
     T sum = 0;
     for (Int tap = 0; tap < z.KH * z.KW; ++tap) {
@@ -162,9 +168,10 @@ DEVICE T pixel_gradient(const T* g, const T* w, Int from, Int wide, Int h, Int v
     return sum;
 }
 
-// y[n, m, place] = b[m] + the sum over the taps and `from` channels of w[tap, from, m] times the
-// number of x under the tap. Blocks in x: the places, phase after phase; in y: ROWS channels each.
-// In the input gradient (back = 1) x is g, y is dx, and its pixels are the places.
+// y[n, m, place] = b[m] + the sum over taps and channels k < `from` of w[tap, k, m] times the
+// number of x under the tap, for m < `to`. In the input gradient (back = 1) x is g and y is dx;
+// the pixels of dx are the columns of the product, and are called places here too.
+// Blocks in x: PLACES places each, phase after phase. Blocks in y: ROWS channels of y each.
 extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         const T* x, const T* w, const T* b, T* y, Int images, Int from, Int to, Int biased,
         Int back, Geometry z) {
@@ -180,8 +187,9 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
     Int wide = UP(to, ROWS), deep = UP(from, SLICE);
     const int own = threadIdx.x;
 
+    // The thread's places: their images, and the row and column that lie under a tap at (0, 0).
     const T* image[OWN];
-    Int row0[OWN], column0[OWN];  // of the number under a tap at (0, 0)
+    Int row0[OWN], column0[OWN];
     #pragma unroll
     for (int s = 0; s < OWN; ++s) {
         Int place = p0 + own + s * 128, n = place / (rows * across);
@@ -190,8 +198,9 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         row0[s] = back ? r : r * z.SH - z.TOP, column0[s] = back ? q : q * z.SW - z.LEFT;
     }
 
-    // Go to a tap that lies over numbers, from (i, j) on. One comparison for each place serves all
-    // channels: they lie under a tap at the same offset, `plane` numbers apart.
+    // Go to the first tap from (i, j) on that reaches the phase; false if there is none. For each
+    // place one test, whether the tap lies on the image, serves all channels: their numbers lie
+    // `plane` apart.
     Int i = 0, j = 0, k0 = 0, offset[OWN];
     bool inside[OWN];
     auto aim = [&]() {
@@ -239,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
                 pixels[half][c][own + s * 128] = FACTOR(pixel[s][c]);
     };
 
-    auto next = [&]() {  // slice; false after the last one
+    auto next = [&]() {  // go to the next slice; false after the last one
         k0 += SLICE;
         if (k0 < deep) return true;
         k0 = 0, ++j;
@@ -260,9 +269,10 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         tile.multiply(weights[half], pixels[half]);
     }
 
+    // Write the sums, four by four where four places lie side by side in y for sure.
     Int size = back ? z.H * z.W : z.OH * z.OW;  // of a channel of y
     bool dense = size % 4 == 0 && (!back || z.SH * z.SW == 1), mend = false;
-    // Where place number s of the thread lies in y in channel 0, or -1: then it does not exist.
+    // Where column s of the thread lies in channel 0 of y; -1 if there is no such place.
     auto target = [&](int s) -> Int {
         Int place = p0 + tile.column(s), n = place / (rows * across);
         Int r = place / across % rows, q = place % across;
@@ -298,20 +308,21 @@ extern "C" __global__ void __launch_bounds__(128, ROOM / 128) implicit(
         Int channel = m0 + tile.row(e / tile.ACROSS), at = target(e % tile.ACROSS);
         if (channel >= to || at < 0) continue;
         Int n = at / (to * size), h = at % size / z.W, v = at % z.W;
-        T* own = y + at + channel * size;
-        if (*own != *own)
-            *own = pixel_gradient(x + n * from * plane, w + channel, from, wide, h, v, z);
+        T* sum = y + at + channel * size;
+        if (*sum != *sum)
+            *sum = pixel_gradient(x + n * from * plane, w + channel, from, wide, h, v, z);
     }
 }
 
-// The weight gradient is a product too: dw[m, tap, c] is the sum over all places of g[m, place]
-// times the pixel of channel c under the tap. Such a sum is long and its results are few. So it is
-// cut into pieces of `chunk` slices of 8 places, one for each blockIdx.y, and `add_pieces` adds
-// what they sum, in their order: pieces[piece, m, tap, c]. Blocks in x: the tiles.
+// The weight gradient is a product too: dw[m, tap, c] is the sum over all places of all images of
+// g[m, place] times the pixel of channel c under the tap. These sums are long, and there are few of
+// them: too few tiles for a GPU. So each sum is cut into pieces of `chunk` slices of SLICE places.
+// A block writes its piece of a tile's sums to pieces[piece, m, tap, c]. `add_pieces` then adds the
+// pieces, always in the same way. Blocks in x: the tiles. Blocks in y: the pieces.
 //
-// A thread reads one place of a slice: ROWS / LINES channels of g, and NEAR channels of x under one
-// tap, so that one comparison serves them. Column p of a tile is number p % LINES * NEAR + p / LINES
-// of its weights: the threads that write at the same time write side by side.
+// In each slice a thread reads at one place: ROWS / LINES channels of g, and NEAR channels of x
+// under one tap, so that one test serves them. Column p of a tile is not its p-th weight but number
+// p % LINES * NEAR + p / LINES: what neighbouring threads store at a time lies side by side.
 extern "C" __global__ void __launch_bounds__(TEAM, ROOM / TEAM) implicit_weight(
         const T* x, const T* g, T* pieces, Int images, Int C, Int O, Int chunk, Geometry z) {
     __shared__ __align__(16) T grads[2][SLICE][ROWS + GAP], pixels[2][SLICE][WEIGHTS + GAP];

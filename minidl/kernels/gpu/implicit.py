@@ -22,23 +22,31 @@ WAVE = 132 * 384  # threads that an H100 runs at a time; the pieces of a weight 
 def conv_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Convolution: x (N, C, H, W), w (O, C, kh, kw), b (O,) or None -> (N, O, OH, OW).
 
-    groups: 1.
+    groups must be 1; it is there because all versions of a kernel take the same arguments.
     """
     y = array_module(x).empty((len(x), len(w), *window.out), x.dtype)
     return _convolve(x, w, b, y, window, back=False)
 
 
 def conv_input_grad(g: Array, w: Array, window: Window, groups: int) -> Array:
-    """The gradient by x: g (N, O, OH, OW) -> (N, C, H, W)."""
+    """The gradient by x: g (N, O, OH, OW) -> (N, C, H, W).
+
+    It is a convolution of g with the same weights, inputs and outputs exchanged. A stride of s
+    divides the pixels into s·s parts that see different taps.
+    """
     dx = array_module(g).empty((len(g), w.shape[1], *window.image), g.dtype)
     return _convolve(g, w, None, dx, window, back=True)
 
 
 def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
-    """The gradient by w: x and g -> (O, C, kh, kw), summed in pieces, and these in their order."""
+    """The gradient by w: x and g -> (O, C, kh, kw).
+
+    The sums over all places are cut into pieces, enough to fill the GPU. How many depends on the
+    shapes alone, not on the GPU, so that rounding is the same everywhere.
+    """
     xp, (n, channels), n_out = array_module(x), x.shape[:2], g.shape[1]
     rows, taps = _rows(n_out), window.size[0] * window.size[1]
-    threads, near = rows * rows // 32, 512 // rows  # of a block; channels in a thread
+    threads, near = rows * rows // 32, 512 // rows  # TEAM and NEAR in implicit.cu
     count = taps * _up(channels, near)
     tiles = _up(n_out, rows) // rows * -(-count // (2 * rows))
     slices = -(-n * math.prod(window.out) // SLICE)
@@ -62,11 +70,11 @@ def _convolve(
     slices = array_module(x).empty((taps, _up(n_from, SLICE), _up(n_to, rows)), x.dtype)
     args = (dense(w), slices, slices.size, n_from, n_to, taps, int(back))
     _run("in_slices", each(slices.size), args, rows)
-    phases = math.prod(window.stride) if back else 1
-    places = n * math.prod(-(-i // s) for i, s in zip(window.image, window.stride, strict=True))
-    if not back:
-        places = n * math.prod(window.out)
-    grid = (phases * -(-places * rows // 8192), slices.shape[2] // rows)
+    phases, places = 1, n * math.prod(window.out)
+    if back:  # the pixels of dx, sorted by their remainders when divided by the stride
+        phases, (height, width), (sh, sw) = math.prod(window.stride), window.image, window.stride
+        places = n * -(-height // sh) * -(-width // sw)
+    grid = (phases * -(-places * rows // 8192), slices.shape[2] // rows)  # a tile has 8192 sums
     bias = x if b is None else b  # a kernel's pointer must point somewhere
     sizes = (n, n_from, n_to, int(b is not None), int(back))
     _run("implicit", grid, (dense(x), slices, dense(bias), y, *sizes, window), rows, 128)
@@ -76,6 +84,7 @@ def _convolve(
 def _run(
     name: str, grid: tuple[int, ...], args: tuple[Any, ...], rows: int, threads: int = THREADS
 ) -> None:
+    """Launch a kernel of implicit.cu, with tensor cores if CuPy is told to use them too."""
     constants = {"ROWS": rows}
     if args[0].dtype.char == "f" and os.environ.get("CUPY_TF32") == "1":
         constants["TF32"] = 1
