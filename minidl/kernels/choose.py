@@ -33,21 +33,20 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "convolution, few channels":   (cpu.columns,    gpu.convolution, portable),  # kh·C < 16
     "convolution, groups":         (portable,       gpu.convolution, portable),
     "convolution and max-pooling": (cpu.conv_pool,  gpu.convolution, None),      # see `_conv_pool`
-    "max-pooling":                 (cpu.pool,       gpu.pool, portable),  # at most 256 taps
+    "max-pooling":                 (cpu.pool,       gpu.pool,   portable),  # at most 256 taps
     "max-pooling, large windows":  (portable,       portable,   portable),
-    "reading at the maxima":       (portable,       portable,   portable),
-    "average pooling":             (cpu.pool,       portable,   portable),
-    "batch normalisation":         (cpu.batch_norm, portable,   portable),
+    "reading at the maxima":       (portable,       gpu.pool,   portable),
+    "average pooling":             (cpu.pool,       gpu.pool,   portable),
+    "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
+    "scale and running moments":   (portable,       gpu.batch_norm, portable),
     "matrix product":              (cpu.product,    gpu.product, portable),
-    "cross-entropy":               (portable,       gpu.loss, portable),  # N·K <= 65,536
-    "cross-entropy, many logits":  (portable,       portable,   portable),
+    "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
 }
 # fmt: on
 
 THIN = 16  # with fewer rows in a kernel's matrix (kh·C), a product is not worth its call
-ONE_BLOCK = 1 << 16  # logits that one block of GPU threads can take
 ONE_BYTE = 256  # taps that an index of one byte can tell apart
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
@@ -170,7 +169,8 @@ def max_unpool(g: Array, index: Array, window: Window) -> Array:
 @_silent
 def max_take(x: Array, index: Array, window: Window) -> Array:
     """x (N, C, H, W) -> (N, C, OH, OW): x at those pixels; the transpose of `max_unpool`."""
-    return version("reading at the maxima", x).max_take(x, index, window)
+    operation = "reading at the maxima" if index.dtype == np.uint8 else "max-pooling, large windows"
+    return version(operation, x).max_take(x, index, window)
 
 
 @_silent
@@ -195,6 +195,25 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and variance (C,) of images x (N, C, H, W), or of the batch that x is a part of."""
     own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
+
+
+def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
+    """1/√(variance + ε) and weight/√(variance + ε), for each channel."""
+    return version("scale and running moments", variance, weight).batch_norm_scale(
+        variance, weight, eps
+    )
+
+
+def batch_norm_follow(
+    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
+) -> tuple[Array, Array]:
+    """Running means and variances (C,), moved towards those that were seen.
+
+    running·(1 - momentum) + momentum·seen, with the seen variance times `unbiased`. The result is
+    in new arrays; while a CUDA graph is recorded, in the running ones.
+    """
+    engine = version("scale and running moments", *running, *seen)
+    return engine.batch_norm_follow(running, seen, momentum, unbiased)
 
 
 def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
@@ -227,9 +246,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     On a GPU a label outside 0..K-1 makes the loss NaN. For an error the host would have to wait for
     the labels.
     """
-    fits = logits.size <= ONE_BLOCK
-    operation = "cross-entropy" if fits else "cross-entropy, many logits"
-    return version(operation, logits).cross_entropy(logits, labels)
+    return version("cross-entropy", logits).cross_entropy(logits, labels)
 
 
 def keep_positive(g: Array, y: Array) -> Array | None:

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ..device import Array, array_module, is_host
+from ..device import Array, array_module, is_capturing, is_host
 from ..modes import Joint
 from .cpu.blas import one_blas_thread
 from .window import Window
@@ -131,6 +131,28 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     mean = x.mean(AXES, dtype=wide)
     centred = x - mean.reshape(1, -1, 1, 1)  # CuPy's own `var` takes several times as long
     return mean, (centred * centred).mean(AXES)
+
+
+def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
+    """1/√(variance + ε) and weight/√(variance + ε), for each channel."""
+    inverse = 1 / array_module(variance).sqrt(variance + eps)
+    return inverse, weight * inverse
+
+
+def batch_norm_follow(
+    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
+) -> tuple[Array, ...]:
+    """running·(1 - momentum) + momentum·seen, the seen variance times `unbiased`."""
+    mean, variance = seen
+    moved = [
+        old * (1 - momentum) + momentum * new
+        for old, new in zip(running, (mean, variance * unbiased), strict=True)
+    ]
+    if not is_capturing():  # results that share the old arrays must not change
+        return tuple(moved)
+    for old, new in zip(running, moved, strict=True):
+        old[...] = new  # a CUDA graph writes to the same array each time
+    return running
 
 
 def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:

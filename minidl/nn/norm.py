@@ -1,12 +1,9 @@
 """Normalisation as layers: values rescaled to mean 0 and variance 1, then scaled and shifted."""
 
-from typing import Any
-
 import numpy as np
 
 from .. import kernels, ops
 from ..checks import check
-from ..device import is_capturing
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, tensor
 from .module import Module, Parameter
@@ -46,22 +43,16 @@ class BatchNorm2d(Module):
             )
         if self.training:
             y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
-            self._follow(mean, var * (count / (count - 1)))  # the unbiased variance
+            running = self.running_mean, self.running_var
+            self.running_mean.data, self.running_var.data = kernels.batch_norm_follow(
+                tuple(t.data for t in running), (mean, var), self.momentum, count / (count - 1)
+            )
+            self.num_batches_tracked.data += 1
             return y
         values = (self.weight, self.bias, self.running_mean, self.running_var)
         weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)
         scale = weight / (var + self.eps).sqrt()
         return x * scale + (bias - mean * scale)
-
-    def _follow(self, mean: Any, var: Any) -> None:
-        """Move the running mean and variance towards those of a batch."""
-        for running, seen in (self.running_mean, mean), (self.running_var, var):
-            moved = running.data * (1 - self.momentum) + self.momentum * seen
-            if is_capturing():  # a CUDA graph writes to the same array each time
-                running.data[...] = moved
-            else:  # a new array: results that share the old one must not change
-                running.data = moved
-        self.num_batches_tracked.data += 1
 
 
 class LayerNorm(Module):

@@ -79,10 +79,10 @@ def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
     Gradient: dL/dbias = Σ g and dL/dweight = Σ g·x̂, over all but the channels; dL/dx is that of
     `standardize`, with g·weight in place of g.
     """
-    x, xp = floating(x)
+    x, _ = floating(x)
     average, variance = kernels.batch_norm_moments(x.data)
-    inverse = 1 / xp.sqrt(variance + eps)
-    value = kernels.batch_norm_affine(x.data, average, weight.data * inverse, bias.data)
+    inverse, scale = kernels.batch_norm_scale(variance, weight.data, eps)
+    value = kernels.batch_norm_affine(x.data, average, scale, bias.data)
     axes = (0, 2, 3)
 
     def by_input(g: Tensor, y: Tensor) -> Tensor:

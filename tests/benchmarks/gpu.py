@@ -2,9 +2,9 @@
 
     python tests/benchmarks/gpu.py docs/benchmarks-gpu.md
 
-Every measurement runs in a process of its own, the engines in turn, ROUNDS times. A step is
-forward, backward and update, the same weights, data and batch; both engines use TF32, or neither.
-The ceilings, a copy and a matrix product, are measured on the same card by CuPy.
+Each library runs in a process of its own, in turn, ROUNDS times for each setting of TF32. A step is
+forward, backward and update, with the same weights, data and batch. The ceilings, a copy and a
+matrix product, are measured on the same card by CuPy.
 """
 
 import json
@@ -15,23 +15,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minidl as md
-from minidl import device, kernels, nn
+from minidl import device, nn
+from minidl.train.whole import WholeSteps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROUNDS, STEPS, WARM = 5, 100, 20
-ENGINES = ("minidl", "minidl graphs", "torch", "torch graphs")
+ROUNDS, STEPS, WARM = 3, 100, 20
+# How each library takes a step. "minidl graphs" is a step of the Trainer: the batch is copied from
+# the host, and the step's numbers back to it. "minidl fit" is `Trainer.fit` with shuffled images.
+ENGINES = {"minidl": ("minidl", "minidl graphs", "minidl fit"), "torch": ("torch", "torch graphs")}
 # The models, and the ratios to reach: PyTorch's time / minidl's, eager and under graphs.
 WORKLOADS = {
-    "article's CNN, batch 64": (md.models.article_cnn, (1, 28, 28), 64, 1.5, 0.8),
-    "article's CNN, batch 1024": (md.models.article_cnn, (1, 28, 28), 1024, 1.5, 0.8),
-    "vgg_small, batch 128": (md.models.vgg_small, (3, 32, 32), 128, 0.6, None),
+    "article's CNN, batch 64": (md.models.article_cnn, (1, 28, 28), 64, 1.0, 4.0),
+    "article's CNN, batch 256": (md.models.article_cnn, (1, 28, 28), 256, 1.0, 5.0),
+    "article's CNN, batch 1024": (md.models.article_cnn, (1, 28, 28), 1024, 1.0, 5.0),
+    "vgg_small, batch 128": (md.models.vgg_small, (3, 32, 32), 128, None, 1.8),
+    "resnet_small, batch 128": (md.models.resnet_small, (3, 32, 32), 128, None, 1.5),
 }
 
 
@@ -53,38 +59,60 @@ def seconds(step: Callable[[], Any], wait: Callable[[], Any], steps: int, warm: 
 
 
 def with_minidl(
-    workload: str, graphs: bool, steps: int = STEPS, warm: int = WARM
+    workload: str, engine: str, tf32: bool, steps: int = STEPS, warm: int = WARM
 ) -> dict[str, float]:
-    """Seconds and bytes of a step; graphs: as `Trainer(capture=True)` does it."""
+    """Seconds and bytes of a step. TF32 is decided by CUPY_TF32, before the process starts."""
     cupy = device.cupy()
     make, shape, n, *_ = WORKLOADS[workload]
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
     model = make().to("cuda")
     optimizer = md.optim.SGD(model.parameters(), 0.01)
-    images, labels = (md.tensor(a, device="cuda") for a in batch(shape, n))
+    images, labels = batch(shape, n)
+    wait = cupy.cuda.Device().synchronize
+    if engine == "minidl fit":
+        trainer = md.Trainer(model, optimizer=optimizer, seed=0)
+        data = np.repeat(images, 4, 0), np.repeat(labels, 4)
+        epochs = [max(1, count // 4) for count in (warm, steps)]
+        trainer.fit(data, epochs=epochs[0], batch_size=n, progress=False)
+        start = time.perf_counter()
+        trainer.fit(data, epochs=epochs[1], batch_size=n, progress=False)
+        wait()
+        took = (time.perf_counter() - start) / (4 * epochs[1])
+        return {"seconds": took, "memory": pool.total_bytes()}
 
-    def gradients() -> None:
-        optimizer.zero_grad()
-        md.ops.cross_entropy(model(images), labels).backward()
-
-    gradients()
-    graph = kernels.Graph(gradients, like=images.data) if graphs else None
+    there = md.tensor(images, device="cuda"), md.tensor(labels, device="cuda")
 
     def step() -> None:
-        (graph.launch if graph else gradients)()
+        optimizer.zero_grad()
+        md.ops.cross_entropy(model(there[0]), there[1]).backward()
         optimizer.step()
 
-    took = seconds(step, cupy.cuda.Device().synchronize, steps, warm)
-    pools = [cupy.get_default_memory_pool(), *([graph.pool] if graph else [])]
-    return {"seconds": took, "memory": sum(pool.total_bytes() for pool in pools)}
+    run: Callable[[], Any] = step
+    if engine == "minidl graphs":
+        step()
+        whole = WholeSteps(md.Trainer(model, optimizer=optimizer))
+        whole.start(images, labels)
+        run = lambda: whole.start(images, labels)  # noqa: E731
+    took = seconds(run, wait, steps, warm)
+    return {"seconds": took, "memory": pool.total_bytes() + own_pools()}
 
 
-def with_torch(workload: str, graphs: bool, tf32: bool) -> dict[str, float]:
+def own_pools() -> int:
+    """Bytes of the graphs' own pools."""
+    return sum(pool.total_bytes() for pool in md.kernels.gpu.graph.POOLS)
+
+
+def with_torch(workload: str, engine: str, tf32: bool) -> dict[str, float]:
     """Seconds and bytes of a step."""
     import torch
 
     from tests.test_models import twin
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
     make, shape, n, *_ = WORKLOADS[workload]
     model = twin(make()).cuda()
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
@@ -96,7 +124,7 @@ def with_torch(workload: str, graphs: bool, tf32: bool) -> dict[str, float]:
         optimizer.step()
 
     run: Callable[[], Any] = step
-    if graphs:
+    if engine == "torch graphs":
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -152,49 +180,56 @@ def work(workload: str) -> tuple[float, float]:
     return flops, moved
 
 
-def alone(*words: str, tf32: bool) -> dict[str, Any]:
-    """A measurement by this file in a process of its own."""
-    command = [sys.executable, __file__, "--one", *words, str(int(tf32))]
+def alone(library: str, tf32: bool) -> dict[str, Any]:
+    """What `one` measures, in a process of its own."""
+    command = [sys.executable, __file__, "--one", library, str(int(tf32))]
     environment = os.environ | {"CUPY_TF32": str(int(tf32))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{library}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def one(engine: str, workload: str, tf32: str) -> dict[str, Any]:
-    """The measurement that `alone` asks for."""
-    if engine == "ceilings":
+def one(library: str, tf32: str) -> dict[str, Any]:
+    """The measurements of one process: by workload and engine, or the ceilings."""
+    if library == "ceilings":
         return ceilings()
-    graphs = engine.endswith(" graphs")
-    if engine.startswith("minidl"):
-        return with_minidl(workload, graphs)
-    return with_torch(workload, graphs, tf32 == "1")
+    measure = with_minidl if library == "minidl" else with_torch
+    return {
+        workload: {engine: measure(workload, engine, tf32 == "1") for engine in ENGINES[library]}
+        for workload in WORKLOADS
+    }
 
 
 def table(tf32: bool) -> list[str]:
     """The lines of one table: every workload and engine."""
-    top = alone("ceilings", "", tf32=tf32)
+    top = alone("ceilings", tf32=tf32)
+    rounds = [{library: alone(library, tf32=tf32) for library in ENGINES} for _ in range(ROUNDS)]
     lines = [
         f"## TF32 {'on' if tf32 else 'off'}",
         f"Ceilings: {top['bytes'] / 1e9:.0f} GB/s copied, {top['flops'] / 1e12:.1f} TFLOP/s. "
-        "Ratio: PyTorch's time ÷ minidl's, under graphs both. Rate, bandwidth: shares of "
-        "the ceilings.\n",
+        "Ratio: PyTorch's time ÷ minidl's, under graphs for graphs and fit. Rate, bandwidth: "
+        "shares of the ceilings.\n",
         "| step | engine | ms (least to most) | ratio | target | MiB | rate | bandwidth |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for workload, (*_, eager, graphs) in WORKLOADS.items():
-        found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
-        for _ in range(ROUNDS):
-            for engine in ENGINES:
-                found[engine].append(alone(engine, workload, tf32=tf32))
+        found = {
+            engine: [r[library][workload][engine] for r in rounds]
+            for library, engines in ENGINES.items()
+            for engine in engines
+        }
         flops, moved = work(workload)
         times = {e: sorted(r["seconds"] for r in rows) for e, rows in found.items()}
-        for engine, target in zip(ENGINES, (None, None, eager, graphs), strict=True):
+        targets = {"minidl": eager, "minidl graphs": graphs}
+        for engine in found:
             middle = statistics.median(times[engine])
-            ours = statistics.median(times[engine.replace("torch", "minidl")])
+            other = "torch" if engine in ("minidl", "torch") else "torch graphs"
+            ratio = statistics.median(times[other]) / middle
             memory = max(r["memory"] for r in found[engine]) / 2**20
             lines.append(
                 f"| {workload} | {engine} | {1e3 * middle:.3f} ({1e3 * times[engine][0]:.3f} to "
-                f"{1e3 * times[engine][-1]:.3f}) | {middle / ours:.2f} | {target or '-'} | "
+                f"{1e3 * times[engine][-1]:.3f}) | {ratio:.2f} | {targets.get(engine) or '-'} | "
                 f"{memory:.0f} | {flops / middle / top['flops']:.1%} | "
                 f"{moved / middle / top['bytes']:.1%} |"
             )
@@ -206,10 +241,10 @@ def main(path: Path) -> None:
     device.cupy()
     import torch
 
-    top = alone("ceilings", "", tf32=False)
+    top = alone("ceilings", tf32=False)
     head = [
         "# Training steps on a GPU",
-        "Written by `make bench-gpu`.\n",
+        f"Written by `make bench-gpu` on {date.today()}.\n",
         f"{top['device']}, driver {top['driver']}, CUDA {top['CUDA']}, CuPy {top['CuPy']}, "
         f"PyTorch {torch.__version__}, NumPy {np.__version__}, Python {platform.python_version()}; "
         f"median of {ROUNDS} processes, {STEPS} steps each.\n",
@@ -221,6 +256,6 @@ def main(path: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--one":
-        print(json.dumps(one(*sys.argv[2:5])))
+        print(json.dumps(one(*sys.argv[2:4])))
     else:
         main(Path(sys.argv[1]))

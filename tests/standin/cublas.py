@@ -37,6 +37,12 @@ class Library:
         self.has_workspace = size.value > 0
         return 0
 
+    def cublasSgemm_v2(self, *args: Any) -> int:
+        return self._multiply(ctypes.c_float, np.float32, *_as_batch(args))
+
+    def cublasDgemm_v2(self, *args: Any) -> int:
+        return self._multiply(ctypes.c_double, np.float64, *_as_batch(args))
+
     def cublasSgemmStridedBatched(self, *args: Any) -> int:
         return self._multiply(ctypes.c_float, np.float32, *args)
 
@@ -67,6 +73,13 @@ class Library:
             counter.launched.append("gemm")
             run()
         return 0
+
+
+def _as_batch(args: Any) -> Any:
+    """The arguments for one matrix as those for a batch of one."""
+    *shape, a, lda, b, ldb, beta, c, ldc = args
+    no = ctypes.c_longlong(0)
+    return *shape, a, lda, no, b, ldb, no, beta, c, ldc, no, 1
 
 
 def _columns(place: Any, offset: int, rows: int, columns: int, apart: int, dtype: Any) -> Any:

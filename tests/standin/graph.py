@@ -21,6 +21,7 @@ class Tape:
     def __init__(self) -> None:
         self.work: list[Callable[[], None]] | None = None
         self.names: list[str] = []
+        self.moved = 0  # bytes of the arrays that the recorded work reads and writes
 
     def refuse(self, what: str) -> None:
         """Break a capture by something that cannot be part of it."""
@@ -52,6 +53,7 @@ class Tape:
 
         self.work.append(again)
         self.names.append(call)
+        self.moved += result.nbytes + sum(a.nbytes for a in _flat(inner))
         return result
 
 

@@ -1,3 +1,13 @@
 """Kernels for the GPU, written in CUDA, and graphs of their launches. README.md says more."""
 
-from . import convolution, elementwise, implicit, launch, loss, pool, product, update
+from . import (
+    batch_norm,
+    convolution,
+    elementwise,
+    implicit,
+    launch,
+    loss,
+    pool,
+    product,
+    update,
+)

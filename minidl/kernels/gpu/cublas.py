@@ -22,8 +22,8 @@ from ...device import Array, cupy
 WORKSPACE = 32 << 20  # bytes; the size that NVIDIA recommends for Hopper
 TF32 = 3  # cublasMath_t: float32 products on tensor cores, with 10 bits of mantissa
 GEMM: dict[str, tuple[str, Any]] = {
-    "f": ("cublasSgemmStridedBatched", ctypes.c_float),
-    "d": ("cublasDgemmStridedBatched", ctypes.c_double),
+    "f": ("cublasSgemm", ctypes.c_float),
+    "d": ("cublasDgemm", ctypes.c_double),
 }
 
 
@@ -59,10 +59,14 @@ class Cublas:
         name, real = GEMM[c.dtype.char]
         one, zero = ctypes.byref(real(1)), ctypes.byref(real(0))
         count, m, n = c.shape
-        self._call(
-            name, self._handle, first[0], second[0], n, m, a.shape[2], one, *_matrices(b, first[1]),
-            *_matrices(a, second[1]), zero, *_matrices(c, n), count,
-        )  # fmt: skip
+        shape = first[0], second[0], n, m, a.shape[2], one
+        left, right, out = _matrix(b, first[1]), _matrix(a, second[1]), _matrix(c, n)
+        if count == 1:  # this function may cut k into pieces, which few rows and columns need
+            args = *shape, *left[:2], *right[:2], zero, *out[:2]
+            self._call(f"{name}_v2", self._handle, *args)
+        else:
+            every = *shape, *left, *right, zero, *out, count
+            self._call(f"{name}StridedBatched", self._handle, *every)
         return True
 
 
@@ -77,8 +81,8 @@ def _layout(x: Array) -> tuple[int, int] | None:
     return None
 
 
-def _matrices(x: Array, apart: int) -> tuple[Any, int, Any]:
-    """The arguments for a batch of matrices: address, distance of lines, distance of matrices."""
+def _matrix(x: Array, apart: int) -> tuple[Any, int, Any]:
+    """The arguments for matrices: address, distance of lines, distance of the next matrix."""
     return ctypes.c_void_p(x.data.ptr), apart, ctypes.c_longlong(x.strides[0] // x.itemsize)
 
 

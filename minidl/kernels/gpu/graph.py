@@ -14,6 +14,7 @@ resulting graph repeats them all with one call, without Python. There is a price
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 from ...device import Array, capturing, cupy
 from . import cublas
 from .product import product
+
+POOLS: weakref.WeakSet[Any] = weakref.WeakSet()  # the memory of all graphs
 
 
 class Graph:
@@ -34,6 +37,7 @@ class Graph:
     def __init__(self, work: Callable[[], Any], like: Array) -> None:
         xp = cupy()
         self.pool = xp.cuda.MemoryPool()
+        POOLS.add(self.pool)
         stream = xp.cuda.Stream(non_blocking=True)
         cublas.prepare(stream.ptr)
         one = xp.ones((1, 1), like.dtype)

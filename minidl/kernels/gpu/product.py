@@ -30,9 +30,16 @@ def recorded(a: Array, b: Array) -> Array:
     a, b = (_repeated(x, batch).reshape(outer, inner, *x.shape[-2:]) for x in (a, b))
     blas = cublas.recorder()
     matrices = c.reshape(outer, inner, *c.shape[-2:])
-    if blas is None or not all(blas.multiply(*parts) for parts in zip(a, b, matrices, strict=True)):
+    if blas is None or not _by_blas(blas, a, b, matrices):
         _matmul(a, b, matrices)
     return c
+
+
+def _by_blas(blas: cublas.Cublas, a: Array, b: Array, c: Array) -> bool:
+    """c = a @ b for batches with two axes: a call for each index of the shorter one."""
+    if c.shape[0] > c.shape[1]:
+        a, b, c = (x.swapaxes(0, 1) for x in (a, b, c))
+    return all(blas.multiply(*parts) for parts in zip(a, b, c, strict=True))
 
 
 def _repeated(x: Array, batch: tuple[int, ...]) -> Array:

@@ -68,8 +68,8 @@ def test_the_graph_gives_cublas_its_stream_and_a_workspace(gpu, monkeypatch):
     graph = kernels.Graph(lambda: kernels.product(a, a.T), like=a)
     assert graph.launch().get().tolist() == [[3, 3], [3, 3]]
     assert library.stream and library.has_workspace and library.math_mode == 3
-    monkeypatch.setattr(library, "cublasSgemmStridedBatched", lambda *args: 13)
-    with pytest.raises(RuntimeError, match="cublasSgemmStridedBatched failed with status 13"):
+    monkeypatch.setattr(library, "cublasSgemm_v2", lambda *args: 13)
+    with pytest.raises(RuntimeError, match="cublasSgemm_v2 failed with status 13"):
         kernels.Graph(lambda: kernels.product(a, a.T), like=a)
 
 
