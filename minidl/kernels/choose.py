@@ -29,7 +29,7 @@ from .window import NO_TAP, Window
 # fmt: off
 TABLE: dict[str, tuple[Any, Any, Any]] = {
     #                               cpu             gpu         other
-    "convolution":                 (cpu.rows,       gpu.convolution, portable),
+    "convolution":                 (cpu.rows,       gpu.implicit, portable),
     "convolution, few channels":   (cpu.columns,    gpu.convolution, portable),  # kh·C < 16
     "convolution, groups":         (portable,       gpu.convolution, portable),
     "convolution and max-pooling": (cpu.conv_pool,  gpu.convolution, None),      # see `_conv_pool`

@@ -125,6 +125,25 @@ static unsigned __float_as_uint(float v) { unsigned u; memcpy(&u, &v, 4); return
 static float __uint_as_float(unsigned u) { float v; memcpy(&v, &u, 4); return v; }
 static float __int_as_float(int u) { float v; memcpy(&v, &u, 4); return v; }
 
+// A number as tensor cores read it in TF32: with 10 bits of mantissa, halves away from 0.
+static float to_tf32(float v) {
+    return isfinite(v) ? __uint_as_float((__float_as_uint(v) + 0x1000) & ~0x1fffu) : v;
+}
+
+// c (16 x 8) += a (16 x 8) b (8 x 8), which a warp holds as `mma.m16n8k8` says: lane 4r + q has the
+// rows r and r + 8 of a, in the columns q and q + 4; the rows q and q + 4 of b in column r; and the
+// rows r and r + 8 of c in the columns 2q and 2q + 1.
+static void mma(float* c, const float* a, const float* b) {
+    int lane = threadIdx.x % 32, r = lane / 4, q = lane % 4;
+    for (int k = 0; k < 4; ++k) {
+        float4 left = __shfl_sync(~0u, float4{a[0], a[1], a[2], a[3]}, 4 * r + k);
+        float2 first = __shfl_sync(~0u, float2{b[0], b[1]}, 4 * (2 * q) + k);
+        float2 second = __shfl_sync(~0u, float2{b[0], b[1]}, 4 * (2 * q + 1) + k);
+        c[0] += left.x * first.x + left.z * first.y, c[1] += left.x * second.x + left.z * second.y;
+        c[2] += left.y * first.x + left.w * first.y, c[3] += left.y * second.x + left.w * second.y;
+    }
+}
+
 // A fiber runs one thread after the other, as long as they do not wait.
 static void work() {
     Fiber* own = current;

@@ -1,3 +1,14 @@
 """Kernels for the GPU, written in CUDA, and graphs of their launches. README.md says more."""
 
-from . import batch_norm, convolution, elementwise, few, launch, loss, pool, product, update
+from . import (
+    batch_norm,
+    convolution,
+    elementwise,
+    few,
+    implicit,
+    launch,
+    loss,
+    pool,
+    product,
+    update,
+)

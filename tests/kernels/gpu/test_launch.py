@@ -37,11 +37,11 @@ def test_convolution(gpu, monkeypatch, most, case):
     monkeypatch.setattr(few, "CHANNELS", 0)
     standin.counter.clear()
     bias = None if b is None else gpu(b)
-    y = kernels.conv_forward(gpu(x), gpu(w), bias, window, groups)
+    y = convolution.conv_forward(gpu(x), gpu(w), bias, window, groups)
     close(y.get(), reference.conv_forward(x, w, b, window, groups))
-    dx = kernels.conv_input_grad(gpu(g), gpu(w), window, groups)
+    dx = convolution.conv_input_grad(gpu(g), gpu(w), window, groups)
     close(dx.get(), reference.conv_input_grad(g, w, window, groups))
-    dw = kernels.conv_weight_grad(gpu(x), gpu(g), window, groups)
+    dw = convolution.conv_weight_grad(gpu(x), gpu(g), window, groups)
     close(dw.get(), reference.conv_weight_grad(x, g, window, groups))
     direct = most and groups == 1
     assert ran("col2im") and ran("conv" if direct else "im2col")
@@ -173,6 +173,7 @@ def test_without_a_compiler_array_code_runs_and_one_line_says_so(gpu, monkeypatc
 CONSTANTS = {
     "batch_norm": (("OWN", 16),),
     "few": tuple(few._constants(3, Window((8, 8), (3, 3)), (2, 2)).items()),
+    "implicit": (("ROWS", 64),),
     "loss": (("TEAM", 16),),
     "pool": tuple(pool._constants(Window((8, 8), (3, 2), (2, 1), dilation=(1, 2))).items()),
     "product": (("TEAM", 16),),
