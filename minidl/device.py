@@ -116,6 +116,32 @@ def number(value: Any, like: Array, dtype: Any) -> Array:
     return xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)
 
 
+_ones: dict[tuple[int, Any], Array] = {}  # by the GPU's number and the type
+
+
+def one(like: Array) -> Array:
+    """A 1 of like's shape and type, where `like` is, for reading alone.
+
+    On a GPU a scalar's 1 is always the same array, so that making it costs no launch, and `times`
+    need not multiply by it.
+    """
+    xp = array_module(like)
+    if is_host(like) or like.shape:
+        return xp.ones_like(like)
+    key = xp.cuda.Device().id, like.dtype
+    if key in _ones:
+        return _ones[key]
+    made = xp.ones_like(like)
+    if not _capturing:  # the memory of a CUDA graph is written only when the graph is launched
+        _ones[key] = made
+    return made
+
+
+def times(a: Array, g: Array) -> Array:
+    """a·g for a scalar g; a itself if g is `one`."""
+    return a if any(g is known for known in _ones.values()) else a * g
+
+
 _capturing = False
 
 

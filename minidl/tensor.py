@@ -22,7 +22,7 @@ import numpy as np
 
 from . import arrays, backward, memory
 from .arrays import as_array
-from .device import FLOAT, Array, array_module, device_of, number, to_device, to_host
+from .device import FLOAT, Array, array_module, device_of, number, one, to_device, to_host
 from .errors import DeviceError, DTypeError, GradientError, ShapeError
 from .habits import TENSORS, missing
 from .modes import RemovableHook, switched, switches
@@ -337,7 +337,7 @@ def cotangent_of(call: str, y: Tensor, grad: ArrayLike) -> Tensor:
                 f"{call}: expected a scalar, got shape {y.shape}; reduce it with .sum() or "
                 ".mean(), or pass the gradient of the loss by it, of the same shape"
             )
-        return Tensor(xp.ones_like(y.data))
+        return Tensor(one(y.data))
     g = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=y.dtype))
     if g.shape != y.shape:
         raise ShapeError(f"{call}: expected a gradient of shape {y.shape}, got {g.shape}")

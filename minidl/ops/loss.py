@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..checks import class_labels, floating, label_shares, same_shape
-from ..device import Array, is_host
+from ..device import Array, is_host, times
 from ..errors import ConfigError, DataError
 from ..tensor import ArrayLike, Tensor, record
 from .activation import sigmoid, softplus_of
@@ -66,7 +66,7 @@ def cross_entropy(
         value,
         (logits, by_logits),
         name="cross_entropy",
-        fast=lambda g, y, needed: [Tensor(gradient * g.data)],
+        fast=lambda g, y, needed: [Tensor(times(gradient, g.data))],
     )
 
 

@@ -44,6 +44,9 @@ class Tape:
             a[...] = old
         if isinstance(result, list | tuple) or any(np.may_share_memory(result, a) for a in arrays):
             self.work.append(lambda: f(*inner, **options))
+            if "out" in options or call.startswith("__i"):  # it writes, and is no view
+                self.names.append(call)
+                self.moved += sum(a.nbytes for a in _flat([*inner, *options.values()]))
             return result
         result = np.array(result)
         result.fill(np.nan if result.dtype.kind in "fc" else 113)

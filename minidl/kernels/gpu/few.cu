@@ -226,9 +226,11 @@ few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int
     }
 }
 
-// total[j] = the sum over all rows of partial[row][j]. A block has 32 columns. Warp k reads every
-// 32nd row from row k on, and then, the other way round, adds up column k.
-extern "C" __global__ void sum_rows(const T* partial, T* total, Int rows, Int columns) {
+// The sum over all rows of partial[row][j] goes to dw[j], and behind the weights to db. A block has
+// 32 columns. Warp k reads every 32nd row from row k on, and then, the other way round, adds up
+// column k.
+extern "C" __global__ void sum_rows(const T* partial, T* dw, T* db, Int weights, Int rows,
+                                    Int columns) {
     __shared__ T share[32][33];  // 33, not 32: so the numbers of a column lie in different banks
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     Int j = blockIdx.x * 32 + lane;
@@ -238,5 +240,5 @@ extern "C" __global__ void sum_rows(const T* partial, T* total, Int rows, Int co
     share[warp][lane] = sum;
     __syncthreads();
     sum = warp_sum(share[lane][warp]), j = blockIdx.x * 32 + warp;
-    if (lane == 0 && j < columns) total[j] = sum;
+    if (lane == 0 && j < columns) (j < weights ? dw[j] : db[j - weights]) = sum;
 }

@@ -141,15 +141,14 @@ def _grads(
     blocks = min(-(-n // together) * -(-out[0] // rows), BLOCKS)
     warps = min(-(-outputs // constants["OUTPUTS"]), WARPS)
     grid = blocks, -(-outputs // (warps * constants["OUTPUTS"]))
-    weights = outputs * channels * math.prod(window.size)
-    partial = xp.empty((blocks, weights + outputs), x.dtype)
-    grads = xp.empty(weights + outputs, x.dtype)
+    dw, db = xp.empty((outputs, channels, *window.size), x.dtype), xp.empty(outputs, x.dtype)
+    partial = xp.empty((blocks, dw.size + db.size), x.dtype)
     given = dense(x), dense(g), 0 if index is None else dense(index), partial
     args = *given, n, outputs, rows, together, *out, window
     launch("few", "few_grads", grid, args, threads=32 * warps, **constants)
-    columns = (-(-grads.size // 32),)
-    launch("few", "sum_rows", columns, (partial, grads, *partial.shape), threads=1024, **constants)
-    return grads[:weights].reshape(outputs, channels, *window.size), grads[weights:]
+    columns, sums = (-(-partial.shape[1] // 32),), (partial, dw, db, dw.size, *partial.shape)
+    launch("few", "sum_rows", columns, sums, threads=1024, **constants)
+    return dw, db
 
 
 @lru_cache(1024)

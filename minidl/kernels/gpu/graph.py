@@ -21,7 +21,8 @@ from typing import Any
 
 from ...device import Array, capturing, cupy
 from . import cublas
-from .product import product
+from .launch import compiled, load
+from .product import TEAM, product
 
 POOLS: weakref.WeakSet[Any] = weakref.WeakSet()  # the memory of all graphs
 
@@ -41,8 +42,10 @@ class Graph:
         stream = xp.cuda.Stream(non_blocking=True)
         cublas.prepare(stream.ptr)
         one = xp.ones((1, 1), like.dtype)
-        with stream, capturing():
-            product(one, one)  # loads the kernel, which is not allowed during a capture
+        with stream, capturing():  # a kernel cannot be loaded during a capture
+            product(one, one)
+        if compiled(like.dtype):
+            load("product", "matmul", like, TEAM=TEAM)
         xp.cuda.Device().synchronize()
         with xp.cuda.using_allocator(self.pool.malloc), stream, capturing():
             stream.begin_capture()

@@ -91,6 +91,11 @@ def launch(
     _kernel(file, name, char, wide, tuple(constants.items()))(grid, (threads,), given)
 
 
+def load(file: str, name: str, like: Array, **constants: int) -> None:
+    """Compile and load a kernel for like's type: a graph that is recorded could not do that."""
+    _kernel(file, name, like.dtype.char, False, tuple(constants.items()))
+
+
 def _reach(arg: Any) -> float:
     """How large an index can become by this argument."""
     return 0 if isinstance(arg, Window) else getattr(arg, "size", arg)

@@ -129,6 +129,6 @@ def test_many_channels_take_this_way(gpu):
 
 @pytest.mark.parametrize("capability", [75, 80, 90])
 @pytest.mark.parametrize("rows", [32, 64])
-def test_tensor_cores_multiply_where_a_gpu_has_them(monkeypatch, rows, capability):
-    monkeypatch.setitem(test_launch.CONSTANTS, "implicit", (("ROWS", rows), ("TF32", 1)))
-    test_launch.test_the_source_compiles_for_every_gpu("implicit", False, "f", capability)
+def test_tensor_cores_multiply_where_a_gpu_has_them(rows, capability):
+    test = test_launch.test_the_source_compiles_for_every_gpu
+    test("implicit", (("ROWS", rows), ("TF32", 1)), False, "f", capability)
