@@ -78,6 +78,8 @@ class _Recording:
         self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
         self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
         self._gradients = [p.grad for p in parameters]
+        # The graph reads these arrays. As long as they live, no other array has their ids.
+        self._bound = [p.data for p in parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
 
     def start(self, x: Tensor, targets: Array) -> Array:

@@ -74,16 +74,17 @@ class Loop:
     def _choose_graph(self, watched: bool) -> None:
         """Decide what of a step becomes a CUDA graph: all of it, its gradients, or nothing."""
         job = self.job
-        if job.capture == "auto" and (job.device == "cpu" or not compiled(np.dtype(np.float32))):
+        able = job.device != "cpu" and compiled(np.dtype(np.float32))
+        if not job.capture or (job.capture == "auto" and not able):
             return
         why = foreign(job) if job.capture == "auto" else None
         if job.team.gradients is not None:
             why = "the batch is in shards, which meet within a step"
         if why is not None:
             self._without_graph(why)
-        elif job.capture and (watched or job.device == "cpu" or obstacle(job) is not None):
+        elif watched or job.device == "cpu" or obstacle(job) is not None:
             self._compute = Captured(job, gradients, self._without_graph)
-        elif job.capture:
+        else:
             self._whole = WholeSteps(job)
 
     def _without_graph(self, why: str) -> None:

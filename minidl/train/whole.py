@@ -106,6 +106,8 @@ class _Recording:
 
         self._graph = kernels.Graph(work, like=x)
         self._gradients = [p.grad for p in job.parameters]
+        # The graph writes into these arrays. As long as they live, no other array has their ids.
+        self._bound = [p.data for p in job.parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
         self._filled = False
 
