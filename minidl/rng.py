@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from .device import Array, to_device
 from .errors import ConfigError
+
+Draw = Callable[[np.random.Generator], np.ndarray]
 
 
 class _Streams(threading.local):
     own: np.random.Generator | None = None  # this thread's, within `using`
+    drawn: Callable[[Draw, str], Array] | None = None  # what stands for `drawn`, within `drawing`
 
 
 _shared = np.random.default_rng(0)
@@ -51,6 +55,27 @@ def using(stream: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         _streams.own = before
+
+
+def drawn(draw: Draw, device: str) -> Array:
+    """draw(generator()), on the device: numbers that are drawn anew each time.
+
+    They are drawn on the host, so that a seed gives the same numbers on every device. A CUDA graph
+    cannot record that: `drawing` then says where its array comes from.
+    """
+    if _streams.drawn is not None:
+        return _streams.drawn(draw, device)
+    return to_device(draw(generator()), device)
+
+
+@contextmanager
+def drawing(instead: Callable[[Draw, str], Array]) -> Iterator[None]:
+    """Context in which this thread calls `instead` in place of `drawn`."""
+    before, _streams.drawn = _streams.drawn, instead
+    try:
+        yield
+    finally:
+        _streams.drawn = before
 
 
 class Rows(np.random.Generator):

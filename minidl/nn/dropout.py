@@ -4,7 +4,6 @@ import numpy as np
 
 from .. import rng
 from ..checks import check
-from ..device import to_device
 from ..tensor import ArrayLike, Tensor, as_tensor
 from .module import Module
 
@@ -25,6 +24,10 @@ class Dropout(Module):
         x = as_tensor(x)
         if not self.training or self.p == 0:
             return x
-        kept = rng.generator().random(x.shape, dtype=np.float32) >= self.p
-        mask = kept.astype(x.dtype) * (1 / (1 - self.p))
-        return x * Tensor(to_device(mask, x.device))
+        shape, dtype = x.shape, x.dtype
+
+        def mask(random: np.random.Generator) -> np.ndarray:
+            kept = random.random(shape, dtype=np.float32) >= self.p
+            return kept.astype(dtype) * (1 / (1 - self.p))
+
+        return x * Tensor(rng.drawn(mask, x.device))

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class At(NamedTuple):
     rate: float
     images: np.ndarray
     labels: np.ndarray
+    randomness: Any  # the generator's state before the step
 
 
 class Loop:
@@ -169,7 +171,8 @@ class Loop:
         if job.schedule is not None:
             job.optimizer.lr = job.schedule(session.step)
         rate = float(job.optimizer.lr)
-        at = At(session.step, session.epoch, session.batch, rate, images, labels)
+        randomness = rng.generator().bit_generator.state
+        at = At(session.step, session.epoch, session.batch, rate, images, labels, randomness)
         numbers = self._start_whole(at)
         if numbers is not None:
             self._unread.append((at, numbers))
@@ -179,11 +182,10 @@ class Loop:
         targets = job.place_targets(labels)
         job.batch = images, targets[self.team.rows(len(targets))]
         self._call("before_step", at.step)
-        randomness = rng.generator().bit_generator.state
         try:
-            step(job, job.place(images), targets, partial(self._look, at), self._compute)
+            with nullcontext() if self._whole is None else self._whole.noting():
+                step(job, job.place(images), targets, partial(self._look, at), self._compute)
         except _NotFinite as found:
-            rng.generator().bit_generator.state = randomness
             raise self._not_finite(at, *found.args) from None
 
     def _start_whole(self, at: At) -> Any:
@@ -250,6 +252,7 @@ class Loop:
 
     def _not_finite(self, at: At, loss: float, layers: dict[str, float]) -> NotFiniteError:
         session = self.session
+        rng.generator().bit_generator.state = at.randomness
         bad = [name for name, norm in layers.items() if not math.isfinite(norm)]
         what = f"the loss is {loss}"
         if math.isfinite(loss):

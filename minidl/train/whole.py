@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, rng
-from ..device import Array, array_module
+from ..device import Array, array_module, to_device
 from ..kernels.gpu.launch import compiled
 from ..optim import Optimizer
 from ..tensor import Tensor
@@ -44,6 +44,7 @@ class WholeSteps:
     def __init__(self, job: Settings) -> None:
         self._job = job
         self._recordings: dict[Any, _Recording | None] = {}
+        self._noted: dict[Any, list[np.ndarray]] = {}  # the random arrays of each first step
         self._verdict: Any = None  # on the GPU; see kernels.Ending
 
     def start(self, images: np.ndarray, targets: np.ndarray) -> Any:
@@ -57,6 +58,7 @@ class WholeSteps:
         key = (images.shape, targets.shape, targets.dtype, *places)
         if key not in self._recordings:
             self._recordings[key] = None
+            self._first = self._noted[key] = []
             return None
         recording = self._recordings[key]
         if recording is None:
@@ -64,7 +66,7 @@ class WholeSteps:
             try:
                 if self._verdict is None:
                     self._verdict = array_module(job.parameters[0].data).ones(2)
-                recording = _Recording(job, images, targets, self._verdict)
+                recording = _Recording(job, images, targets, self._noted[key], self._verdict)
                 self._recordings[key] = recording
             except Exception as error:
                 rng.generator().bit_generator.state = randomness
@@ -73,13 +75,24 @@ class WholeSteps:
                 raise NotRecordedError(why) from error
         return recording.start(images, targets)
 
+    def noting(self) -> Any:
+        """Context for the step that the caller takes: notes the random arrays that it needs."""
+        noted = self._first
+
+        def note(draw: rng.Draw, device: str) -> Array:
+            noted.append(draw(rng.generator()))
+            return to_device(noted[-1], device)
+
+        return rng.drawing(note)
+
 
 class _Recording:
     """The graph of one step, with the arrays that it reads and writes."""
 
     def __init__(
-        self, job: Settings, images: np.ndarray, targets: np.ndarray, verdict: Array
-    ) -> None:
+        self, job: Settings, images: np.ndarray, targets: np.ndarray, noted: list[np.ndarray],
+        verdict: Array,
+    ) -> None:  # fmt: skip
         self._job = job
         trained = [p for p in job.optimizer.params if p.grad is not None and p.requires_grad]
         self._parameters = [p for p in job.parameters if p.grad is not None]
@@ -88,12 +101,17 @@ class _Recording:
         buffers = [t for t in job.model._state().values() if id(t) not in own]
         inputs = np.empty(images.shape, np.float32)
         self._numbers = np.zeros((len(trained), kernels.COLUMNS))
-        self._feed = kernels.Feed([inputs, targets, self._numbers])
-        x, there, numbers = self._feed.arrays
+        self._feed = kernels.Feed([inputs, targets, self._numbers, *noted])
+        x, there, numbers, *random = self._feed.arrays
+        self._draws: list[rng.Draw] = []  # what is drawn anew for each step
         limit = 0.0 if job.clip is None else float(job.clip_option)  # type: ignore[arg-type]
         rule = job.optimizer.fast
         self._ending = kernels.Ending(self._parameters, trained, rule, limit, numbers, verdict)
         self._mailbox = kernels.Mailbox()
+
+        def drawn(draw: rng.Draw, device: str) -> Array:
+            self._draws.append(draw)
+            return random[len(self._draws) - 1]
 
         def work() -> None:
             job.optimizer.zero_grad()
@@ -104,7 +122,8 @@ class _Recording:
             share = None if counted else job.score.accuracy(outputs.data, there)
             self._ending.record(loss.data, outputs.data, there, share)
 
-        self._graph = kernels.Graph(work, like=x)
+        with rng.drawing(drawn):
+            self._graph = kernels.Graph(work, like=x)
         self._gradients = [p.grad for p in job.parameters]
         # The graph writes into these arrays. As long as they live, no other array has their ids.
         self._bound = [p.data for p in job.parameters]
@@ -125,7 +144,8 @@ class _Recording:
             self._ending.fill(steps)
             self._filled = True
         self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
-        self._feed.put([images, targets, self._numbers])
+        random = [draw(rng.generator()) for draw in self._draws]
+        self._feed.put([images, targets, self._numbers, *random])
         self._graph.launch()
         letter = self._mailbox.send(self._ending.measured)
         return _Numbers(letter, self._places, 2 + len(job.parameters))

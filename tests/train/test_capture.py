@@ -87,7 +87,11 @@ class Scale(md.nn.Module):
 
 
 REASONS = {
-    "Dropout": (lambda: md.nn.Sequential(*article(), md.nn.Dropout(0.5)), {}, "from the host"),
+    "Dropout, watched": (
+        lambda: md.nn.Sequential(*article(), md.nn.Dropout(0.5)),
+        {"monitors": [object()]},
+        "from the host",
+    ),
     "a monitor": (article, {"monitors": [md.health.GradientMonitor]}, "hooks look at .*conv|hooks"),
     "the CPU": (article, {"device": "cpu"}, "on the CPU"),
     "a layer that reads": (lambda: md.nn.Sequential(Scale(), *article()), {}, "capturing"),

@@ -125,8 +125,27 @@ class Own(md.nn.Module):
         return x * 1.0
 
 
+def dropping():
+    """Two layers that draw; the masks of a step are drawn on the host, as without a graph."""
+    *first, last = article()
+    return md.nn.Sequential(md.nn.Dropout(0.2), *first, md.nn.Dropout(0.5), last)
+
+
+def test_dropout_draws_what_it_draws_without_graphs(gpu):
+    whole = trained(dropping)
+    assert whole[2].count("graph") == STEPS - 2
+    same(whole, trained(dropping, device="cpu"))
+    same(whole, trained(dropping, capture=False))
+
+
+def test_dropout_resumes_to_the_same_bytes(gpu, tmp_path):
+    through = trained(dropping, out=tmp_path / "a", checkpoint_every=4)
+    trained(dropping, out=tmp_path / "b", checkpoint_every=4, epochs=1)
+    again = trained(dropping, out=tmp_path / "b", checkpoint_every=4, resume=True)
+    same(through, again, np.testing.assert_allclose)
+
+
 REASONS = {
-    "Dropout": (lambda: md.nn.Sequential(*article(), md.nn.Dropout(0.5)), {}, "from the host"),
     "a layer of one's own": (lambda: md.nn.Sequential(Own(), *article()), {}, "Own may do other"),
     "a loss of one's own": (article, {"loss": lambda x, t: md.ops.cross_entropy(x, t)}, "lambda"),
 }
