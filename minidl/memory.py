@@ -39,12 +39,36 @@ def keep_freed_memory() -> bool:
     if os.environ.get("MINIDL_KEEP_MEMORY", "1") == "0":
         return False
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD in malloc.h
+    largest = 2**31 - 1
+    return _told("mallopt", mmap_threshold, 2**30) and _told("mallopt", trim_threshold, largest)
+
+
+def share_freed_memory() -> bool:
+    """Let all threads that start from now on share one store of freed memory; True if accepted.
+
+    By default glibc gives a thread a store (an "arena") of its own. Memory that one thread has
+    freed then serves no other thread, and `release_freed_memory` cannot return the end of such a
+    store to the system. A server needs this, because it answers each connection in a new thread.
+    """
+    arenas = -8  # M_ARENA_MAX in malloc.h
+    return _told("mallopt", arenas, 1)
+
+
+def release_freed_memory() -> bool:
+    """Return freed memory to the system; True if there was any. It takes about a millisecond.
+
+    The C library keeps it otherwise, as `keep_freed_memory` asked it to. That is right within a
+    training, where the next step needs it, and wrong after it.
+    """
+    return _told("malloc_trim", 0)
+
+
+def _told(function: str, *numbers: int) -> bool:
+    """What the C library's function answers; False where the library has no such function."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return bool(getattr(ctypes.CDLL(None), function)(*numbers))
     except (AttributeError, OSError, TypeError):
         return False
-    largest = 2**31 - 1
-    return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, largest))
 
 
 def touch_blas_buffers() -> None:

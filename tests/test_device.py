@@ -111,5 +111,16 @@ def test_memory_is_kept_unless_told_otherwise(monkeypatch):
     assert memory.keep_freed_memory() is False
 
 
+def test_freed_memory_is_shared_and_released(monkeypatch):
+    calls = []
+    names = ("mallopt", "malloc_trim")
+    library = {n: lambda *args, n=n: calls.append((n, *args)) or 1 for n in names}
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: types.SimpleNamespace(**library))
+    assert memory.share_freed_memory() is memory.release_freed_memory() is True
+    assert calls == [("mallopt", -8, 1), ("malloc_trim", 0)]
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    assert memory.share_freed_memory() is memory.release_freed_memory() is False
+
+
 def test_the_default_float_is_float32():
     assert device.FLOAT.name == "float32"

@@ -104,12 +104,12 @@ def probed(model: Module) -> Iterator[list[LayerCall]]:
             axes = tuple(axis for axis in range(y.ndim) if axis != call.unit_axis)
             call.dead = float(np.mean((to_host(y.data) == 0).all(axes)))
         if y.requires_grad:
-            y.register_hook(lambda g: setattr(call, "gradient_rms", rms(g.data)))
+            handles.append(y.register_hook(lambda g: setattr(call, "gradient_rms", rms(g.data))))
 
     leaves = [(n, m) for n, m in model.named_modules() if not any(m._members(Module))]
     handles = [layer.register_forward_hook(partial(note, name)) for name, layer in leaves]
     try:
         yield calls
     finally:
-        for handle in handles:
-            handle.remove()
+        while handles:  # a hook that stays would keep the model in memory for a while
+            handles.pop().remove()

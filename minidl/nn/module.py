@@ -111,14 +111,13 @@ class Module(ModuleHtml):
         A module that is used in two places is listed once, under its first path.
         """
         found: dict[int, tuple[str, Module]] = {}
-
-        def visit(path: str, module: Module) -> None:
+        waiting: list[tuple[str, Module]] = [("", self)]
+        while waiting:
+            path, module = waiting.pop()
             if id(module) not in found:
                 found[id(module)] = (path, module)
-                for name, child in module._members(Module):
-                    visit(f"{path}.{name}" if path else name, child)
-
-        visit("", self)
+                children = [*module._members(Module)][::-1]  # the first one is popped first
+                waiting += ((f"{path}.{name}" if path else name, m) for name, m in children)
         return list(found.values())
 
     def _state(self) -> dict[str, Tensor]:

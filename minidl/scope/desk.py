@@ -3,11 +3,13 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
 from ..errors import ConfigError
+from ..memory import release_freed_memory, share_freed_memory
 from .film import film
 from .pixel import true_change
 from .record import Record
@@ -18,6 +20,7 @@ from .views import look, network_view, operations_view
 
 PARTS = ("network", "operations")
 DELTA = 1e6  # how far a pixel may be changed
+KEPT = 32e6  # bytes; a larger record is made again for each request
 
 
 class Desk:
@@ -28,6 +31,16 @@ class Desk:
         self._lock = threading.Lock()
         self._last: tuple[Settings, Network] | None = None
         self._record: Record | None = None
+        share_freed_memory()  # among the threads that ask
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One computation at a time. What it has freed goes back to the system."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                release_freed_memory()
 
     def facts(self) -> dict[str, Any]:
         """The facts that the page starts with: subject, controls, scenes, the doctor's rates."""
@@ -53,14 +66,16 @@ class Desk:
         if not isinstance(wanted, list) or not set(map(str, wanted)) <= set(PARTS):
             raise ConfigError(f"parts: expected a list of {', '.join(PARTS)}")
         image = _whole(request, "image")
-        with self._lock:
+        with self._alone():
             network = self._network(request)
             found: dict[str, Any] = {"labels": labels_of(network)}
             if "network" in wanted:
                 found["network"] = network_view(network)
             if "operations" in wanted:
-                self._record = self._record or look(network)
-                found["operations"] = operations_view(self._record, image)
+                record = self._record or look(network)
+                found["operations"] = operations_view(record, image)
+                self._record = record if record.size <= KEPT else None
+                del record  # before its memory is released
         return found
 
     def pixel(self, request: Any) -> dict[str, Any]:
@@ -78,7 +93,7 @@ class Desk:
         ):
             raise ConfigError(f"delta: expected a number from -{DELTA:g} to {DELTA:g}")
         image = _whole(request, "image")
-        with self._lock:
+        with self._alone():
             change = true_change(
                 self._network(request), image, (channel, row, column), float(delta)
             )
@@ -92,7 +107,7 @@ class Desk:
         settings = checked(_field(request, "settings", {}), self.subject.controls)
 
         def frames() -> Iterator[dict[str, Any]]:
-            with self._lock:
+            with self._alone():
                 yield from film(self.subject.network(settings))
 
         return frames()

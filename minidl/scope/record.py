@@ -92,6 +92,12 @@ class Record:
     operations: list[Operation] = field(default_factory=list)
     pulls: list[Pull] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its values and their gradients."""
+        arrays = (a for v in self.values for a in (v.data, v.gradient) if a is not None)
+        return sum(a.nbytes for a in arrays)
+
     def value(self, name: str) -> Value:
         """The value of that name."""
         return next(v for v in self.values if v.name == name)

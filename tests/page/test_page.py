@@ -253,6 +253,22 @@ def test_every_scene_asks_and_checks_the_answer(lab, scene):
     assert "✓" in lab.page.inner_text(f"[data-scene={scene['name']}]")
 
 
+def test_the_reason_is_shown_where_one_weight_follows_the_other(lab):
+    lab.scene("explodes")
+    forward, backward = lab.page.locator("#network .why").all_inner_texts()
+    assert "= 2.48" in forward and "2.48" in backward
+    flat = lab.page.locator("#network path.flat").all()
+    assert [len({*re.findall(r" ([\d.]+)", line.get_attribute("d"))}) for line in flat] == [1, 1]
+    lab.page.click("[data-answer='0']")
+    said = lab.page.inner_text("#said")
+    assert "2.34 × 2.34 = 5.48" in said and "Factors multiply" in said  # a wrong answer's reason
+    lab.tab("fate")
+    assert "(conv 5)" in lab.page.inner_text(".findings")
+    lab.tab("network")
+    lab.after(lambda: lab.page.select_option("#controls [name=body]", label="BatchNorm"))
+    assert lab.page.locator("#network .why").count() == 0
+
+
 def test_the_export_works_from_a_file(drive, exported):
     page = drive(exported)
     for scene in SCENES:

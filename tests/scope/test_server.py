@@ -1,9 +1,11 @@
 """The server: what it answers, and that attacks get a refusal in words and leave it running."""
 
+import gc
 import http.client
 import json
 import socket
 import threading
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 import minidl as md
 from minidl.errors import ConfigError, DataError
+from minidl.scope import desk as desk_module
+from minidl.scope.desk import Desk
 from minidl.scope.opening import Scope
 from minidl.scope.server import CONNECTIONS, LONGEST
 from minidl.scope.subject import LabNetwork
@@ -267,6 +271,30 @@ def test_many_at_once_are_answered_one_after_the_other(opened):
         thread.join()
     alone = {s: ask(opened, "/step", {"settings": SMALL | {"seed": s}})[1] for s in range(8)}
     assert dict(answers) == alone  # no network took another's random numbers
+
+
+def test_a_network_that_is_no_longer_shown_is_freed_at_once():
+    desk = Desk(LabNetwork())
+    desk.step({"settings": SMALL})
+    assert desk._last is not None
+    model = weakref.ref(desk._last[1].model)
+    gc.disable()  # its parts must not wait for the collector of cycles
+    try:
+        desk.step({"settings": SMALL | {"seed": 1}})
+        assert model() is None
+    finally:
+        gc.enable()
+
+
+def test_a_large_record_is_not_kept(monkeypatch):
+    desk = Desk(LabNetwork())
+    request = {"settings": SMALL, "parts": ["operations"]}
+    kept = desk.step(request)
+    assert desk._record is not None
+    monkeypatch.setattr(desk_module, "KEPT", desk._record.size - 1)
+    assert desk.step(request) == kept
+    assert desk._record is None
+    assert desk.step(request) == kept
 
 
 def test_it_listens_on_this_machine_alone(opened):

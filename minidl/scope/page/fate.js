@@ -2,7 +2,7 @@
 
 import { input, settings, valueWords } from "scope/controls";
 import { fill, find, make } from "scope/dom";
-import { layerName } from "scope/network";
+import { layerName, nameAt } from "scope/network";
 import { Plot } from "scope/plots";
 import { number, percent, short } from "scope/numbers";
 import { facts, film } from "scope/supply";
@@ -21,18 +21,21 @@ export function drawVerdict(page) {
   const doctor = page.network?.doctor;
   if (!doctor) return fill(find("#verdict"));
   const { verdict, regime } = doctor;
+  const chance = number(doctor.numbers.chance);
   const sign = { healthy: "✓", watch: "!" }[verdict] ?? "✕";
   const cause = regime === "none" ? null : make("span", {}, ` · ${say(`regime.${regime}`)}`);
   const attributes = { class: verdict.replaceAll(" ", "-"), "data-verdict": verdict };
   fill(find("#verdict"), make("span", { class: "small" }, say("before")),
     make("b", attributes, `${sign} ${say(`verdict.${verdict}`)}`), cause,
-    make("span", { class: "small" }, say("loss.now", { loss: short(page.network.loss, 4) })));
+    make("span", { class: "small" }, say("loss.now", { loss: short(page.network.loss, 4) }),
+      chance > 0 ? say("loss.guess", { chance: short(chance) }) : ""));
   return null;
 }
 
 /** One finding: what was measured, the bound it passed, and what to do. */
-function finding(found) {
-  const numbers = { measured: short(found.measured), bound: short(found.threshold), layer: found.layer };
+function finding(found, layers) {
+  const layer = nameAt(layers, found.layer);
+  const numbers = { measured: short(found.measured), bound: short(found.threshold), layer };
   const why = maybe(`evidence.${found.code}`, found.evidence);
   const name = maybe(`finding.${found.code}`, found.code);
   return make("li", {}, make("b", {}, name), " ", say("measured", numbers),
@@ -48,7 +51,7 @@ function cure(found) {
 }
 
 /** The doctor's findings, and how often such a verdict is right. */
-function report(doctor) {
+function report({ doctor, layers }) {
   const { group, findings } = doctor;
   const rates = facts.rates[group];
   const wrong = {
@@ -59,7 +62,7 @@ function report(doctor) {
     false: percent(rates.false, 1),
   };
   const list = findings.length
-    ? make("ul", { class: "findings" }, findings.slice(0, 3).map(finding))
+    ? make("ul", { class: "findings" }, findings.slice(0, 3).map((found) => finding(found, layers)))
     : make("p", {}, say("no.findings"));
   return [make("h2", {}, say("doctor")), list, make("p", { class: "note", id: "rates" }, say("rates", wrong))];
 }
@@ -80,7 +83,7 @@ export function drawFate(page) {
     drawFate(page);
   };
   const box = make("input", { type: "checkbox", id: "compare", checked: compare.on, onchange: ticked });
-  fill(find("#fate"), report(page.network.doctor), make("h2", {}, say("film")), make("p", {}, say("film.about")), bar,
+  fill(find("#fate"), report(page.network), make("h2", {}, say("film")), make("p", {}, say("film.about")), bar,
     make("div", { class: "bar compare" }, make("label", {}, box, say("compare")), compare.on ? oneChange(page) : null),
     make("p", { id: "repeated", role: "status" }), make("div", { class: "films", id: "films" }));
   drawFilms();

@@ -6,7 +6,7 @@ import { alone, compareWith, ending, run } from "scope/fate";
 import { growth } from "scope/network";
 import { number, short } from "scope/numbers";
 import { facts } from "scope/supply";
-import { prose, say } from "scope/words";
+import { maybe, prose, say } from "scope/words";
 
 let current = null;
 const solved = new Set();
@@ -28,7 +28,8 @@ const QUESTIONS = {
   },
   explodes: (layers) => {
     const factor = growth(layers, "signal");
-    const answers = [2 * factor, factor, factor * factor].map((f) => say("times.plain", { factor: short(f) }));
+    const one = short(factor);
+    const answers = [`${one} + ${one} = ${short(2 * factor)}`, one, `${one} × ${one} = ${short(factor * factor)}`];
     return { answers, right: 2 };
   },
   vanishes: (layers) => {
@@ -117,13 +118,14 @@ async function answer(chosen, scene, host) {
       return;
     }
     right = question.film(...films);
-    seen = ` ${ending(films.at(-1))}`;
+    seen = ending(films.at(-1));
   }
   const good = chosen === right;
   if (good) solved.add(name);
   said.className = good ? "good" : "wrong";
   said.dataset.right = String(good);
-  said.textContent = (good ? say(`right.${name}`) : say("wrong", { answer: question.answers[right] })) + seen;
+  said.textContent = [good ? say("right") : say("wrong", { answer: question.answers[right] }),
+    maybe(`because.${name}`, ""), seen].filter(Boolean).join(" ");
   for (const button of find("#lesson").querySelectorAll("[data-answer]"))
     button.classList.toggle("chosen", Number(button.dataset.answer) === chosen);
   const mark = find(`[data-scene="${name}"]`);

@@ -1,8 +1,9 @@
 // The network at a glance: layer by layer the signal forward and the gradient backward.
 
+import { settings } from "scope/controls";
 import { fill, find, make, table } from "scope/dom";
 import { number, percent, raised, short } from "scope/numbers";
-import { say } from "scope/words";
+import { prose, say } from "scope/words";
 
 const [LEFT, RIGHT, HEIGHT, GAP] = [52, 30, 190, 30]; // pixels: margins, height, between charts
 const TWO = 800; // pixels: from this width on two charts stand side by side
@@ -23,6 +24,12 @@ export function layerName(layers, index) {
   return alike.length > 1 ? `${name} ${alike.indexOf(layers[index]) + 1}` : name;
 }
 
+/** The name for readers of the layer with this path; the path itself where it is not shown. */
+export function nameAt(layers, path) {
+  const index = layers.findIndex((layer) => layer.name === path);
+  return index < 0 ? path : layerName(layers, index);
+}
+
 /** [low, high]: exponents of the powers of ten between which all these sizes lie. */
 function decades(sizes) {
   const logs = sizes.filter((x) => x > 0 && Number.isFinite(x)).map(Math.log10);
@@ -30,7 +37,8 @@ function decades(sizes) {
   return [low, Math.max(low + 2, Math.ceil(Math.max(...logs, low + 2) + 0.15))];
 }
 
-/** One panel: measured sizes as dots on a line, theory's as a dashed line. */
+/** One panel: measured sizes as dots on a line, theory's as a dashed line. A dotted line shows how a
+ * factor of 1 at every layer would look, from where the way through the convolutions begins. */
 function panel(layers, what, point) {
   const measured = layers.map((layer) => number(layer[what]));
   const expected = layers.map((layer) => number(layer[`expected_${what}`]));
@@ -67,19 +75,24 @@ function panel(layers, what, point) {
     const name = layer.kind.includes("Dense") ? say("dense") : i + 1;
     return i % named ? null : make("text", { x: x(i), y: HEIGHT - 2, class: "tick middle" }, name);
   });
+  const start = what === "signal" ? 0 : layers.findLastIndex((layer) => layer.kind.includes("Conv2d"));
+  const flat = measured.map(() => measured.at(start));
   const factor = growth(layers, what);
   const ends = { first: short(measured[0]), last: short(measured.at(-1)) };
   const label = say(`chart.${what}`, { ...ends, growth: short(factor) });
   return make("figure", { class: `chart ${what}` },
     make("figcaption", {}, make("b", {}, say(what)), make("span", { class: "way" }, say(`way.${what}`)),
-      make("span", { class: "key" }, make("i", { class: "dash" }), say("theory"))),
+      make("span", { class: "key" }, make("i", { class: "dash" }), say("theory"),
+        make("i", { class: "dash dots" }), say("flat"))),
     make("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label },
-      bars, grid, line(expected, "theory"), line(measured, `measured ${what}`), dots, names));
+      bars, grid, make("text", { x: LEFT - 8, y: HEIGHT - 2, class: "tick" }, say("layer")),
+      line(flat, "flat"), line(expected, "theory"), line(measured, `measured ${what}`), dots, names));
 }
 
-/** The reason for the sizes: the factor of one layer, from its weights. */
+/** What was measured: the factors from layer to layer, and the reason for them, from the weights. */
 function reason(view) {
   const { layers } = view;
+  const why = [];
   const inner = layers.filter((layer) => layer.kind.includes("Conv2d"));
   const middle = inner[Math.floor(inner.length / 2)];
   const forward = growth(layers, "signal");
@@ -98,12 +111,14 @@ function reason(view) {
     make("b", { class: "signal" }, say("times", { growth: short(forward) })),
     make("b", { class: "gradient" }, say("times.back", { growth: short(backward) })))];
   if (middle && Number.isFinite(forward * backward)) lines.push(make("p", {}, say("product", numbers)));
-  if (middle && view.activation === "ReLU" && middle.kind === "Conv2d") {
+  const chained = !["batch_norm", "residual"].includes(settings.body); // one weight after the other
+  if (middle && chained && view.activation === "ReLU" && middle.kind === "Conv2d") {
     const [n, sigma] = [number(middle.fan_in), number(middle.sigma)];
     const factor = Math.sqrt((n * sigma * sigma) / 2);
-    lines.push(make("p", { class: "why" }, say("why", { n, sigma: short(sigma), factor: short(factor) })));
+    const values = { n, sigma: short(sigma), factor: short(factor) };
+    for (const part of ["why", "why.back"]) why.push(prose(say(part, values), { class: "why" }));
   }
-  return lines;
+  return [lines, why];
 }
 
 /** Dead units and update ÷ weight of each layer, as a table that is also the chart's text. */
@@ -132,6 +147,6 @@ export function drawNetwork(view) {
       element.classList.toggle("pointed", Number(element.dataset.layer) === index);
   };
   const charts = ["signal", "gradient"].map((what) => panel(layers, what, point));
-  fill(find("#network"), make("div", { class: "reason" }, reason(view)),
-    make("div", { class: "charts" }, charts), layerTable(layers));
+  const [lines, why] = reason(view);
+  fill(find("#network"), lines, make("div", { class: "charts" }, charts), why, layerTable(layers));
 }

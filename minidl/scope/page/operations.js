@@ -1,6 +1,7 @@
 // Op by op: forward through every operation, then back through every pullback.
 
 import { fill, find, make } from "scope/dom";
+import { nameAt } from "scope/network";
 import { short, unpack } from "scope/numbers";
 import { facts } from "scope/supply";
 import { Tiles, legend, statistics } from "scope/tiles";
@@ -9,6 +10,7 @@ import { say } from "scope/words";
 
 let at = 0;
 let view = null;
+let layers = [];
 
 /** Every step: {operation} forward, {operation, into, part} backward, {into} for a sum. */
 function steps() {
@@ -36,6 +38,7 @@ export function stepBy(by) {
 /** Draw the tab. `show` asks the engine again, after another image was chosen. */
 export function drawOperations(page, show) {
   view = page.operations;
+  layers = page.network.layers;
   at = Math.min(at, steps().length - 1);
   const button = (text, label, by) =>
     make("button", { type: "button", "aria-label": say(label), title: say(label), onclick: () => stepBy(by) }, text);
@@ -126,7 +129,9 @@ function operationStep(step) {
   const operation = view.operations[step.operation];
   const { inputs, output } = operation;
   const forward = step.way === "forward";
-  const place = operation.layer ? say("in.layer", { layer: operation.layer, kind: operation.kind }) : "";
+  const { layer, kind } = operation;
+  const known = nameAt(layers, layer);
+  const place = layer ? (known === layer ? "" : `${known} · `) + say("in.layer", { layer, kind }) : "";
   const call = `${nameOf(output)} = ${operation.name}(${inputs.map(nameOf).join(", ")})`;
   const { name } = operation;
   const text = forward ? call : say("pull.about", { into: slope(step.into), from: slope(output), name });
