@@ -1,5 +1,7 @@
 """NumPy's functions on tensors keep the gradient, or say that they cannot."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,7 @@ def test_errors_are_the_operations_own():
         leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0)
 
 
+SHAPE = list(inspect.signature(np.reshape).parameters)[1]  # NumPy 2.0 calls it newshape
 SAME_OR_REFUSED = {
     "norm of order 1": lambda t: np.linalg.norm(t, 1),
     "norm along an axis": lambda t: np.linalg.norm(t, axis=1),
@@ -126,7 +129,7 @@ SAME_OR_REFUSED = {
     "pad by reflection": lambda t: np.pad(t, 1, mode="reflect"),
     "concatenate flattened": lambda t: np.concatenate([t, t], axis=None),
     "transpose with axes": lambda t: np.transpose(t, axes=(1, 0)),
-    "reshape by name": lambda t: np.reshape(t, shape=(3, 2)),
+    "reshape by name": lambda t: np.reshape(t, **{SHAPE: (3, 2)}),
     "cumsum flattened": lambda t: np.cumsum(t),
     "expand two": lambda t: np.expand_dims(t, (0, 1)),
     "roll flattened": lambda t: np.roll(t, 1),
