@@ -14,6 +14,7 @@ from ..device import Array, array_module
 from ..kernels.gpu.launch import compiled
 from ..optim import Optimizer
 from ..tensor import Tensor
+from .capture import Assumptions
 from .settings import Settings
 from .step import one_number
 
@@ -42,7 +43,7 @@ class WholeSteps:
     """
 
     def __init__(self, job: Settings) -> None:
-        self._job = job
+        self._job, self._assumptions = job, Assumptions(job)
         self._recordings: dict[Any, _Recording | None] = {}
         self._verdict: Any = None  # on the GPU; see kernels.Ending
 
@@ -53,8 +54,8 @@ class WholeSteps:
         Raises: NotRecordedError for a step that cannot be recorded. Nothing has changed then.
         """
         job = self._job
-        places = (id(p.data) for p in job.parameters)  # a graph is bound to these arrays
-        key = (images.shape, targets.shape, targets.dtype, *places)
+        trained = job.optimizer, *map(id, job.optimizer.params)
+        key = (images.shape, targets.shape, targets.dtype, *trained, *self._assumptions.now())
         if key not in self._recordings:
             self._recordings[key] = None
             return None
@@ -62,13 +63,14 @@ class WholeSteps:
         if recording is None:
             randomness = rng.generator().bit_generator.state
             try:
+                self._assumptions.check()
                 if self._verdict is None:
                     self._verdict = array_module(job.parameters[0].data).ones(2)
                 recording = _Recording(job, images, targets, self._verdict)
                 self._recordings[key] = recording
             except Exception as error:
                 rng.generator().bit_generator.state = randomness
-                job.optimizer.zero_grad()
+                job.forget_gradients()
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise NotRecordedError(why) from error
         return recording.start(images, targets)
@@ -84,6 +86,7 @@ class _Recording:
         trained = [p for p in job.optimizer.params if p.grad is not None and p.requires_grad]
         self._parameters = [p for p in job.parameters if p.grad is not None]
         self._places = [i for i, p in enumerate(job.parameters) if p.grad is not None]
+        self._held = [p.data for p in job.parameters]
         own = {id(p) for p in job.parameters}
         buffers = [t for t in job.model._state().values() if id(t) not in own]
         inputs = np.empty(images.shape, np.float32)
@@ -96,18 +99,23 @@ class _Recording:
         self._mailbox = kernels.Mailbox()
 
         def work() -> None:
-            job.optimizer.zero_grad()
+            job.forget_gradients()
             outputs = job.model(Tensor(x))
             loss = one_number(job.loss(outputs, Tensor(there)))
             loss.backward()
-            counted = job.score.counts_rows(outputs.data, there)
+            if [i for i, p in enumerate(job.parameters) if p.grad is not None] != self._places:
+                raise RuntimeError("not every step has gradients for the same parameters")
+            if loss.dtype != np.float32:
+                raise RuntimeError(f"the loss is of {loss.dtype}, the model of float32")
+            plain = outputs.dtype == np.float32 and outputs.data.flags.c_contiguous
+            counted = plain and job.score.counts_rows(outputs.data, there)
             share = None if counted else job.score.accuracy(outputs.data, there)
             self._ending.record(loss.data, outputs.data, there, share)
 
         self._graph = kernels.Graph(work, like=x)
         self._gradients = [p.grad for p in job.parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
-        self._filled = False
+        self._filled: list[Any] = []
 
     def start(self, images: np.ndarray, targets: np.ndarray) -> "_Numbers":
         """The same step on another batch."""
@@ -119,9 +127,10 @@ class _Recording:
         for p, gradient in zip(job.parameters, self._gradients, strict=True):
             p.grad = gradient
         steps = job.optimizer.begin_step()
-        if not self._filled:
+        arrays = [array for theta, g, _, slots, _ in steps for array in (theta, g, *slots)]
+        if list(map(id, arrays)) != list(map(id, self._filled)):
             self._ending.fill(steps)
-            self._filled = True
+            self._filled = arrays  # held, so that their numbers stay theirs
         self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
         self._feed.put([images, targets, self._numbers])
         self._graph.launch()
