@@ -22,12 +22,15 @@ from .step import one_number
 def obstacle(job: Settings) -> str | None:
     """Why the end of a step cannot be part of a graph; None if it can."""
     optimizer = job.optimizer
-    if not getattr(optimizer, "fast", "") or type(optimizer).step is not Optimizer.step:
+    step = getattr(optimizer.step, "__func__", None)
+    if not getattr(optimizer, "fast", "") or step is not Optimizer.step:
         return f"the update of {type(optimizer).__name__} is Python code"
     if callable(job.clip_option):
         return "clip is a function"
-    if any(p.dtype != np.float32 or not p.data.flags.c_contiguous for p in job.parameters):
-        return "the parameters are not all continuous arrays of float32"
+    slots = [a for name, a in optimizer.state.items() if not name.endswith(".step")]
+    for array in (*(p.data for p in job.parameters), *slots):
+        if array.dtype != np.float32 or not array.flags.c_contiguous:
+            return "parameters and optimizer are not all continuous arrays of float32"
     return None if compiled(np.dtype(np.float32)) else "there are no CUDA kernels"
 
 
@@ -97,6 +100,8 @@ class _Recording:
         rule = job.optimizer.fast
         self._ending = kernels.Ending(self._parameters, trained, rule, limit, numbers, verdict)
         self._mailbox = kernels.Mailbox()
+        changed = set(map(id, trained))
+        self._counts = [f"{i}.step" for i, p in enumerate(job.optimizer.params) if id(p) in changed]
 
         def work() -> None:
             job.forget_gradients()
@@ -135,18 +140,28 @@ class _Recording:
         self._feed.put([images, targets, self._numbers])
         self._graph.launch()
         letter = self._mailbox.send(self._ending.measured)
-        return _Numbers(letter, self._places, 2 + len(job.parameters))
+        return _Numbers(letter, self)
+
+    def take_back(self) -> None:
+        """Count a step as not taken: the GPU has left the weights alone."""
+        for name in self._counts:
+            self._job.optimizer.state[name] -= 1
+
+    def spread(self, found: np.ndarray) -> np.ndarray:
+        """The numbers in the order of `metrics.measure`: 0 for parameters without a gradient."""
+        measured = np.zeros(2 + len(self._job.parameters))
+        measured[:2] = found[:2]
+        measured[[2 + place for place in self._places]] = found[2:]
+        return measured
 
 
 class _Numbers:
     """Loss, accuracy and the norm of each parameter's gradient, on their way to the host."""
 
-    def __init__(self, letter: Any, places: list[int], count: int) -> None:
-        self._letter, self._places, self._count = letter, places, count
+    def __init__(self, letter: Any, recording: _Recording) -> None:
+        self._letter, self._recording = letter, recording
+        self.take_back = recording.take_back
 
     def read(self) -> np.ndarray:
         """The numbers, in the order of `metrics.measure`; the host waits until they are there."""
-        measured, found = np.zeros(self._count), self._letter.open()
-        measured[:2] = found[:2]
-        measured[[2 + place for place in self._places]] = found[2:]
-        return measured
+        return self._recording.spread(self._letter.open())

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import minidl as md
+from minidl.train.interrupt import Stopped
+from minidl.train.nonfinite import NotFiniteError
+from minidl.train.progress import LossJump
 from tests import standin
 from tests.standin.kernels import COMPILER
 
@@ -137,3 +140,133 @@ def test_an_observer_sees_every_step(gpu):
     with md.modes.observe(lambda phase, name, *rest: names.append(name)):
         trained("auto")
     assert names.count("cross_entropy") >= STEPS
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 11])
+def test_steps_that_changed_no_weight_are_not_counted(gpu, batch):
+    counts = []
+    for capture in ("auto", False):
+        seen = iter(range(100))
+
+        def spoiled(images, *args, seen=seen):
+            return images * np.float32(np.inf) if next(seen) == batch else images
+
+        md.manual_seed(0)
+        model = perceptron()
+        optimizer = md.optim.Adam(model.parameters())
+        trainer = md.Trainer(model, optimizer=optimizer, device="cuda", capture=capture, seed=0)
+        with pytest.raises(NotFiniteError):
+            trainer.fit((IMAGES, LABELS), epochs=2, batch_size=8, progress=False, transform=spoiled)
+        counts.append([int(a) for name, a in optimizer.state.items() if name.endswith(".step")])
+    assert counts[0] == counts[1] == [batch] * 4
+
+
+def test_after_another_error_the_record_is_complete(gpu):
+    def stop(trainer, step):
+        if step == 9:
+            kept.append(trainer)
+            raise ValueError("of the schedule")
+
+    for capture in ("auto", False):
+        kept = []
+        with pytest.raises(ValueError, match="of the schedule"):
+            trained(capture, stop)
+        assert kept[0].history.steps["step"].tolist() == list(range(9))
+
+
+def test_what_the_trainer_holds_in_the_end_is_of_the_last_step(gpu):
+    graphs, plain = (trained(capture)[3] for capture in ("auto", False))
+    np.testing.assert_array_equal(graphs.batch[0], plain.batch[0])
+    np.testing.assert_array_equal(*(md.device.to_host(t.batch[1]) for t in (graphs, plain)))
+    assert graphs.loss_value == pytest.approx(plain.loss_value, rel=1e-5)
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["whole", "gradients"])
+def test_gradients_outlive_the_memory_of_the_graphs(gpu, watched, monkeypatch):
+    inside, holders = [], []
+    record = md.kernels.Graph.__init__
+
+    def recorded(graph, work, like):
+        record(graph, work, like)
+        inside.extend(p.grad.data for p in holders[0].parameters)
+
+    monkeypatch.setattr(md.kernels.Graph, "__init__", recorded)
+    graphs = trained("auto", lambda trainer, step: holders.append(trainer), watched)[3]
+    assert inside
+    for p, other in zip(graphs.parameters, trained(False)[3].parameters, strict=True):
+        assert not any(p.grad.data is array for array in inside)
+        np.testing.assert_allclose(p.grad.numpy(), other.grad.numpy(), 1e-4, 1e-6)
+
+
+def test_an_update_that_somebody_has_wrapped_is_called(gpu):
+    calls = []
+    md.manual_seed(0)
+    model = perceptron()
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    step = optimizer.step
+    optimizer.step = lambda: (calls.append(1), step())
+    trainer = md.Trainer(model, optimizer=optimizer, device="cuda")
+    trainer.fit((IMAGES, LABELS), epochs=2, batch_size=8, progress=False)
+    assert len(calls) == STEPS
+
+
+@pytest.mark.parametrize("kind", ["of another type", "in another order"])
+def test_slots_that_do_not_fit_the_kernel(gpu, kind):
+    weights = []
+    for capture in ("auto", False):
+        md.manual_seed(0)
+        model = perceptron()
+        optimizer = md.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        trainer = md.Trainer(model, optimizer=optimizer, device="cuda", capture=capture, seed=0)
+        for p in trainer.parameters:
+            if kind == "of another type":
+                p.data = p.data.astype(np.float64)
+            else:
+                p.data = p.data.T.copy().T
+        trainer.fit((IMAGES, LABELS), epochs=2, batch_size=8, progress=False)
+        for p in trainer.parameters:
+            p.data = p.data.astype(np.float32).copy()
+        trainer.fit((IMAGES, LABELS), epochs=2, batch_size=8, progress=False)
+        weights.append([p.numpy() for p in trainer.parameters])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, 1e-4, 1e-5)
+
+
+def test_the_rate_of_a_warning_is_that_of_its_step(gpu):
+    said = []
+    for capture in ("auto", False):
+        lines = []
+        md.manual_seed(0)
+        model = perceptron()
+        optimizer = md.optim.SGD(model.parameters(), 0.1)
+        trainer = md.Trainer(
+            model, optimizer=optimizer, device="cuda", capture=capture, seed=0,
+            monitors=[LossJump(lines.append, "lr {rate:g}")],
+            schedule=lambda step: 3.0 + step,
+        )  # fmt: skip
+        trainer.fit((IMAGES, LABELS), epochs=2, batch_size=8, progress=False)
+        said.append(lines)
+    assert said[0] == said[1] and "lr" in said[0][0]
+
+
+def test_a_signal_that_comes_while_the_host_waits_loses_no_row(gpu, tmp_path, monkeypatch):
+    opened = md.kernels.gpu.pinned.Letter.open
+    count = iter(range(100))
+
+    def interrupted(letter):
+        if next(count) == 3:  # in the first wait before a checkpoint
+            raise Stopped("stopped at once")
+        return opened(letter)
+
+    monkeypatch.setattr(md.kernels.gpu.pinned.Letter, "open", interrupted)
+    md.manual_seed(0)
+    model = perceptron()
+    trainer = md.Trainer(
+        model, optimizer=md.optim.SGD(model.parameters(), 0.1), device="cuda", seed=0
+    )
+    with pytest.raises(Stopped):
+        trainer.fit(
+            (IMAGES, LABELS), epochs=2, batch_size=8, progress=False, out=tmp_path / "run",
+            checkpoint_every=5,
+        )  # fmt: skip
+    assert trainer.history.steps["step"].tolist() == list(range(5))
