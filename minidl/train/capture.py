@@ -5,10 +5,40 @@ from typing import Any
 
 from .. import kernels, rng
 from ..device import Array
+from ..modes import switches
 from ..tensor import Tensor
 from .settings import Settings
 
 Work = Callable[[Settings, Tensor, Array], Array]
+
+
+class Assumptions:
+    """What Python decides while a graph is recorded, and cannot decide again when it is launched.
+
+    Which arrays the parameters are, which of them need gradients, which layers train, who looks on.
+    A graph holds only for steps with the same `now()`, and must hold the parameters' arrays: the
+    number of an array that is gone may become another array's.
+    """
+
+    def __init__(self, job: Settings) -> None:
+        self._parameters = job.parameters
+        self._modules = job.model.named_modules()
+
+    def now(self) -> tuple[Any, ...]:
+        """A key for the state of the model."""
+        layers = [(module.training, module.is_watched) for _, module in self._modules]
+        kept = [(id(p.data), p.requires_grad, bool(p.hooks)) for p in self._parameters]
+        return *layers, *kept
+
+    def check(self) -> None:
+        """Raise RuntimeError where Python code of others would have to run in each step."""
+        watched = [name or "model" for name, module in self._modules if module.is_watched]
+        if watched:
+            raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
+        if any(p.hooks for p in self._parameters):
+            raise RuntimeError("hooks look at the gradients of parameters")
+        if switches.observer is not None:
+            raise RuntimeError("an observer looks at the result of each operation")
 
 
 class Captured:
@@ -24,6 +54,7 @@ class Captured:
         self._parameters = job.parameters
         known = {id(p) for p in self._parameters}
         self._buffers = [t for t in job.model._state().values() if id(t) not in known]
+        self._assumptions = Assumptions(job)
         self._recordings: dict[Any, _Recording | None] = {}
         self._possible = True
         if job.device == "cpu":
@@ -36,8 +67,7 @@ class Captured:
         """The result of `step.gradients`. Read it before the next call overwrites it."""
         if not self._possible:
             return self._work(x, targets)
-        places = (id(p.data) for p in self._parameters)  # a graph is bound to these arrays
-        key = (x.shape, x.dtype, targets.shape, targets.dtype, *places)
+        key = (x.shape, x.dtype, targets.shape, targets.dtype, *self._assumptions.now())
         if key not in self._recordings:
             self._recordings[key] = None
             return self._work(x, targets)
@@ -45,21 +75,15 @@ class Captured:
         if recording is None:
             randomness = rng.generator().bit_generator.state
             try:
-                self._refuse_hooks()
+                self._assumptions.check()
                 recording = _Recording(self._work, x, targets, self._parameters, self._buffers)
             except Exception as error:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
-                for p in self._parameters:
-                    p.grad = None
+                job.forget_gradients()
                 rng.generator().bit_generator.state = randomness
                 return self._work(x, targets)
             self._recordings[key] = recording
         return recording.start(x, targets)
-
-    def _refuse_hooks(self) -> None:
-        watched = [name for name, module in self._job.model.named_modules() if module.is_watched]
-        if watched:
-            raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
 
     def _give_up(self, why: str) -> None:
         self._possible = False
@@ -76,10 +100,9 @@ class _Recording:
         self, work: Any, x: Tensor, targets: Array, parameters: list[Any], buffers: list[Tensor]
     ) -> None:
         self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
+        self._held = [p.data for p in parameters]  # see `Assumptions`
         self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
         self._gradients = [p.grad for p in parameters]
-        # The graph reads these arrays. As long as they live, no other array has their ids.
-        self._bound = [p.data for p in parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
 
     def start(self, x: Tensor, targets: Array) -> Array:

@@ -32,7 +32,7 @@ def _fitting(job: Settings, images: np.ndarray, labels: np.ndarray) -> int:
     """The largest half, quarter, ... of the batch that fits into memory, by trying; 0 for none."""
     size = len(images) // 2
     while size:
-        job.optimizer.zero_grad()
+        job.forget_gradients()
         memory.release_gpu_memory()
         try:
             targets = job.place_targets(labels[:size])
@@ -41,6 +41,6 @@ def _fitting(job: Settings, images: np.ndarray, labels: np.ndarray) -> int:
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)
             size //= 2
-    job.optimizer.zero_grad()
+    job.forget_gradients()
     memory.release_gpu_memory()
     return size

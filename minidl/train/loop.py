@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from .. import device, rng
 from ..data import Dataset
 from ..device import Array
 from ..kernels.gpu.launch import compiled
+from ..tensor import Tensor
 from . import metrics
 from .capture import Captured
 from .evaluation import evaluate
@@ -121,6 +122,7 @@ class Loop:
             said = self.team.first(lambda: session.stop(self.epochs))
             raise Stopped(said, number) from None
         finally:
+            self._leave_graphs()
             self._call("finish")
             self.progress.close()
             session.close()
@@ -197,6 +199,7 @@ class Loop:
                 self.job.fitting(at.images), self.job.fitting_targets(at.labels)
             )
         except NotRecordedError as error:
+            self._read()  # the GPU is done with the other graphs, which go now
             self._whole = None
             self._without_graph(str(error))
             return None
@@ -204,13 +207,32 @@ class Loop:
     def _read(self, left: int = 0) -> None:
         """Record the numbers of the steps that were started as graphs, but for the last ones."""
         while len(self._unread) > left:
-            at, numbers = self._unread.popleft()
+            at, numbers = self._unread[0]
+            measured = numbers.read()  # a signal may end the training while the host waits here
+            self._unread.popleft()
+            if not self._unread:
+                self.job.batch = at.images, self.job.place_targets(at.labels)
             try:
-                self._look(at, numbers.read())
+                self._look(at, measured)
             except _NotFinite as found:
+                numbers.take_back()
+                for _, later in self._unread:  # they have changed no weights either
+                    later.read()  # so that the GPU writes no more into the memory of `later`
+                    later.take_back()
                 self._unread.clear()
                 self.job.batch = at.images, self.job.place_targets(at.labels)
                 raise self._not_finite(at, *found.args) from None
+
+    def _leave_graphs(self) -> None:
+        """Finish what the GPU has begun; copy gradients from the graphs' memory, which goes now."""
+        with suppress(Exception):  # another error may be on its way
+            self._read()
+        if self._whole is not None or isinstance(self._compute, Captured):
+            kept = [(p, p.grad) for p in self.job.parameters if p.grad is not None]
+            self.job.forget_gradients()
+            with suppress(Exception):
+                for p, gradient in kept:
+                    p.grad = Tensor(gradient.data.copy())
 
     def _look(self, at: At, measured: Array) -> float:
         """Record a step's numbers; returns the norm of all gradients.

@@ -104,7 +104,7 @@ class LossJump:
             self._told = True
             self._say(
                 f"step {step}: the loss has grown from {self._first:.4g} to {loss:.4g}: "
-                + self._advice.format(rate=trainer.optimizer.lr)
+                + self._advice.format(rate=trainer.history.column("learning_rate", 1)[0])
             )
 
 

@@ -75,6 +75,11 @@ class Settings:
         """'cpu' or 'cuda': where the model is."""
         return self.parameters[0].device
 
+    def forget_gradients(self) -> None:
+        """Also those of parameters that the optimizer does not hold: they would add up."""
+        for p in self.parameters:
+            p.grad = None
+
     def forward(self, images: np.ndarray) -> Tensor:
         """The model's outputs for a batch."""
         return self.model(self.place(images))

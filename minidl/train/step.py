@@ -35,7 +35,7 @@ def step(
     gradients never reach the weights.
     compute: computes the gradients; `gradients`, unless the batch is shared or captured.
     """
-    job.optimizer.zero_grad()
+    job.forget_gradients()
     norm = look(compute(job, x, targets))
     if job.clip is not None:
         job.clip(job.parameters, norm)

@@ -14,6 +14,7 @@ from ..device import Array, array_module, to_device
 from ..kernels.gpu.launch import compiled
 from ..optim import Optimizer
 from ..tensor import Tensor
+from .capture import Assumptions
 from .settings import Settings
 from .step import one_number
 
@@ -21,12 +22,15 @@ from .step import one_number
 def obstacle(job: Settings) -> str | None:
     """Why the end of a step cannot be part of a graph; None if it can."""
     optimizer = job.optimizer
-    if not getattr(optimizer, "fast", "") or type(optimizer).step is not Optimizer.step:
+    step = getattr(optimizer.step, "__func__", None)
+    if not getattr(optimizer, "fast", "") or step is not Optimizer.step:
         return f"the update of {type(optimizer).__name__} is Python code"
     if callable(job.clip_option):
         return "clip is a function"
-    if any(p.dtype != np.float32 or not p.data.flags.c_contiguous for p in job.parameters):
-        return "the parameters are not all continuous arrays of float32"
+    slots = [a for name, a in optimizer.state.items() if not name.endswith(".step")]
+    for array in (*(p.data for p in job.parameters), *slots):
+        if array.dtype != np.float32 or not array.flags.c_contiguous:
+            return "parameters and optimizer are not all continuous arrays of float32"
     return None if compiled(np.dtype(np.float32)) else "there are no CUDA kernels"
 
 
@@ -42,7 +46,7 @@ class WholeSteps:
     """
 
     def __init__(self, job: Settings) -> None:
-        self._job = job
+        self._job, self._assumptions = job, Assumptions(job)
         self._recordings: dict[Any, _Recording | None] = {}
         self._noted: dict[Any, list[np.ndarray]] = {}  # the random arrays of each first step
         self._verdict: Any = None  # on the GPU; see kernels.Ending
@@ -54,8 +58,8 @@ class WholeSteps:
         Raises: NotRecordedError for a step that cannot be recorded. Nothing has changed then.
         """
         job = self._job
-        places = (id(p.data) for p in job.parameters)  # a graph is bound to these arrays
-        key = (images.shape, targets.shape, targets.dtype, *places)
+        trained = job.optimizer, *map(id, job.optimizer.params)
+        key = (images.shape, targets.shape, targets.dtype, *trained, *self._assumptions.now())
         if key not in self._recordings:
             self._recordings[key] = None
             self._first = self._noted[key] = []
@@ -64,13 +68,14 @@ class WholeSteps:
         if recording is None:
             randomness = rng.generator().bit_generator.state
             try:
+                self._assumptions.check()
                 if self._verdict is None:
                     self._verdict = array_module(job.parameters[0].data).ones(2)
                 recording = _Recording(job, images, targets, self._noted[key], self._verdict)
                 self._recordings[key] = recording
             except Exception as error:
                 rng.generator().bit_generator.state = randomness
-                job.optimizer.zero_grad()
+                job.forget_gradients()
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise NotRecordedError(why) from error
         return recording.start(images, targets)
@@ -97,6 +102,7 @@ class _Recording:
         trained = [p for p in job.optimizer.params if p.grad is not None and p.requires_grad]
         self._parameters = [p for p in job.parameters if p.grad is not None]
         self._places = [i for i, p in enumerate(job.parameters) if p.grad is not None]
+        self._held = [p.data for p in job.parameters]  # see `Assumptions`
         own = {id(p) for p in job.parameters}
         buffers = [t for t in job.model._state().values() if id(t) not in own]
         inputs = np.empty(images.shape, np.float32)
@@ -108,27 +114,32 @@ class _Recording:
         rule = job.optimizer.fast
         self._ending = kernels.Ending(self._parameters, trained, rule, limit, numbers, verdict)
         self._mailbox = kernels.Mailbox()
+        changed = set(map(id, trained))
+        self._counts = [f"{i}.step" for i, p in enumerate(job.optimizer.params) if id(p) in changed]
 
         def drawn(draw: rng.Draw, device: str) -> Array:
             self._draws.append(draw)
             return random[len(self._draws) - 1]
 
         def work() -> None:
-            job.optimizer.zero_grad()
+            job.forget_gradients()
             outputs = job.model(Tensor(x))
             loss = one_number(job.loss(outputs, Tensor(there)))
             loss.backward()
-            counted = job.score.counts_rows(outputs.data, there)
+            if [i for i, p in enumerate(job.parameters) if p.grad is not None] != self._places:
+                raise RuntimeError("not every step has gradients for the same parameters")
+            if loss.dtype != np.float32:
+                raise RuntimeError(f"the loss is of {loss.dtype}, the model of float32")
+            plain = outputs.dtype == np.float32 and outputs.data.flags.c_contiguous
+            counted = plain and job.score.counts_rows(outputs.data, there)
             share = None if counted else job.score.accuracy(outputs.data, there)
             self._ending.record(loss.data, outputs.data, there, share)
 
         with rng.drawing(drawn):
             self._graph = kernels.Graph(work, like=x)
         self._gradients = [p.grad for p in job.parameters]
-        # The graph writes into these arrays. As long as they live, no other array has their ids.
-        self._bound = [p.data for p in job.parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
-        self._filled = False
+        self._filled: list[Any] = []
 
     def start(self, images: np.ndarray, targets: np.ndarray) -> "_Numbers":
         """The same step on another batch."""
@@ -140,26 +151,37 @@ class _Recording:
         for p, gradient in zip(job.parameters, self._gradients, strict=True):
             p.grad = gradient
         steps = job.optimizer.begin_step()
-        if not self._filled:
+        arrays = [array for theta, g, _, slots, _ in steps for array in (theta, g, *slots)]
+        if list(map(id, arrays)) != list(map(id, self._filled)):
             self._ending.fill(steps)
-            self._filled = True
+            self._filled = arrays  # held, so that their numbers stay theirs
         self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
         random = [draw(rng.generator()) for draw in self._draws]
         self._feed.put([images, targets, self._numbers, *random])
         self._graph.launch()
         letter = self._mailbox.send(self._ending.measured)
-        return _Numbers(letter, self._places, 2 + len(job.parameters))
+        return _Numbers(letter, self)
+
+    def take_back(self) -> None:
+        """Count a step as not taken: the GPU has left the weights alone."""
+        for name in self._counts:
+            self._job.optimizer.state[name] -= 1
+
+    def spread(self, found: np.ndarray) -> np.ndarray:
+        """The numbers in the order of `metrics.measure`: 0 for parameters without a gradient."""
+        measured = np.zeros(2 + len(self._job.parameters))
+        measured[:2] = found[:2]
+        measured[[2 + place for place in self._places]] = found[2:]
+        return measured
 
 
 class _Numbers:
     """Loss, accuracy and the norm of each parameter's gradient, on their way to the host."""
 
-    def __init__(self, letter: Any, places: list[int], count: int) -> None:
-        self._letter, self._places, self._count = letter, places, count
+    def __init__(self, letter: Any, recording: _Recording) -> None:
+        self._letter, self._recording = letter, recording
+        self.take_back = recording.take_back
 
     def read(self) -> np.ndarray:
         """The numbers, in the order of `metrics.measure`; the host waits until they are there."""
-        measured, found = np.zeros(self._count), self._letter.open()
-        measured[:2] = found[:2]
-        measured[[2 + place for place in self._places]] = found[2:]
-        return measured
+        return self._recording.spread(self._letter.open())

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from minidl.train.history import History
 from minidl.train.progress import LossJump, Progress
 
 ROW = {"epoch": 2.0, "train_loss": 0.5, "train_accuracy": 0.75, "seconds": 3.0}
@@ -129,8 +130,8 @@ def test_a_narrow_terminal_keeps_one_line(monkeypatch, columns):
 class Loss:
     def __init__(self, value):
         self.loss_value = value
-        self.optimizer = self
-        self.lr = 0.25
+        self.history = History()
+        self.history.add_step((0, 1, 0.25, value, 0, 0))
 
 
 @pytest.mark.parametrize(
