@@ -270,3 +270,12 @@ def test_a_signal_that_comes_while_the_host_waits_loses_no_row(gpu, tmp_path, mo
             checkpoint_every=5,
         )  # fmt: skip
     assert trainer.history.steps["step"].tolist() == list(range(5))
+
+
+@pytest.mark.parametrize("weight", [[1, 2, 3], np.array([1.0, 2.0, 3.0])], ids=["list", "array"])
+def test_the_weights_of_classes_may_come_from_the_host(gpu, weight):
+    logits = md.device.to_device(IMAGES[:, :3], "cuda")
+    labels = md.device.to_device(LABELS, "cuda")
+    there = md.ops.cross_entropy(logits, labels, weight=weight)
+    here = md.ops.cross_entropy(IMAGES[:, :3], LABELS, weight=weight)
+    assert there.item() == pytest.approx(here.item(), rel=1e-6)
