@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import FLOAT, Array, is_host, read
+from .device import FLOAT, Array, is_host, read, to_device
 from .errors import (
     CheckpointError,
     ConfigError,
@@ -470,7 +470,7 @@ def label_shares(
     w = xp.ones(classes, logits.dtype) if weight is None else as_tensor(weight).data
     if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
         raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")
-    w = w.astype(logits.dtype)
+    w = to_device(w.astype(logits.dtype), logits.device)
     r = xp.full(logits.shape, smoothing / classes, logits.dtype)
     r[xp.arange(len(r)), index] += 1 - smoothing
     total = (w[index] * counted).sum()

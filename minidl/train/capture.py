@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import kernels, rng
-from ..device import Array
+from ..device import Array, to_device
 from ..modes import switches
 from ..tensor import Tensor
 from .settings import Settings
@@ -23,6 +25,7 @@ class Assumptions:
     def __init__(self, job: Settings) -> None:
         self._parameters = job.parameters
         self._modules = job.model.named_modules()
+        self._last: dict[Any, Any] = {}  # of the shape of a batch: the key that had no graph
 
     def now(self) -> tuple[Any, ...]:
         """A key for the state of the model."""
@@ -30,23 +33,63 @@ class Assumptions:
         kept = [(id(p.data), p.requires_grad, bool(p.hooks)) for p in self._parameters]
         return *layers, *kept
 
-    def check(self) -> None:
-        """Raise RuntimeError where Python code of others would have to run in each step."""
+    def steady(self, shape: Any, key: Any) -> bool:
+        """Whether a graph for `key` is worth its price: not if each step has another key.
+
+        True for the first batch of a shape. After a change, for the second batch after it.
+        """
+        before = self._last.get(shape)
+        self._last[shape] = key, [p.data for p in self._parameters]
+        return before is None or before[0] == key
+
+    def violated(self) -> str | None:
+        """Which Python code of others would have to run in each step; None if there is none."""
         watched = [name or "model" for name, module in self._modules if module.is_watched]
         if watched:
-            raise RuntimeError(f"hooks look at the outputs of layers {', '.join(watched)}")
+            return f"hooks look at the outputs of layers {', '.join(watched)}"
         if any(p.hooks for p in self._parameters):
-            raise RuntimeError("hooks look at the gradients of parameters")
-        if switches.observer is not None:
-            raise RuntimeError("an observer looks at the result of each operation")
+            return "hooks look at the gradients of parameters"
+        watching = switches.observer is not None
+        return "an observer looks at the result of each operation" if watching else None
+
+
+def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.ndarray]:
+    """Compute the gradients of a batch once without a graph: it loads all kernels.
+
+    Returns the random arrays that it drew, for their shapes.
+
+    The model's buffers and the random numbers are put back. So each step that counts is a launch of
+    a graph, and a training that goes on from a checkpoint computes the same bytes, although it
+    meets each shape of a batch anew.
+    """
+    trained = {id(p) for p in job.parameters}
+    buffers = [t for t in job.model._state().values() if id(t) not in trained]
+    kept = [(buffer, buffer.data, buffer.data.copy()) for buffer in buffers]
+    randomness = rng.generator().bit_generator.state
+    drawn: list[np.ndarray] = []
+
+    def note(draw: rng.Draw, device: str) -> Array:
+        drawn.append(draw(rng.generator()))
+        return to_device(drawn[-1], device)
+
+    try:
+        job.forget_gradients()
+        with rng.drawing(note):
+            work(job, x, targets)
+    finally:
+        rng.generator().bit_generator.state = randomness
+        for buffer, array, values in kept:
+            array[...] = values
+            buffer.data = array
+    return drawn
 
 
 class Captured:
     """`step.gradients`, recorded: it leaves the same gradients in the parameters.
 
-    The first batch of a shape is computed without a graph, which compiles the kernels that it
-    needs. The second is recorded, and from then on the recording is started. If recording is
-    impossible, `say` is told why in one line, and the kernels are launched one by one.
+    The first batch of a shape is rehearsed without a graph, and recorded. From then on the
+    recording is started. If recording is impossible, `say` is told why in one line, and the kernels
+    are launched one by one.
     """
 
     def __init__(self, job: Settings, work: Work, say: Callable[[str], None]) -> None:
@@ -55,7 +98,7 @@ class Captured:
         known = {id(p) for p in self._parameters}
         self._buffers = [t for t in job.model._state().values() if id(t) not in known]
         self._assumptions = Assumptions(job)
-        self._recordings: dict[Any, _Recording | None] = {}
+        self._recordings: dict[Any, _Recording] = {}
         self._possible = True
         if job.device == "cpu":
             self._give_up("the model is on the CPU, where no launch costs anything")
@@ -67,15 +110,19 @@ class Captured:
         """The result of `step.gradients`. Read it before the next call overwrites it."""
         if not self._possible:
             return self._work(x, targets)
-        key = (x.shape, x.dtype, targets.shape, targets.dtype, *self._assumptions.now())
+        shape = x.shape, x.dtype, targets.shape, targets.dtype
+        key = *shape, *self._assumptions.now()
         if key not in self._recordings:
-            self._recordings[key] = None
-            return self._work(x, targets)
-        recording = self._recordings[key]
-        if recording is None:
+            if not self._assumptions.steady(shape, key):
+                return self._work(x, targets)
+            why = self._assumptions.violated()
+            if why is not None:
+                self._give_up(why)
+                return self._work(x, targets)
+            rehearse(job, self._compute, x, targets)
+            job.forget_gradients()
             randomness = rng.generator().bit_generator.state
             try:
-                self._assumptions.check()
                 recording = _Recording(self._work, x, targets, self._parameters, self._buffers)
             except Exception as error:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
@@ -83,7 +130,7 @@ class Captured:
                 rng.generator().bit_generator.state = randomness
                 return self._work(x, targets)
             self._recordings[key] = recording
-        return recording.start(x, targets)
+        return self._recordings[key].start(x, targets)
 
     def _give_up(self, why: str) -> None:
         self._possible = False

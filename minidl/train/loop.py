@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -185,8 +185,7 @@ class Loop:
         job.batch = images, targets[self.team.rows(len(targets))]
         self._call("before_step", at.step)
         try:
-            with nullcontext() if self._whole is None else self._whole.noting():
-                step(job, job.place(images), targets, partial(self._look, at), self._compute)
+            step(job, job.place(images), targets, partial(self._look, at), self._compute)
         except _NotFinite as found:
             raise self._not_finite(at, *found.args) from None
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, rng
-from ..device import Array, array_module, to_device
+from ..device import Array, array_module
 from ..kernels.gpu.launch import compiled
 from ..optim import Optimizer
 from ..tensor import Tensor
-from .capture import Assumptions
+from .capture import Assumptions, rehearse
 from .settings import Settings
-from .step import one_number
+from .step import gradients, one_number
 
 
 def obstacle(job: Settings) -> str | None:
@@ -39,16 +39,11 @@ class NotRecordedError(RuntimeError):
 
 
 class WholeSteps:
-    """A recorded step for each shape of a batch.
-
-    The first batch of a shape is left to the caller, whose step compiles the kernels. The second is
-    recorded.
-    """
+    """A recorded step for each shape of a batch. Its first batch is rehearsed, and recorded."""
 
     def __init__(self, job: Settings) -> None:
         self._job, self._assumptions = job, Assumptions(job)
-        self._recordings: dict[Any, _Recording | None] = {}
-        self._noted: dict[Any, list[np.ndarray]] = {}  # the random arrays of each first step
+        self._recordings: dict[Any, _Recording] = {}
         self._verdict: Any = None  # on the GPU; see kernels.Ending
 
     def start(self, images: np.ndarray, targets: np.ndarray) -> Any:
@@ -59,36 +54,25 @@ class WholeSteps:
         """
         job = self._job
         trained = job.optimizer, *map(id, job.optimizer.params)
-        key = (images.shape, targets.shape, targets.dtype, *trained, *self._assumptions.now())
+        shape = images.shape, targets.shape, targets.dtype
+        key = *shape, *trained, *self._assumptions.now()
         if key not in self._recordings:
-            self._recordings[key] = None
-            self._first = self._noted[key] = []
-            return None
-        recording = self._recordings[key]
-        if recording is None:
+            if not self._assumptions.steady(shape, key):
+                return None
+            if (why := self._assumptions.violated()) is not None:
+                raise NotRecordedError(why)
+            noted = rehearse(job, gradients, job.place(images), job.place_targets(targets))
             randomness = rng.generator().bit_generator.state
             try:
-                self._assumptions.check()
                 if self._verdict is None:
                     self._verdict = array_module(job.parameters[0].data).ones(2)
-                recording = _Recording(job, images, targets, self._noted[key], self._verdict)
-                self._recordings[key] = recording
+                self._recordings[key] = _Recording(job, images, targets, noted, self._verdict)
             except Exception as error:
                 rng.generator().bit_generator.state = randomness
                 job.forget_gradients()
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise NotRecordedError(why) from error
-        return recording.start(images, targets)
-
-    def noting(self) -> Any:
-        """Context for the step that the caller takes: notes the random arrays that it needs."""
-        noted = self._first
-
-        def note(draw: rng.Draw, device: str) -> Array:
-            noted.append(draw(rng.generator()))
-            return to_device(noted[-1], device)
-
-        return rng.drawing(note)
+        return self._recordings[key].start(images, targets)
 
 
 class _Recording:

@@ -270,3 +270,56 @@ def test_a_signal_that_comes_while_the_host_waits_loses_no_row(gpu, tmp_path, mo
             checkpoint_every=5,
         )  # fmt: skip
     assert trainer.history.steps["step"].tolist() == list(range(5))
+
+
+@pytest.mark.parametrize("weight", [[1, 2, 3], np.array([1.0, 2.0, 3.0])], ids=["list", "array"])
+def test_the_weights_of_classes_may_come_from_the_host(gpu, weight):
+    logits = md.device.to_device(IMAGES[:, :3], "cuda")
+    labels = md.device.to_device(LABELS, "cuda")
+    there = md.ops.cross_entropy(logits, labels, weight=weight)
+    here = md.ops.cross_entropy(IMAGES[:, :3], LABELS, weight=weight)
+    assert there.item() == pytest.approx(here.item(), rel=1e-6)
+
+
+def test_a_model_with_new_arrays_in_each_step_is_recorded_once(gpu):
+    """As with an optimizer of one's own that assigns new values."""
+
+    def renew(trainer, step):
+        for p in trainer.parameters:
+            p.data = p.data * 1.0
+
+    for watched in (False, True):
+        graphs = trained("auto", renew, watched)
+        assert graphs[2] == 2  # one for each shape of a batch
+        same(graphs, trained(False, renew, watched))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 8])
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_after_a_stop_a_training_goes_on_to_the_same_bytes(gpu, tmp_path, monkeypatch, stop, clip):
+    def run(out, resume=False):
+        md.manual_seed(0)
+        first = md.nn.Conv2d(1, 4, 3, padding=1), md.nn.BatchNorm2d(4), md.nn.ReLU()
+        model = md.nn.Sequential(*first, md.nn.Flatten(), md.nn.Dense(256, 3))
+        optimizer = md.optim.Adam(model.parameters(), 0.003)
+        trainer = md.Trainer(model, optimizer=optimizer, device="cuda", clip=clip, seed=0)
+        data = IMAGES.reshape(44, 1, 8, 8), LABELS
+        trainer.fit(data, epochs=2, batch_size=8, out=out, resume=resume, progress=False)
+        return trainer
+
+    original = md.train.loop.Loop._stop_if_asked
+
+    def asked(loop):
+        if loop.session.step == stop + 1:
+            raise Stopped("stopped")
+        original(loop)
+
+    through = run(tmp_path / "a")
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(md.train.loop.Loop, "_stop_if_asked", asked)
+        run(tmp_path / "b")
+    again = run(tmp_path / "b", resume=True)
+    for name in through.history.step_names:
+        np.testing.assert_array_equal(*(t.history.steps[name] for t in (through, again)))
+    for one, other in zip(*(t.model._state().values() for t in (through, again)), strict=True):
+        np.testing.assert_array_equal(md.device.to_host(one.data), md.device.to_host(other.data))
