@@ -45,8 +45,8 @@ class Trainer(Settings):
     launch; the host reads a step's numbers some steps later. Model and loss must do the same
     launches in every step. "auto" does so if all layers and the loss are minidl's own; True, for
     your own too; False never. With monitors, a clip function, or an optimizer of your own, only the
-    gradients are recorded. Some steps cannot be recorded, such as those with a GradientMonitor.
-    Training then goes on without a graph, and one line says why.
+    gradients are recorded. Some steps cannot be recorded, such as those with hooks (as of a
+    GradientMonitor). Training then goes on without a graph, and one line says why.
     deterministic: cut each batch into four shards, so that one process, two and four compute the
     same bytes.
     sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, not of each process's

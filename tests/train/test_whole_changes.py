@@ -323,3 +323,19 @@ def test_after_a_stop_a_training_goes_on_to_the_same_bytes(gpu, tmp_path, monkey
         np.testing.assert_array_equal(*(t.history.steps[name] for t in (through, again)))
     for one, other in zip(*(t.model._state().values() for t in (through, again)), strict=True):
         np.testing.assert_array_equal(md.device.to_host(one.data), md.device.to_host(other.data))
+
+
+def test_a_large_limit_needs_no_kernels_with_wide_indices(gpu, monkeypatch):
+    """A recording could not load them."""
+    loaded = []
+    original = md.kernels.gpu.launch._kernel
+    monkeypatch.setattr(
+        md.kernels.gpu.launch,
+        "_kernel",
+        lambda file, name, char, wide, constants: (
+            loaded.append((name, wide)),
+            original(file, name, char, wide, constants),
+        )[1],
+    )
+    trained("auto", clip=1e12)
+    assert ("judge", False) in loaded and ("judge", True) not in loaded

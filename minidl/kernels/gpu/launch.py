@@ -98,7 +98,7 @@ def load(file: str, name: str, like: Array, **constants: int) -> None:
 
 def _reach(arg: Any) -> float:
     """How large an index can become by this argument."""
-    return 0 if isinstance(arg, Window) else getattr(arg, "size", arg)
+    return 0 if isinstance(arg, Window | float) else getattr(arg, "size", arg)
 
 
 def each(count: int) -> tuple[int]:
