@@ -62,7 +62,7 @@ def finished(search):
 @needs_kill
 def test_killed_workers_lose_nothing(small, tmp_path, capsys):
     seed = amount(0, random.randrange(2**32))
-    rng, out, trials = random.Random(seed), tmp_path / "s", 12 if not FULL else 60
+    rng, out, trials = random.Random(seed), tmp_path / "s", 12 if not FULL else 800
     search = open_search(out, small | {"trials": trials})
     known, kills, workers = [], 0, []
     while kills < KILLS and len(known) < trials:
