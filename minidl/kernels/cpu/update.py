@@ -18,7 +18,7 @@ from .blas import add_multiple
 from .threads import MOST, share
 
 CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit into the cache
-PART = 1 << 20  # elements in one part: with fewer, waking a thread takes as long as it saves
+PART = 1 << 18  # elements in one part: with fewer, waking a thread takes as long as it saves
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 
@@ -33,18 +33,20 @@ def update(rule: str, steps: Sequence[Step]) -> None:
     if count > 1 and _overlap([theta for theta, *_ in steps]):
         count = 1  # parameters that share memory are changed one after the other, in order
     parts: list[list[Step]] = [[] for _ in range(count)]
-    for theta, g, t, slots, options in steps:
-        for part, arrays in zip(parts, _pieces(count, theta, g, *slots), strict=False):
-            part.append((arrays[0], arrays[1], t, arrays[2:], options))
+    for step in steps:
+        for part, piece in zip(parts, _pieces(count, step), strict=False):
+            part.append(piece)
+    formula = globals()[rule]
 
     def take(part: list[Step]) -> None:
         for theta, g, t, slots, options in part:
             # Without slots each number is read only once, so chunks in the cache would not help.
-            step = CHUNK if slots and theta.ndim == 1 else theta.size
-            for start in range(0, theta.size, step):
-                some = slice(start, start + step)
-                kept = [slot[some] for slot in slots]
-                globals()[rule](theta[some], g[some], t, *kept, **options)
+            if not slots or theta.size <= CHUNK or theta.ndim > 1:
+                formula(theta, g, t, *slots, **options)
+                continue
+            for start in range(0, theta.size, CHUNK):
+                some = slice(start, start + CHUNK)
+                formula(theta[some], g[some], t, *(slot[some] for slot in slots), **options)
 
     share(take, parts)
 
@@ -55,20 +57,25 @@ def _overlap(arrays: list[np.ndarray]) -> bool:
     return any(after[0] < before[1] for before, after in pairwise(ends))
 
 
-def _pieces(count: int, *arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Arrays of one shape, flattened to one axis; large ones are cut into `count` pieces.
+def _pieces(count: int, step: Step) -> Iterator[Step]:
+    """A large parameter's step as `count` steps, each of a piece of its arrays, flattened.
 
-    Arrays that cannot be flattened without a copy are given back as they are.
+    A small parameter's step stays whole. So does that of arrays which cannot be flattened without a
+    copy.
     """
-    theta = arrays[0]
-    alike = [array.T if theta.flags.f_contiguous else array for array in arrays]
+    theta, g, t, slots, options = step
+    if theta.size <= CHUNK:
+        yield step
+        return
+    alike = [array.T if theta.flags.f_contiguous else array for array in (theta, g, *slots)]
     if not all(array.flags.c_contiguous for array in alike):
-        yield list(arrays)
+        yield step
         return
     flat = [array.reshape(-1) for array in alike]
-    step = theta.size if theta.size <= CHUNK else -(-theta.size // count)
-    for start in range(0, theta.size, step):
-        yield [array[start : start + step] for array in flat]
+    length = -(-theta.size // count)
+    for start in range(0, theta.size, length):
+        theta, g, *slots = (array[start : start + length] for array in flat)
+        yield theta, g, t, slots, options
 
 
 def sgd(
