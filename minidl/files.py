@@ -47,7 +47,7 @@ def read_file(path: PathLike, most: int) -> bytes:
     """The bytes of a file. Raises: ValueError with the reason, as check_file does."""
     check_file(path, most)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:  # read in one go, so a buffer saves nothing
             return file.read()
     except OSError as error:
         raise ValueError(f"it cannot be read: {error.strerror or error}") from None

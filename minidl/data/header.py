@@ -42,7 +42,7 @@ def read_header(data: bytes) -> Header:
     Raises: ValueError with the reason (unknown format, cut short, damaged, too many pixels).
     """
     for name, signature, parse in _FORMATS:
-        if re.match(signature, data, re.DOTALL):
+        if signature.match(data):
             try:
                 header = parse(data)
             except (struct.error, IndexError):
@@ -146,11 +146,11 @@ def _tiff(data: bytes) -> Header:
     return Header("TIFF", height, width, tags.orientation, tags.fourth_channel(), tags=tags)
 
 
-_FORMATS: tuple[tuple[str, bytes, Callable[[bytes], Header]], ...] = (
-    ("PNG", rb"\x89PNG\r\n\x1a\n", _png),
-    ("JPEG", rb"\xff\xd8\xff", _jpeg),
-    ("GIF", rb"GIF8[79]a", _gif),
-    ("BMP", rb"BM", _bmp),
-    ("WebP", rb"RIFF....WEBP", _webp),
-    ("TIFF", rb"II\*\x00|MM\x00\*", _tiff),
+_FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes], Header]], ...] = (
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    ("JPEG", re.compile(rb"\xff\xd8\xff"), _jpeg),
+    ("GIF", re.compile(rb"GIF8[79]a"), _gif),
+    ("BMP", re.compile(rb"BM"), _bmp),
+    ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+    ("TIFF", re.compile(rb"II\*\x00|MM\x00\*"), _tiff),
 )
