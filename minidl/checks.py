@@ -107,6 +107,8 @@ def integers_follow(x: Tensor, other: Tensor) -> Tensor:
 
 def same_device(call: str, *tensors: Tensor) -> None:
     """Raise DeviceError unless all tensors lie on one device."""
+    if len({type(t.data) for t in tensors}) == 1:
+        return
     devices = [t.device for t in tensors]
     if len(set(devices)) > 1:
         raise DeviceError(

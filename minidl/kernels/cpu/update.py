@@ -34,7 +34,8 @@ def update(rule: str, steps: Sequence[Step]) -> None:
         count = 1  # parameters that share memory are changed one after the other, in order
     parts: list[list[Step]] = [[] for _ in range(count)]
     for step in steps:
-        for part, piece in zip(parts, _pieces(count, step), strict=False):
+        pieces = [step] if step[0].size <= CHUNK else _pieces(count, step)
+        for part, piece in zip(parts, pieces, strict=False):
             part.append(piece)
     formula = globals()[rule]
 
@@ -58,15 +59,11 @@ def _overlap(arrays: list[np.ndarray]) -> bool:
 
 
 def _pieces(count: int, step: Step) -> Iterator[Step]:
-    """A large parameter's step as `count` steps, each of a piece of its arrays, flattened.
+    """A parameter's step as `count` steps, each of a piece of its arrays, flattened.
 
-    A small parameter's step stays whole. So does that of arrays which cannot be flattened without a
-    copy.
+    The step stays whole where the arrays cannot be flattened without a copy.
     """
     theta, g, t, slots, options = step
-    if theta.size <= CHUNK:
-        yield step
-        return
     alike = [array.T if theta.flags.f_contiguous else array for array in (theta, g, *slots)]
     if not all(array.flags.c_contiguous for array in alike):
         yield step
