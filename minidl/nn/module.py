@@ -91,7 +91,8 @@ class Module(ModuleHtml):
         """Set an attribute. Values that are assigned to a parameter or buffer are written into it.
 
         The parameter object itself stays, because an optimizer and `state_dict` refer to it. A
-        Parameter that is assigned replaces the old one.
+        Parameter that is assigned replaces the old one. A NumPy number becomes Python's: as an
+        option of a layer, a float64 would turn float32 arrays into float64.
         Raises: ConfigError for a tensor that needs a gradient, ShapeError for another shape.
         """
         held = vars(self).get(name)
@@ -100,6 +101,8 @@ class Module(ModuleHtml):
             held.data[...] = new_values(f"{type(self).__name__}.{name}", held, value)
             held.version += 1
             value = held
+        if isinstance(value, np.number | np.bool_):
+            value = value.item()
         super().__setattr__(name, value)
 
     def _members(self, kind: type) -> Iterator[tuple[str, Any]]:

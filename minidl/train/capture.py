@@ -8,6 +8,7 @@ import numpy as np
 from .. import kernels, rng
 from ..device import Array, to_device
 from ..modes import switches
+from ..nn import Module
 from ..tensor import Tensor
 from .settings import Settings
 
@@ -17,9 +18,10 @@ Work = Callable[[Settings, Tensor, Array], Array]
 class Assumptions:
     """What Python decides while a graph is recorded, and cannot decide again when it is launched.
 
-    Which arrays the parameters are, which of them need gradients, which layers train, who looks on.
-    A graph holds only for steps with the same `now()`, and must hold the parameters' arrays: the
-    number of an array that is gone may become another array's.
+    Which arrays the parameters are, which of them need gradients, which layers train and with which
+    options (the `p` of a dropout, for example), who looks on. A graph holds only for steps with the
+    same `now()`, and must hold the parameters' arrays: the number of an array that is gone may
+    become another array's.
     """
 
     def __init__(self, job: Settings) -> None:
@@ -29,7 +31,7 @@ class Assumptions:
 
     def now(self) -> tuple[Any, ...]:
         """A key for the state of the model."""
-        layers = [(module.training, module.is_watched) for _, module in self._modules]
+        layers = [(*_options(module), module.is_watched) for _, module in self._modules]
         kept = [(id(p.data), p.requires_grad, bool(p.hooks)) for p in self._parameters]
         return *layers, *kept
 
@@ -51,6 +53,11 @@ class Assumptions:
             return "hooks look at the gradients of parameters"
         watching = switches.observer is not None
         return "an observer looks at the result of each operation" if watching else None
+
+
+def _options(module: Module) -> list[Any]:
+    """The module's attributes that are numbers, words, or True and False: its options."""
+    return [v for v in vars(module).values() if isinstance(v, bool | int | float | str)]
 
 
 def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.ndarray]:

@@ -347,3 +347,22 @@ def test_a_hook_may_remove_itself_and_the_next_one_still_runs():
     layer(md.tensor([1.0]))
     layer(md.tensor([1.0]))
     assert seen == ["second", "second"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "option", "value"),
+    [
+        (md.nn.BatchNorm2d(4), "momentum", np.float64(0.3)),
+        (md.nn.BatchNorm2d(4), "eps", np.float64(0.1)),
+        (md.nn.LayerNorm((6, 6)), "eps", np.float64(0.1)),
+        (md.nn.Dropout(0.1), "p", np.float64(0.5)),
+        (md.nn.LeakyReLU(0.1), "slope", np.float64(0.5)),
+    ],
+)
+def test_an_option_of_numpy_does_not_change_the_type(layer, option, value):
+    x = np.ones((2, 4, 6, 6), np.float32)
+    before = {name: t.dtype for name, t in layer._state().items()}
+    setattr(layer, option, value)
+    assert type(getattr(layer, option)) is float
+    assert layer(x).dtype == np.float32
+    assert {name: t.dtype for name, t in layer._state().items()} == before

@@ -106,6 +106,42 @@ def test_a_change_between_two_steps_is_noticed(gpu, name, watched):
     same(graphs, trained(False, CHANGES[name], watched))
 
 
+@pytest.mark.parametrize(
+    ("layer", "option", "value", "watched"),
+    [
+        *(
+            (1, *change, watched)
+            for change in (("momentum", 0.7), ("eps", 0.5))
+            for watched in (0, 1)
+        ),
+        (4, "p", 0.6, False),
+    ],
+)
+def test_an_option_of_a_layer_that_changes_is_noticed(gpu, layer, option, value, watched):
+    def change(step):
+        if step == 5:
+            setattr(model[layer], option, value)
+        return 0.05
+
+    ends = []
+    for capture in ("auto", False):
+        md.manual_seed(0)
+        dropped = [] if watched else [md.nn.Dropout(0.1)]  # gradients alone: not with dropout
+        convolution = md.nn.Conv2d(1, 4, 3, padding=1), md.nn.BatchNorm2d(4), md.nn.ReLU()
+        model = md.nn.Sequential(*convolution, md.nn.Flatten(), *dropped, md.nn.Dense(256, 3))
+        trainer = md.Trainer(
+            model, optimizer=md.optim.SGD(model.parameters(), 0.05), device="cuda", seed=0,
+            capture=capture, schedule=change, monitors=[object()] if watched else [],
+        )  # fmt: skip
+        standin.counter.clear()
+        data = IMAGES.reshape(44, 1, 8, 8), LABELS
+        trainer.fit(data, epochs=2, batch_size=8, progress=False)
+        ends.append([md.device.to_host(t.data) for t in model._state().values()])
+        assert (standin.counter.launched.count("graph") >= 8) == (capture == "auto")
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, 1e-4, 1e-5)
+
+
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("watched", [False, True], ids=["whole", "gradients"])
 def test_gradients_that_the_optimizer_does_not_hold_do_not_add_up(gpu, watched, clip):
