@@ -128,16 +128,16 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
         names, shape = facts["classes"], facts["image_shape"]
         if not (_all(str, names) and names and _all(int, shape) and len(shape) == 3):
             raise ValueError(f"classes {names!r}, image_shape {shape!r}")
+        norm = None if facts["normalize"] is None else normalize(**facts["normalize"])
+        if norm is not None and len(norm.mean) not in (1, shape[0]):
+            raise ValueError(f"normalize for {len(norm.mean)} channels, images of {shape[0]}")
         known = {
             "classes": names,
             "image_shape": shape,
-            "normalize": facts["normalize"] and normalize(**facts["normalize"]),
+            "normalize": norm,
             "digests": dict(facts.get("digests", {})),
             "trained_on": np.frombuffer(base64.b64decode(facts.get("trained_on", "")), "<u8"),
         }
-        norm = known["normalize"]
-        if norm is not None and len(norm.mean) not in (1, shape[0]):
-            raise ValueError(f"normalize for {len(norm.mean)} channels, images of {shape[0]}")
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"cannot open {str(folder)!r}: it is no run folder (there is no config.json in it); "

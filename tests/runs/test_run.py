@@ -241,3 +241,15 @@ def test_channels_that_do_not_fit_each_other_are_found_when_a_run_is_opened(imag
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="normalize for 2 channels, images of 3"):
         Run.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [[], {}, "", 0, False, "mean"])
+def test_a_normalisation_that_is_none_is_damage(images, tmp_path, value):
+    config = Config(data=str(images), model="mlp", epochs=1, batch_size=4, lr=0.01)
+    runs.train(config, tmp_path / "out", progress=False, doctor=False, figures=False)
+    path = tmp_path / "out/config.json"
+    content = json.loads(path.read_text())
+    content["data"]["normalize"] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="damaged"):
+        Run.open(tmp_path / "out")
