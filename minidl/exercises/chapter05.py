@@ -47,6 +47,9 @@ def check(answer: ModuleType) -> str:
         "m is subtracted from s, but not in the sum: ln p = s - m - ln Σ e^(s - m).": (
             -(at_label - m).mean()
         ),
+        "You weigh every class by its probability; only the right class counts.": (
+            -(p * np.log(p)).sum(1).mean()
+        ),
         "The sign is the other way round: the loss is -ln p.": at_label.mean(),
         "You take the mean over all classes; only the right class counts.": -np.log(p).mean(),
         "The softmax runs over the batch (axis 0); it belongs to the classes (axis 1).": -np.log(

@@ -90,6 +90,10 @@ def _forward(loops: Loops, one: Example) -> None:
         "Only the first input channel is summed.": _conv(x[:, :1], w[:, :1], stride, padding),
     }
     found = loops.forward(x, w, stride, padding)
+    rows, columns = (size - 1 for size in right.shape[2:])
+    mistakes["The first place counts too: add 1 to the number of moves."] = right[
+        :, :, :rows, :columns
+    ]
     compare(f"forward ({one})", found, right, mistakes)
 
 
@@ -100,7 +104,9 @@ def _by_input(loops: Loops, one: Example) -> None:
     last = _last_message(one)
     turned = _gradients(one.padded, one.w[:, :, ::-1, ::-1], one.g, one.stride, 0)[0]
     dense = _dense(one)
+    ones = _gradients(one.padded, one.w, np.ones(one.g.shape), one.stride, 0)[0]
     mistakes = {
+        "g is missing: multiply each weight by it.": ones[:, :, rows, columns],
         "Windows overlap, and each overwrites the one before: use += in place of =.": last[
             :, :, rows, columns
         ],
@@ -133,6 +139,12 @@ def _by_kernel(loops: Loops, one: Example) -> None:
         "The rows and the columns of the kernel are exchanged.": right.swapaxes(2, 3),
         "Only the last place counts: a weight is used everywhere, so use += in place of =.": (
             _gradients(one.x, one.w, last, one.stride, one.padding)[1]
+        ),
+        "g is missing: multiply each pixel by it.": (
+            _gradients(one.x, one.w, np.ones(one.g.shape), one.stride, one.padding)[1]
+        ),
+        "Only the first image counts: add up all images.": (
+            _gradients(one.x[:1], one.w, one.g[:1], one.stride, one.padding)[1]
         ),
         "It is divided by the number of images: the mean is in the loss, and so in g.": (
             right / len(one.x)

@@ -67,6 +67,7 @@ def _properties(
         "all": "Every one of the largest pixels gets all of g: give it to one of them.",
         "overwrite": "Windows overlap, and each overwrites the one before: use += in place of =.",
         "every": "Every pixel of a window gets g: give it to the largest one alone.",
+        "one": "The largest number gets 1: it must get g.",
         "value": "g is multiplied by the largest number: the slope is 1, so hand on g as it is.",
     }.items():
         if np.allclose(dx, _by_rule(x, g, size, stride, rule)):
@@ -103,6 +104,8 @@ def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) ->
         elif rule == "image":
             found = divmod(int(np.flatnonzero(x[n, k] == window.max())[0]), x.shape[3])
             dx[n, k, found[0], found[1]] += g[n, k, r, c]
+        elif rule == "one":
+            dx[n, k, top + first[0], left + first[1]] += 1
         elif rule == "value":
             dx[n, k, top + first[0], left + first[1]] += g[n, k, r, c] * window.max()
         elif rule == "corner":

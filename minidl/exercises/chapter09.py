@@ -62,6 +62,12 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
             mistakes["They moved twice as far: call `optimizer.step()` once."] = (
                 2 * right[0] - start
             )
+            way, moved = right[0] - start, after - start
+            factor = float(way @ moved) / float(way @ way)
+            mistakes[
+                f"They went the right way, but {factor:.3g} times as far. Only `optimizer.step()` "
+                "changes them, at its own rate, and nothing changes the gradient."
+            ] = start + factor * way
         compare(what, after, right[number], mistakes, tolerance=1e-5)
         mistakes = {"That is the loss after the step.": np.asarray(_loss(model, images, labels))}
         assert abs(before - loss) < 1e-5, "the formula's loss is the model's"
