@@ -28,7 +28,13 @@ def check(answer: ModuleType) -> str:
     _recorded(x, y.node)
 
     g = np.array([1.0, 10.0, 100.0])
-    y.backward(g)
+    try:
+        y.backward(g)
+    except md.errors.ShapeError as error:
+        raise Wrong(
+            "The gradient must have the shape of x, one number for each number of x: multiply g by "
+            f"the slope, and do not sum. ({error})"
+        ) from None
     if x.grad is None:
         raise Wrong("No gradient arrives at x: give `record` the pair (x, pullback).")
     mistakes = {
@@ -36,6 +42,7 @@ def check(answer: ModuleType) -> str:
         "The factor 2 of the slope 2x is missing.": g * values,
         "The pullback hands on g as it came: multiply it by the slope, 2x.": g,
         "The slope of x² is 2x; the pullback multiplies by the value x² instead.": g * values**2,
+        "The slope of x² is 2x, and y is x²: multiply g by 2x, not by 2y.": g * 2 * values**2,
     }
     what = "For g = [1, 10, 100], the gradient that your pullback gives"
     compare(what, x.grad, g * 2 * values, mistakes)

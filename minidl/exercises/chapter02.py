@@ -67,6 +67,11 @@ ORDER = (
     "with the highest `node.order` first."
 )
 
+LOWEST = (
+    "The gradient did not come to x: begin at y, and serve the highest `node.order` first, not the "
+    "lowest."
+)
+ALWAYS_ONE = "A pullback was given 1. It needs what arrived at its tensor: only y begins with 1."
 AGAIN = (
     "A tensor handed its gradient on more than once: let it wait once, however many of its uses "
     "have sent it a gradient."
@@ -94,7 +99,12 @@ def _doubled(x: Tensor) -> Tensor:
 # The graph in words and as a function, its derivative at 3, and the results of typical mistakes.
 GRAPHS: list[tuple[str, Callable[[Tensor], Tensor], float, dict[str, float]]] = [
     ("2·x", lambda x: x * 2, 2.0, {}),
-    ("(x·2)·5", lambda x: x * 2 * 5, 10.0, {"Rates along a path multiply.": 7.0}),
+    (
+        "(x·2)·5",
+        lambda x: x * 2 * 5,
+        10.0,
+        {"Rates along a path multiply.": 7.0, LOWEST: 0.0, ALWAYS_ONE: 2.0},
+    ),
     ("x·x", lambda x: x * x, 6.0, {ADDED: 3.0}),
     ("a + a·a with a = x·x", _diamond, 114.0, {ORDER: 6.0, ADDED: 27.0, AGAIN: 342.0}),
     ("b·b + a with a = x·x and b = 2·a", _late, 438.0, {ORDER: 6.0, ADDED: 108.0}),

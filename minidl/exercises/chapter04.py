@@ -81,7 +81,7 @@ WRONG = [
         "x² with a wrong slope at the last number only",
         _op("last", np.square, _last_element),
         [0.5, -1.5, 2.0],
-        "Look at every element, not only at the first.",
+        "Look at every element: it is not enough that one of them agrees.",
     ),
     (
         "x² with two slopes exchanged",

@@ -21,13 +21,35 @@ def check(answer: ModuleType) -> str:
     cross_entropy = function(answer, "cross_entropy")
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(6, 4)) * 2, rng.integers(0, 4, 6)
-    got = cross_entropy(md.tensor(logits, dtype="float64"), labels)
+    x = md.tensor(logits, dtype="float64", requires_grad=True)
+    got = cross_entropy(x, labels)
     if not isinstance(got, md.Tensor):
         raise Wrong("`cross_entropy` must return a tensor: compute with `md.ops`, not with NumPy.")
+    if got.node is None:
+        raise Wrong(
+            "The loss does not remember the scores: compute with the tensor from beginning to end, "
+            "not with NumPy or with the array in it."
+        )
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     at_label = np.log(p[np.arange(6), labels])
+    m = logits.max(1)
     mistakes = {
         SUM: -at_label.sum(),
+        "You return a loss for each image: take their mean.": -at_label,
+        "`t[:, labels]` takes whole columns: t[np.arange(N), labels] takes one number of each "
+        "row.": -np.log(p)[:, labels].mean(),
+        "You divide by the mean of e^(score); softmax divides by the sum over the classes.": (
+            -(at_label + np.log(4)).mean()
+        ),
+        "m is subtracted in the sum, but not from s: ln p = s - m - ln Σ e^(s - m).": (
+            -(at_label + m).mean()
+        ),
+        "m is subtracted from s, but not in the sum: ln p = s - m - ln Σ e^(s - m).": (
+            -(at_label - m).mean()
+        ),
+        "You weigh every class by its probability; only the right class counts.": (
+            -(p * np.log(p)).sum(1).mean()
+        ),
         "The sign is the other way round: the loss is -ln p.": at_label.mean(),
         "You take the mean over all classes; only the right class counts.": -np.log(p).mean(),
         "The softmax runs over the batch (axis 0); it belongs to the classes (axis 1).": -np.log(

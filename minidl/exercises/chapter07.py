@@ -72,8 +72,16 @@ def _example(seed: int, stride: int, padding: int, kernel: tuple[int, int]) -> E
 def _forward(loops: Loops, one: Example) -> None:
     x, w, stride, padding = one.x, one.w, one.stride, one.padding
     one_sided = np.pad(x, ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding)))
+    repeated = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), mode="edge")
+    right = _conv(x, w, stride, padding)
     mistakes = {
         "The stride is not used.": _conv(x, w, 1, padding),
+        "The stride belongs to the place: r·stride + i, not r + i·stride.": _spread(one),
+        "The frame must be zeros, not copies of the border.": _conv(repeated, w, stride, 0),
+        "It is divided by the number of input channels: add them up.": right / x.shape[1],
+        "The rows and the columns of the kernel are exchanged.": _conv(
+            x, w.swapaxes(2, 3), stride, padding
+        ),
         "The padding is not used.": _conv(x, w, stride, 0),
         "The padding stands on one side only.": _conv(one_sided, w, stride, 0),
         "The kernel is turned: tap (i, j) lies on pixel (r·stride + i, c·stride + j).": _conv(
@@ -82,7 +90,11 @@ def _forward(loops: Loops, one: Example) -> None:
         "Only the first input channel is summed.": _conv(x[:, :1], w[:, :1], stride, padding),
     }
     found = loops.forward(x, w, stride, padding)
-    compare(f"forward ({one})", found, _conv(x, w, stride, padding), mistakes)
+    rows, columns = (size - 1 for size in right.shape[2:])
+    mistakes["The first place counts too: add 1 to the number of moves."] = right[
+        :, :, :rows, :columns
+    ]
+    compare(f"forward ({one})", found, right, mistakes)
 
 
 def _by_input(loops: Loops, one: Example) -> None:
@@ -91,8 +103,14 @@ def _by_input(loops: Loops, one: Example) -> None:
     whole = _gradients(one.padded, one.w, one.g, one.stride, 0)[0]
     last = _last_message(one)
     turned = _gradients(one.padded, one.w[:, :, ::-1, ::-1], one.g, one.stride, 0)[0]
+    dense = _dense(one)
+    ones = _gradients(one.padded, one.w, np.ones(one.g.shape), one.stride, 0)[0]
     mistakes = {
+        "g is missing: multiply each weight by it.": ones[:, :, rows, columns],
         "Windows overlap, and each overwrites the one before: use += in place of =.": last[
+            :, :, rows, columns
+        ],
+        "The stride is not used.": _gradients(one.padded, one.w, dense, 1, 0)[0][
             :, :, rows, columns
         ],
         "The padding is still on it: cut the frame off at the end.": whole,
@@ -109,14 +127,24 @@ def _by_input(loops: Loops, one: Example) -> None:
 
 def _by_kernel(loops: Loops, one: Example) -> None:
     right = _gradients(one.x, one.w, one.g, one.stride, one.padding)[1]
-    places, last = _conv(one.x, one.w, 1, one.padding).shape[2:], np.zeros_like(one.g)
-    dense = np.zeros((*one.g.shape[:2], *places))
-    dense[:, :, : one.g.shape[2], : one.g.shape[3]] = one.g
+    last = np.zeros_like(one.g)
+    frame = (0, 2 * one.padding)
+    one_sided = np.pad(one.x, ((0, 0), (0, 0), frame, frame))
     last[-1, :, -1, -1] = one.g[-1, :, -1, -1]
     mistakes = {
-        "The stride is not used.": _gradients(one.x, one.w, dense, 1, one.padding)[1],
+        "The stride is not used.": _gradients(one.x, one.w, _dense(one), 1, one.padding)[1],
+        "The padding stands on one side only.": (
+            _gradients(one_sided, one.w, one.g, one.stride, 0)[1]
+        ),
+        "The rows and the columns of the kernel are exchanged.": right.swapaxes(2, 3),
         "Only the last place counts: a weight is used everywhere, so use += in place of =.": (
             _gradients(one.x, one.w, last, one.stride, one.padding)[1]
+        ),
+        "g is missing: multiply each pixel by it.": (
+            _gradients(one.x, one.w, np.ones(one.g.shape), one.stride, one.padding)[1]
+        ),
+        "Only the first image counts: add up all images.": (
+            _gradients(one.x[:1], one.w, one.g[:1], one.stride, one.padding)[1]
         ),
         "It is divided by the number of images: the mean is in the loss, and so in g.": (
             right / len(one.x)
@@ -165,6 +193,24 @@ def _gradients(
     _, pull = md.vjp(lambda x, w: md.ops.conv2d(x, w, stride=stride, padding=padding), x, w)
     dx, dw = pull(g)
     return dx.numpy(), dw.numpy()
+
+
+def _dense(one: Example) -> np.ndarray:
+    """The gradient g, where somebody who forgets the stride puts it: at places side by side."""
+    dense = np.zeros(_conv(one.x, one.w, 1, one.padding).shape)
+    dense[:, :, : one.g.shape[2], : one.g.shape[3]] = one.g
+    return dense
+
+
+def _spread(one: Example) -> np.ndarray:
+    """The result of forward if the taps are `stride` apart, and the places side by side."""
+    n_out, n_in, kh, kw = one.w.shape
+    spread = np.zeros((n_out, n_in, (kh - 1) * one.stride + 1, (kw - 1) * one.stride + 1))
+    if spread.shape[2] > one.padded.shape[2] or spread.shape[3] > one.padded.shape[3]:
+        return np.zeros(0)
+    spread[:, :, :: one.stride, :: one.stride] = one.w
+    rows, columns = one.g.shape[2:]
+    return _conv(one.padded, spread, 1, 0)[:, :, :rows, :columns]
 
 
 def _last_message(one: Example) -> np.ndarray:

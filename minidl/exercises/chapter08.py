@@ -22,8 +22,8 @@ def check(answer: ModuleType) -> str:
             where = f"images {x.shape}, size {size}, stride {stride}"
             value, pull = md.vjp(lambda x, k=size, s=stride: md.ops.max_pool2d(x, k, stride=s), x)
             y = value.numpy()
-            mistakes = {"A window of zeros is laid under it: negative numbers are lost.": y.clip(0)}
-            compare(f"pool ({where})", pool(x.copy(), size, stride), y, mistakes)
+            pooled = array(f"pool ({where})", pool(x.copy(), size, stride))
+            compare(f"pool ({where})", pooled, y, _values(x, pooled, y, size, stride))
 
             g = rng.normal(size=y.shape)
             what, found = f"pool_backward ({where})", back(x.copy(), g.copy(), size, stride)
@@ -31,6 +31,26 @@ def check(answer: ModuleType) -> str:
             compare(what, found, pull(g).numpy(), _conventions(x, g, size, stride))
     count = len(GEOMETRIES) * len(SEEDS)
     return f"Values, sums and places of the gradient are right for {count} images full of ties."
+
+
+def _values(
+    x: np.ndarray, pooled: np.ndarray, y: np.ndarray, size: int, stride: int
+) -> dict[str, np.ndarray]:
+    """Wrong results of `pool`, each by the sentence that names its mistake."""
+    mean, apart = np.zeros(y.shape), np.full(y.shape, np.nan)
+    for n, k, r, c in np.ndindex(y.shape):
+        top, left = r * stride, c * stride
+        mean[n, k, r, c] = x[n, k, top : top + size, left : left + size].mean()
+        window = x[n, k, r * size : (r + 1) * size, c * size : (c + 1) * size]
+        apart[n, k, r, c] = window.max() if window.size else np.nan
+    found = {
+        "A window of zeros is laid under it: negative numbers are lost.": y.clip(0),
+        "That is the mean of each window: keep the largest number.": mean,
+        "The window moves by its size: it must move by `stride`.": apart,
+    }
+    if pooled.ndim == 4 and pooled.shape != y.shape and pooled.size > y.size:
+        found["The last window sticks out of the image: round the number of places down."] = pooled
+    return found
 
 
 def _properties(
@@ -47,6 +67,8 @@ def _properties(
         "all": "Every one of the largest pixels gets all of g: give it to one of them.",
         "overwrite": "Windows overlap, and each overwrites the one before: use += in place of =.",
         "every": "Every pixel of a window gets g: give it to the largest one alone.",
+        "one": "The largest number gets 1: it must get g.",
+        "value": "g is multiplied by the largest number: the slope is 1, so hand on g as it is.",
     }.items():
         if np.allclose(dx, _by_rule(x, g, size, stride, rule)):
             raise Wrong(f"The numbers of {what} have another sum than g. {sentence}")
@@ -60,6 +82,7 @@ def _conventions(x: np.ndarray, g: np.ndarray, size: int, stride: int) -> dict[s
     """Wrong gradients with the right sum, each by the sentence that names its mistake."""
     rules = {
         "column": "Of several largest pixels, the first one by columns gets g: read row by row.",
+        "image": "The largest number was looked for in the whole image: look in the window.",
         "last": "Of several largest pixels, the last of them gets g: give it to the first.",
         "shared": "Several largest pixels share g: give it to the first.",
         "corner": "The place of the maximum is counted from the corner of the window: add the "
@@ -78,6 +101,13 @@ def _by_rule(x: np.ndarray, g: np.ndarray, size: int, stride: int, rule: str) ->
         first, last = (divmod(int(np.flatnonzero(largest)[at]), size) for at in (0, -1))
         if rule == "overwrite":
             dx[n, k, top + first[0], left + first[1]] = g[n, k, r, c]
+        elif rule == "image":
+            found = divmod(int(np.flatnonzero(x[n, k] == window.max())[0]), x.shape[3])
+            dx[n, k, found[0], found[1]] += g[n, k, r, c]
+        elif rule == "one":
+            dx[n, k, top + first[0], left + first[1]] += 1
+        elif rule == "value":
+            dx[n, k, top + first[0], left + first[1]] += g[n, k, r, c] * window.max()
         elif rule == "corner":
             dx[n, k, first[0], first[1]] += g[n, k, r, c]
         elif rule == "last":

@@ -35,7 +35,8 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
     model = _model(seed)
     optimizer = md.optim.SGD(model.parameters(), lr=RATE)
     right, losses = _descent(seed, batches)
-    twice, _ = _descent(seed, batches, softmax=True)
+    twice, _ = _descent(seed, batches, criterion=_softmax_twice)
+    squared, _ = _descent(seed, batches, criterion=_squared)
     kept, _ = _descent(seed, batches, keep=True)
     up, _ = _descent(seed, batches, rate=-RATE)
     summed, _ = _descent(seed, batches, rate=32 * RATE)
@@ -45,31 +46,59 @@ def _steps(step: Callable[..., Any], train: md.data.Dataset, seed: int) -> None:
         what = f"Step {number + 1} (seed {seed}): the vector of all parameters after it"
         after = _flat(model)
         mistakes = {
-            "They did not move: `loss.backward()` first, then `optimizer.step()`.": start,
+            "They did not move. The order is `optimizer.zero_grad()`, `loss.backward()`, "
+            "`optimizer.step()`.": start,
             "Softmax twice: cross_entropy holds the softmax, so give it the logits.": twice[number],
             "The gradients of the step before are still there: call `optimizer.zero_grad()`.": (
                 kept[number]
             ),
             "They went up the slope.": up[number],
             "The loss is summed over the images: take the mean.": summed[number],
+            "That is a step on the squared error: the loss is `md.ops.cross_entropy`.": (
+                squared[number]
+            ),
         }
+        if number == 0:
+            mistakes["They moved twice as far: call `optimizer.step()` once."] = (
+                2 * right[0] - start
+            )
+            way, moved = right[0] - start, after - start
+            factor = float(way @ moved) / float(way @ way)
+            mistakes[
+                f"They went the right way, but {factor:.3g} times as far. Only `optimizer.step()` "
+                "changes them, at its own rate, and nothing changes the gradient."
+            ] = start + factor * way
         compare(what, after, right[number], mistakes, tolerance=1e-5)
         mistakes = {"That is the loss after the step.": np.asarray(_loss(model, images, labels))}
         assert abs(before - loss) < 1e-5, "the formula's loss is the model's"
         what = f"Step {number + 1}: the loss that it returns"
+        if isinstance(found, md.Tensor):
+            raise Wrong(f"{what} is a tensor, with its whole graph: return a number, loss.item().")
         compare(what, found, loss, mistakes, tolerance=1e-5)
 
 
+def _softmax_twice(logits: md.Tensor, labels: np.ndarray) -> md.Tensor:
+    return md.ops.cross_entropy(md.ops.softmax(logits), labels)
+
+
+def _squared(logits: md.Tensor, labels: np.ndarray) -> md.Tensor:
+    return md.ops.mse_loss(logits, np.eye(10, dtype="float32")[labels])
+
+
 def _descent(
-    seed: int, batches: Any, *, rate: float = RATE, softmax: bool = False, keep: bool = False
+    seed: int,
+    batches: Any,
+    *,
+    rate: float = RATE,
+    criterion: Callable[..., md.Tensor] = md.ops.cross_entropy,
+    keep: bool = False,
 ) -> tuple[list[np.ndarray], list[float]]:
     """The parameters after each step by the formula, or with a mistake; and the losses."""
     model, found, losses = _model(seed), [], []
     for images, labels in batches:
         if not keep:
             model.zero_grad()
-        logits = model(images)
-        loss = md.ops.cross_entropy(md.ops.softmax(logits) if softmax else logits, labels)
+        loss = criterion(model(images), labels)
         loss.backward()
         for p in model.parameters():
             assert p.grad is not None
@@ -109,10 +138,21 @@ def _accuracy(
         )
     if seen > unseen + 0.05:
         raise Wrong(f"{said} It names {seen:.1%} of those it was given: it learned them by heart.")
+    if _ends_in_softmax(model, train):
+        raise Wrong(
+            f"{said} Its outputs are probabilities. The loss contains the softmax, so this is "
+            "softmax twice: let the model end in logits."
+        )
     raise Wrong(
         f"{said} It names {seen:.1%} of those it was given, so it has not learned those either: "
         "train on all of them, for longer, or at a higher rate."
     )
+
+
+def _ends_in_softmax(model: md.nn.Module, data: md.data.Dataset) -> bool:
+    with md.no_grad():
+        outputs = model(data.images[:32]).numpy()
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=1e-4))
 
 
 def _right(model: md.nn.Module, data: md.data.Dataset) -> float:

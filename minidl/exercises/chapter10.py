@@ -51,11 +51,13 @@ def _mistakes(start: float, layers: list[Layer]) -> dict[str, float]:
     out = math.prod(math.sqrt(fan_out) * sigma for _, fan_out, sigma in layers)
     right = start * gain * 0.5 ** ((depth - 1) / 2)
     return {
-        "The last layer has no ReLU behind it: it halves nothing.": right * math.sqrt(0.5),
-        "ReLU sets half of the numbers to 0, and so halves the mean square.": start * gain,
+        # Before the next one: with two layers both give the same number, and only this one is
+        # right for a single layer.
         "ReLU halves the mean square, so the RMS falls by √½, not by ½.": (
             start * gain * 0.5 ** (depth - 1)
         ),
+        "The last layer has no ReLU behind it: it halves nothing.": right * math.sqrt(0.5),
+        "ReLU sets half of the numbers to 0, and so halves the mean square.": start * gain,
         "Each output is a sum over the inputs: count fan_in, not fan_out.": (
             start * out * 0.5 ** ((depth - 1) / 2)
         ),

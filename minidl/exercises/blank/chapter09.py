@@ -1,8 +1,8 @@
 """Exercise 9: one step of training, and a network that reads digits.
 
-1. `step` makes one step. It computes the loss of the batch, the gradient of that loss by every
-   parameter of the model, and lets the optimizer change them. It returns the loss, as a number.
-   The model ends in logits, the numbers before the softmax.
+1. `step` makes one step. It computes the loss of the batch, which is the cross-entropy, and the
+   gradient of that loss by every parameter of the model. It lets the optimizer change them. It
+   returns the loss, as a number. The model ends in logits, the numbers before the softmax.
 
 2. `learn` trains a network on images (N, 1, 28, 28) with pixels from 0 to 1 and labels 0 to 9, and
    returns it. Choose the layers, the rate and the number of steps. The seed decides the first
