@@ -467,11 +467,13 @@ def label_shares(
     given, xp, classes = as_tensor(labels).data, logits._module, logits.shape[-1]
     counted = xp.ones(given.shape, bool) if ignored is None else given != ignored
     index = class_labels(call, Tensor(given * counted), logits).data
-    w = xp.ones(classes, logits.dtype) if weight is None else as_tensor(weight).data
+    # Sums over the batch: those of float16 would overflow, and their shares would vanish.
+    wide = np.promote_types(logits.dtype, np.float32)
+    w = xp.ones(classes, wide) if weight is None else as_tensor(weight).data
     if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
         raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")
-    w = to_device(w.astype(logits.dtype), logits.device)
-    r = xp.full(logits.shape, smoothing / classes, logits.dtype)
+    w = to_device(w.astype(wide), logits.device)
+    r = xp.full(logits.shape, smoothing / classes, wide)
     r[xp.arange(len(r)), index] += 1 - smoothing
     total = (w[index] * counted).sum()
     if is_host(total) and not total > 0:
