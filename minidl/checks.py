@@ -439,6 +439,8 @@ def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> floa
         return int(getattr(np.iinfo(x.dtype), "min" if default < 0 else "max"))
     if limit is None or isinstance(limit, int | float | np.generic):
         return default if limit is None else limit.item() if hasattr(limit, "item") else limit
+        if g is not None and g.dtype.kind != "f":  # clipping leaves fractions in the same array
+            p.grad = g = Tensor(g.data.astype(p.dtype))
     array = operands(call, x, limit)[1].data
     if np.broadcast_shapes(array.shape, x.shape) != x.shape:
         raise ShapeError(
