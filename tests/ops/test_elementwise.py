@@ -132,7 +132,16 @@ def test_where_takes_any_condition():
 
 
 @pytest.mark.parametrize(
-    "op", [ops.add, ops.multiply, ops.divide, ops.maximum, ops.power, ops.matmul]
+    "op",
+    [
+        *(ops.add, ops.multiply, ops.divide, ops.maximum, ops.power, ops.matmul, ops.linear),
+        lambda a, b: ops.linear(a, b, b[0]),
+        lambda a, b: ops.linear(b, b, a[0]),
+        lambda a, b: ops.concatenate([a, b]),
+        lambda a, b: ops.stack([a, b]),
+        lambda a, b: ops.einsum("ij,jk", a, b),
+        lambda a, b: ops.tensordot(a, b, 1),
+    ],
 )
 @pytest.mark.parametrize("kind", ["int64", "int8", "bool"])
 def test_integers_never_promote_floats(op, kind):
