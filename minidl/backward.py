@@ -110,9 +110,9 @@ def _complete(t: "Tensor", g: "Tensor") -> "Tensor":
     """The whole gradient of t, all its parts added up: shown to t's hooks, and kept if t asks."""
     for hook in tuple(t.hooks or ()):
         changed = hook(g)
-        if changed is not None and getattr(changed, "shape", None) != g.shape:
+        if changed is not None and not (hasattr(changed, "node") and changed.shape == g.shape):
             raise ShapeError(
-                f"backward: expected a hook of a tensor of shape {t.shape} to return a gradient of "
+                f"backward: expected a hook of a tensor of shape {t.shape} to return a Tensor of "
                 f"that shape or None, got {changed!r}"
             )
         g = g if changed is None else _fit(changed, t, "hook")

@@ -4,6 +4,7 @@ An error names the call, what was expected, what came, and what to do.
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from .errors import (
 from .tensor import ArrayLike, Tensor, as_tensor, tensor
 
 _TESTS: dict[str, Callable[[Any], Any]] = {
+    "an int": lambda x: isinstance(x, int | np.integer),
     "an int >= 0": lambda x: isinstance(x, int | np.integer) and x >= 0,
     "an int >= 1": lambda x: isinstance(x, int | np.integer) and x >= 1,
     "in [0, 1)": lambda x: 0 <= x < 1,
@@ -105,6 +107,13 @@ def integers_follow(x: Tensor, other: Tensor) -> Tensor:
     return Tensor(x.data.astype(other.dtype)) if mixed else x
 
 
+def all_follow(*tensors: Tensor) -> list[Tensor]:
+    """The tensors, those of integers in the dtype of the others, if not all hold integers."""
+    others = [t.dtype for t in tensors if t.dtype.kind not in "iub"]
+    like = Tensor(np.empty((), np.result_type(*others))) if others else None
+    return list(tensors) if like is None else [integers_follow(t, like) for t in tensors]
+
+
 def same_device(call: str, *tensors: Tensor) -> None:
     """Raise DeviceError unless all tensors lie on one device."""
     if len({type(t.data) for t in tensors}) == 1:
@@ -145,6 +154,25 @@ def axes_of(call: str, x: Tensor, axis: Any) -> tuple[int, ...]:
 def ints(args: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape or axes given as one tuple or as separate ints."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], tuple | list) else args
+
+
+def borders(call: str, x: Tensor, widths: Any) -> list[tuple[int, ...]]:
+    """The widths of a border: (before, after) for each axis.
+
+    widths: an int for all sides, or one int or (before, after) pair per axis.
+    Raises: ShapeError for others.
+    """
+    try:
+        each = [widths] * x.ndim if isinstance(widths, int | np.integer) else widths
+        pairs = [tuple(map(operator.index, np.broadcast_to(w, 2))) for w in each]
+    except (TypeError, ValueError):
+        pairs = []
+    if len(pairs) != x.ndim or any(min(pair) < 0 for pair in pairs):
+        raise ShapeError(
+            f"{call}: expected {x.ndim} widths >= 0 for shape {x.shape}, whole numbers or pairs of "
+            f"them, got {widths}"
+        )
+    return pairs
 
 
 def tensors_of(call: str, params: Any) -> list[Tensor]:
@@ -413,6 +441,8 @@ def gradients_of(call: str, params: Any) -> Found:
     found: Found = {}
     for i, p in enumerate(dict.fromkeys(tensors_of(call, params))):
         g = p.grad if p.grad is None else gradient_of(call, i, p)
+        if g is not None and g.dtype.kind != "f":  # clipping leaves fractions in the same array
+            p.grad = g = Tensor(g.data.astype(p.dtype))
         if g is not None and g.size:
             check_writable(call, "the gradient of parameter", i, g.data)
             found[i] = p, g
@@ -469,11 +499,13 @@ def label_shares(
     given, xp, classes = as_tensor(labels).data, logits._module, logits.shape[-1]
     counted = xp.ones(given.shape, bool) if ignored is None else given != ignored
     index = class_labels(call, Tensor(given * counted), logits).data
-    w = xp.ones(classes, logits.dtype) if weight is None else as_tensor(weight).data
+    # Sums over the batch: those of float16 would overflow, and their shares would vanish.
+    wide = np.promote_types(logits.dtype, np.float32)
+    w = xp.ones(classes, wide) if weight is None else as_tensor(weight).data
     if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
         raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")
-    w = to_device(w.astype(logits.dtype), logits.device)
-    r = xp.full(logits.shape, smoothing / classes, logits.dtype)
+    w = to_device(w.astype(wide), logits.device)
+    r = xp.full(logits.shape, smoothing / classes, wide)
     r[xp.arange(len(r)), index] += 1 - smoothing
     total = (w[index] * counted).sum()
     if is_host(total) and not total > 0:

@@ -21,7 +21,8 @@ def ones(*shape: Any, **options: Any) -> Tensor:
 
 def full(shape: Any, value: float, **options: Any) -> Tensor:
     """`value` everywhere. options: as in `tensor`."""
-    return _new(np.full(_shape((shape,)), value, FLOAT), options)
+    plain = options.get("dtype") is None
+    return _new(np.full(_shape((shape,)), value, FLOAT if plain else None), options)
 
 
 def arange(*bounds: float, **options: Any) -> Tensor:

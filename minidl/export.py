@@ -202,47 +202,60 @@ def _dense(graph: _Graph, layer: nn.Dense, x: _Value, y: Tensor) -> str:
     return graph.node("Add", product, *bias) if bias else product
 
 
-def _window(layer: Any, image: Tensor, size: Any, dilation: Any) -> tuple[dict[str, Any], Any]:
-    stride = size if layer.stride is None else layer.stride
-    call = type(layer).__name__
-    window = kernels.window(call, image.shape[2:], size, stride, layer.padding, dilation)
+def _conv_window(layer: nn.Conv2d, image: Tensor) -> kernels.Window:
+    how = layer.stride, layer.padding, layer.dilation
+    return kernels.window(type(layer).__name__, image.shape[2:], layer.kernel_size, *how)
+
+
+def _pool_window(layer: Any, image: Tensor) -> kernels.Window:
+    how = layer.size, layer.stride, layer.padding, layer.ceil_mode
+    return kernels.pooling(type(layer).__name__, image.shape[2:], *how)
+
+
+def _attributes(window: kernels.Window) -> dict[str, Any]:
     top, bottom, left, right = window.pads
     return {
         "kernel_shape": window.size,
         "strides": window.stride,
         "pads": (top, left, bottom, right),
         "dilations": window.dilation,
-    }, window
+    }
 
 
 def _conv(graph: _Graph, layer: nn.Conv2d, x: _Value, y: Tensor) -> str:
-    how, _ = _window(layer, x.like, layer.kernel_size, layer.dilation)
+    how = _attributes(_conv_window(layer, x.like))
     names = graph.own(layer, "weight", "bias")
     return graph.node("Conv", x.name, *names, group=layer.groups, **how)
 
 
 def _conv_transpose(graph: _Graph, layer: nn.ConvTranspose2d, x: _Value, y: Tensor) -> str:
-    how, window = _window(layer, y, layer.kernel_size, layer.dilation)
+    window = _conv_window(layer, y)
     # Rows at the bottom and columns at the right of the larger image that no stride reaches.
     rest = [
         (side - reach) % stride
         for side, reach, stride in zip(window.padded, window.reach, window.stride, strict=True)
     ]
     names = graph.own(layer, "weight", "bias")
-    return graph.node(
-        "ConvTranspose", x.name, *names, group=layer.groups, output_padding=rest, **how
-    )
+    how = _attributes(window) | {"group": layer.groups, "output_padding": rest}
+    return graph.node("ConvTranspose", x.name, *names, **how)
+
+
+# ONNX's ceil_mode may add a window that lies in the padding alone. So the rows and columns that
+# ours adds are written as padding.
 
 
 def _max_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:
-    how = _window(layer, x.like, layer.size, 1)[0]
-    return graph.node("MaxPool", x.name, ceil_mode=int(layer.ceil_mode), **how)
+    return graph.node("MaxPool", x.name, **_attributes(_pool_window(layer, x.like)))
 
 
 def _avg_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:
-    how, _ = _window(layer, x.like, layer.size, 1)
-    how |= {"ceil_mode": int(layer.ceil_mode), "count_include_pad": int(layer.count_include_pad)}
-    return graph.node("AveragePool", x.name, **how)
+    window, counts = _pool_window(layer, x.like), layer.count_include_pad
+    mean = graph.node("AveragePool", x.name, count_include_pad=int(counts), **_attributes(window))
+    share = window.share(True)  # None where no window reaches beyond image and padding
+    if not counts or share is None:
+        return mean
+    places = f"share_{len(graph.nodes)}"
+    return graph.node("Div", mean, graph.array(graph.name(layer, places), share))
 
 
 def _global_avg_pool(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:

@@ -118,7 +118,7 @@ class Tensor(Operators):
 
     __slots__ = (
         *("__weakref__", "_data", "grad", "hooks", "keeps_grad", "node", "requires_grad"),
-        "version",
+        "_changes",
     )
     __array_priority__ = 1000  # CuPy's `array + tensor` is our __radd__; its own priority is 100
     __hash__ = object.__hash__
@@ -130,7 +130,10 @@ class Tensor(Operators):
         self.node: Node | None = None
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
         self.keeps_grad = False
-        self.version = 0
+        self._changes = [0]
+
+    # A list holds the count, because a detached tensor has the same values, and so the same count.
+    version: Any = property(lambda t: t._changes[0], lambda t, n: t._changes.__setitem__(0, n))
 
     @property
     def data(self) -> Array:
@@ -139,6 +142,8 @@ class Tensor(Operators):
 
     @data.setter
     def data(self, array: Array) -> None:
+        if array is not self._data:
+            self._changes = [self.version]  # a detached tensor keeps the old array
         self._data = np.asarray(array) if isinstance(array, np.generic) else array
         self.version += 1
 
@@ -263,7 +268,9 @@ class Tensor(Operators):
 
     def detach(self) -> "Tensor":
         """A tensor of the same array, not copied, through which no gradient flows back."""
-        return Tensor(self.data)
+        out = Tensor(self.data)
+        out._changes = self._changes
+        return out
 
     def to(self, device: str) -> "Tensor":
         """This tensor on 'cpu' or 'cuda'; itself if it is there already. Gradients flow back.

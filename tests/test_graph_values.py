@@ -72,6 +72,26 @@ def test_a_result_that_was_changed_is_refused_too():
         z.backward()
 
 
+@pytest.mark.parametrize("change", [steps_an_optimizer, loads_a_state, changes_data_in_place])
+def test_a_detached_weight_that_was_changed_is_refused_too(change):
+    net, _ = network()
+    x = md.tensor(np.ones((2, 4)), requires_grad=True)
+    y = (net[2].weight.detach().detach() * x).sum()
+    change(net)
+    with pytest.raises(GradientError, match=r"its input of shape \(2, 4\) has been changed since"):
+        y.backward()
+
+
+def test_a_detached_weight_keeps_its_values_where_the_weight_gets_another_array():
+    net, _ = network()
+    x = md.tensor(np.ones((2, 4)), requires_grad=True)
+    kept = fetch(net[2].weight.data).copy()
+    y = (net[2].weight.detach() * x).sum()
+    assigns_data(net)
+    y.backward()
+    np.testing.assert_array_equal(fetch(x.grad), kept)
+
+
 def test_changes_before_and_after_are_fine():
     net, x = network()
     optimizer = md.optim.SGD(net.parameters(), 0.1)

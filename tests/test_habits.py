@@ -72,6 +72,9 @@ def test_new_tensors():
     assert np.array_equal(a.numpy(), md.randn(4).numpy()) and b.requires_grad
     assert {t.dtype for t in (a, b, md.zeros(1), md.ones(1))} == {np.dtype("float32")}
     assert md.zeros(1, dtype="float64").dtype == np.float64
+    assert md.full((1,), 0.1, dtype="float64").item() == 0.1  # not rounded to float32 first
+    assert md.full((1,), 2**24 + 1, dtype="int64").item() == 2**24 + 1
+    assert md.full((1,), 1).dtype == md.full((1,), 1, dtype=None).dtype == np.float32
 
 
 def test_masks_and_places():

@@ -127,7 +127,8 @@ def test_a_function_registered_twice_is_called_twice_and_removed_once():
 
 
 def test_what_a_hook_returns_must_be_a_gradient():
-    for wrong in (lambda g: g.sum(), lambda g: md.ops.concatenate([g, g]), lambda g: 1.0):
+    joined = lambda g: md.ops.concatenate([g, g])  # noqa: E731
+    for wrong in (lambda g: g.sum(), joined, lambda g: 1.0, lambda g: 2 * fetch(g)):
         for tensor_of in (lambda x: x, lambda x: x * 1.0):
             x = leaf(1.0, 2.0)
             h = tensor_of(x)

@@ -63,7 +63,7 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     padded = pad(x, window)
     for i, j, rows, columns in window.taps():
         seen = padded[:, :, rows, columns].reshape(len(x), groups, n_in, n_places)
-        dw[..., i, j] = xp.matmul(grad, seen.swapaxes(2, 3)).sum(0)
+        dw[..., i, j] = xp.matmul(grad, seen.swapaxes(2, 3)).sum(0, dtype=wider(dw))
     return dw.reshape(n_out, n_in, *window.size)
 
 
@@ -108,11 +108,11 @@ def avg_pool(x: Array, window: Window) -> Array:
     """The mean of the pixels under each place; the padding's zeros count."""
     xp = array_module(x)
     padded = pad(x, window)
-    y = xp.zeros((*x.shape[:2], *window.out), x.dtype)
+    y = xp.zeros((*x.shape[:2], *window.out), wider(x) or x.dtype)
     for _, _, rows, columns in window.taps():
         y += padded[:, :, rows, columns]
     y *= 1.0 / (window.size[0] * window.size[1])
-    return y
+    return y.astype(x.dtype, copy=False)
 
 
 def avg_unpool(g: Array, window: Window) -> Array:
@@ -127,8 +127,7 @@ def avg_unpool(g: Array, window: Window) -> Array:
 
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and the variance (C,) of images x (N, C, H, W)."""
-    wide = np.float32 if x.dtype.itemsize == 2 else None  # the squares of float16 overflow
-    mean = x.mean(AXES, dtype=wide)
+    mean = x.mean(AXES, dtype=wider(x))
     centred = x - mean.reshape(1, -1, 1, 1)  # CuPy's own `var` takes several times as long
     return mean, (centred * centred).mean(AXES)
 
@@ -171,7 +170,8 @@ def batch_norm_grads(
     """
     n, by_channel = x.size // x.shape[1], (1, -1, 1, 1)
     centred = x - mean.reshape(by_channel)
-    bias_grad, weight_grad = g.sum(AXES), inverse * (g * centred).sum(AXES)
+    bias_grad = g.sum(AXES, dtype=wider(g))
+    weight_grad = inverse * (g * centred).sum(AXES)
     bias_sum, weight_sum = bias_grad, weight_grad
     if joint is not None:
         n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
@@ -180,6 +180,11 @@ def batch_norm_grads(
     x_grad -= centred
     x_grad *= (weight * inverse).reshape(by_channel)
     return x_grad, weight_grad, bias_grad
+
+
+def wider(x: Array) -> type | None:
+    """float32 for float16, whose sums stop at 2,048 ones and overflow above 65,504; else None."""
+    return np.float32 if x.dtype.itemsize == 2 else None
 
 
 def product(a: Array, b: Array) -> Array:
@@ -214,6 +219,11 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     because the difference would lose its digits where the label's own softmax is near 1.
     """
     xp, n = array_module(logits), len(logits)
+    if wide := wider(logits):
+        loss, gradient = cross_entropy(logits.astype(wide), labels)
+        most = float(np.finfo(logits.dtype).max)
+        loss = xp.where(xp.isinf(loss), loss, xp.minimum(loss, most))
+        return loss.astype(logits.dtype), gradient.astype(logits.dtype)
     # On a GPU a label may lie outside the classes. The index is kept inside; the loss becomes NaN.
     index = xp.maximum(xp.minimum(labels.astype(np.int64), logits.shape[1] - 1), 0)
     at = xp.arange(n), index

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import rng
-from ..checks import check
-from ..tensor import ArrayLike, Tensor, as_tensor
+from ..checks import check, floating
+from ..tensor import ArrayLike, Tensor
 from .module import Module
 
 
@@ -21,7 +21,7 @@ class Dropout(Module):
         self.p = float(p)
 
     def forward(self, x: ArrayLike) -> Tensor:
-        x = as_tensor(x)
+        x, _ = floating(x)
         if not self.training or self.p == 0:
             return x
         shape, dtype = x.shape, x.dtype

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..checks import integers_follow, operands, paired_subscripts, same_device, subscripts_of
+from ..checks import all_follow, operands, paired_subscripts, same_device, subscripts_of
 from ..errors import ShapeError
 from ..kernels.cpu.blas import one_blas_thread
 from ..kernels.ordered import product_in_order_of
@@ -26,7 +26,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     a, b = as_tensor(a), as_tensor(b)
     same_device("matmul", a, b)
-    a, b = integers_follow(a, b), integers_follow(b, a)
+    a, b = all_follow(a, b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ShapeError(
             f"matmul: expected (..., m, k) @ (..., k, n) with equal k, got {a.shape} @ {b.shape}"
@@ -66,7 +66,7 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
 
     Shapes: x (..., in), w (out, in), b (out,) -> (..., out).
     """
-    x, w, bias = as_tensor(x), as_tensor(w), () if b is None else (as_tensor(b),)
+    x, w, *bias = (as_tensor(t) for t in (x, w, b) if t is not None)
     same_device("linear", x, w, *bias)
     fits = x.ndim > 0 and w.ndim == 2 and w.shape[1] == x.shape[-1]
     if not fits or any(b.shape != w.shape[:1] for b in bias):
@@ -77,7 +77,7 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
     if x.ndim != 2:
         rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
         return reshape(linear(rows, w, b), *x.shape[:-1], len(w))
-    x, w = integers_follow(x, w), integers_follow(w, x)
+    x, w, *bias = all_follow(x, w, *bias)
     value = kernels.product(x.data, w.data.T)
     for b in bias:
         value = x._module.add(value, b.data, out=value if b.dtype == value.dtype else None)
@@ -113,7 +113,7 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
 
 def _einsum(call: str, subscripts: str, *tensors: ArrayLike) -> Tensor:
     """`einsum`, recorded and named in errors as the operation `call`."""
-    xs = [as_tensor(x) for x in tensors]
+    xs = all_follow(*map(as_tensor, tensors))
     names, out, sizes = subscripts_of(call, subscripts, [x.shape for x in xs])
     same_device(call, *xs)
     xs = [_diagonal(x, name, sizes) for x, name in zip(xs, names, strict=True)]

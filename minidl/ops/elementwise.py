@@ -85,14 +85,17 @@ def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """y = aᵇ; dy/da = b·aᵇ⁻¹ (0 where b = 0), dy/db = y·ln a (0 where a = 0, NaN where a < 0)."""
+    """y = aᵇ; dy/da = b·aᵇ⁻¹ (0 where b = 0), dy/db = y·ln a.
+
+    dy/db is 0 where a = 0 and b >= 0, and NaN where a < 0.
+    """
     a, b, xp = operands("power", a, b)
 
     def by_base(g: Tensor, y: Tensor) -> Tensor:
         return g * b * a ** (where(b.data == 0, 1.0, b) - 1)
 
     def by_exponent(g: Tensor, y: Tensor) -> Tensor:
-        return g * y * log(where(a.data == 0, 1.0, a))
+        return g * y * log(where((a.data == 0) & (b.data >= 0), 1.0, a))
 
     return record(xp.power(a.data, b.data), (a, by_base), (b, by_exponent), name="power")
 

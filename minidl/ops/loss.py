@@ -73,10 +73,11 @@ def cross_entropy(
 def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
     """L = -Σ r·ln softmax(logits), r (N, K) the target of `checks.label_shares`."""
     xp, rows = logits._module, Tensor(r.sum(1, keepdims=True))
-    apart = logits.data - logits.data.max(1, keepdims=True)
+    apart = logits.data.astype(r.dtype) - logits.data.max(1, keepdims=True)
     log_p = apart - xp.log(xp.exp(apart).sum(1, keepdims=True))
     back = (logits, lambda g, y: (softmax(logits) * rows - Tensor(r)) * g)
-    return record(-xp.where(r > 0, r * log_p, 0).sum(), back, name="cross_entropy")
+    value = -xp.where(r > 0, r * log_p, 0).sum()
+    return record(value.astype(logits.dtype), back, name="cross_entropy")
 
 
 def mse_loss(prediction: ArrayLike, target: ArrayLike) -> Tensor:

@@ -197,7 +197,7 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         length = reshape(y, kept)
-        return reshape(g, kept) * x / where(length.data == 0, 1.0, length)
+        return reshape(g, kept) * (x / where(length.data == 0, 1.0, length))
 
     return record(value, (x, pullback), name="norm")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import axes_of, axis_of, ints, same_device
+from ..checks import all_follow, axes_of, axis_of, borders, check, ints, same_device
 from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -121,12 +121,9 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
     widths: an int for all sides, or one int or (before, after) pair per axis.
     """
     x = as_tensor(x)
-    per_axis = [widths] * x.ndim if isinstance(widths, int | np.integer) else list(widths)
-    pairs = [(w, w) if isinstance(w, int | np.integer) else tuple(w) for w in per_axis]
-    if len(pairs) != x.ndim or any(len(p) != 2 or p[0] < 0 or p[1] < 0 for p in pairs):
-        raise ShapeError(f"pad: expected {x.ndim} widths >= 0 for shape {x.shape}, got {widths}")
+    pairs = borders("pad", x, widths)
     inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))
-    padded = x._module.pad(x.data, pairs, mode="constant", constant_values=value)
+    padded = x._module.pad(x.data, pairs or 0, mode="constant", constant_values=value)
     return record(padded, (x, lambda g, y: getitem(g, inside)), name="pad")
 
 
@@ -142,6 +139,7 @@ def roll(x: ArrayLike, shift: int, axis: int) -> Tensor:
     """The values moved along an axis by `shift`, the last ones re-entering at the front."""
     x = as_tensor(x)
     axis = axis_of("roll", x, axis)
+    check("roll", "an int", shift=shift)
     value = x._module.roll(x.data, shift, axis)
     return record(value, (x, lambda g, y: roll(g, -shift, axis)), name="roll")
 
@@ -209,7 +207,7 @@ def _all(call: str, tensors: Any) -> list[Tensor]:
     if not parts:
         raise ShapeError(f"{call}: expected at least one tensor, got none")
     same_device(call, *parts)
-    return parts
+    return all_follow(*parts)
 
 
 def getitem(x: ArrayLike, index: Any) -> Tensor:
@@ -220,7 +218,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
     items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
-    index = tuple(to_device(i, x.device) if is_host(i) and i.ndim else i for i in items)
+    index = tuple(to_device(i.copy(), x.device) if is_host(i) and i.ndim else i for i in items)
     try:
         value = x.data[index]
     except (IndexError, ValueError, TypeError) as error:  # ValueError: CuPy's for a string

@@ -10,19 +10,29 @@ import numpy as np
 from ..errors import CheckpointError
 from ..files import PathLike, check_ordinary, write_bytes
 
-_ENTRY = "minidl"
+_ENTRY, _RESERVED = "minidl", "__metadata__"
 _Arrays = dict[str, np.ndarray]
 
 
 def write_arrays(path: PathLike, arrays: _Arrays, state: Any = None) -> None:
     """Arrays by name, and a state of plain JSON values, into one safetensors file.
 
-    Raises: CheckpointError where the file cannot be written.
+    Raises: CheckpointError where the file cannot be written, or `read_arrays` would refuse it.
     """
     from safetensors.numpy import save
 
     # order="C": safetensors writes an array's bytes in memory order and takes them for row order.
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    # It keeps no byte order either: all files have this machine's, as those of other programs.
+    arrays = {
+        name: np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        for name, array in arrays.items()
+    }
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.itemsize > 8 or name == _RESERVED:
+            raise CheckpointError(
+                f"cannot write {str(path)!r}: expected arrays of ordinary number types, none of "
+                f"the name {_RESERVED!r}, got {name!r} of {array.dtype}"
+            )
     text = json.dumps(state)
     # One entry, because safetensors writes several in any order: equal runs leave equal files.
     entry = json.dumps({"sha256": _digest(arrays, text), "state": text})

@@ -1,9 +1,9 @@
-"""The loss in array code against its formula in float64."""
+"""The loss in array code against its formula in float64, and sums of float16."""
 
 import numpy as np
 import pytest
 
-from minidl.kernels import portable
+from minidl.kernels import portable, window
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -24,3 +24,26 @@ def test_cross_entropy_and_its_gradient_are_those_of_the_formula(shape, dtype):
     assert loss.dtype == gradient.dtype == dtype
     np.testing.assert_allclose(loss, -np.log(softmax[at]).mean(), rtol, 1e-12)
     np.testing.assert_allclose(gradient, expected / len(labels), rtol, 1e-12)
+
+
+def test_a_loss_of_float16_is_added_up_in_float32():
+    logits, labels = np.zeros((20_000, 10), "f2"), np.zeros(20_000, int)
+    loss, gradient = portable.cross_entropy(logits, labels)
+    assert loss.dtype == gradient.dtype == np.float16
+    assert loss == np.float16(np.log(10))
+    np.testing.assert_allclose(gradient[0], [-0.9 / 20_000, *[0.1 / 20_000] * 9], atol=1e-7)
+    logits[:, 1] = 65_504
+    logits[:, 0] = -65_504  # a loss of 131,008 is more than the largest float16
+    assert portable.cross_entropy(logits, labels)[0] == 65_504
+    logits[0, 0] = -np.inf
+    assert portable.cross_entropy(logits, labels)[0] == np.inf
+
+
+def test_sums_of_float16_neither_stop_nor_overflow():
+    whole = window("avg_pool2d", (28, 28), 28)
+    assert portable.avg_pool(np.full((1, 1, 28, 28), 100, "f2"), whole).tolist() == [[[[100.0]]]]
+    x, one = np.ones((5000, 1, 2, 2), "f2"), window("conv2d", (2, 2), 1)
+    assert portable.conv_weight_grad(x, x[:, :, :1, :1].repeat(2, 2).repeat(2, 3), one, 1) == 20_000
+    values = np.ones(1, "f2"), np.zeros(1, "f4"), np.ones(1, "f4")
+    _, by_weight, by_bias = portable.batch_norm_grads(x, x, *values)
+    assert by_weight == by_bias == 20_000

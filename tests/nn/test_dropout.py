@@ -19,6 +19,11 @@ def test_dropout_in_training():
     assert y.mean() == pytest.approx(3, rel=0.01)
 
 
+def test_whole_numbers_become_float32():
+    x, layer = np.arange(4), nn.Dropout(0.5)
+    assert layer(x).dtype == layer.eval()(x).dtype == np.float32
+
+
 def test_the_seed_decides_what_dropout_drops():
     x, layer = np.ones((4, 50)), nn.Dropout(0.5)
     md.manual_seed(1)

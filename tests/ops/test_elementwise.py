@@ -39,6 +39,21 @@ def test_ties_of_maximum_and_minimum_are_halved_on_both_sides():
     assert gradient(ops.minimum, a, b) == [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
 
 
+def test_the_slope_of_a_power_by_its_exponent_where_the_base_is_0():
+    b = md.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    with np.errstate(all="ignore"):
+        ops.power(np.zeros(3, "f"), b).sum().backward()
+    assert b.grad.numpy().tolist() == [-np.inf, 0.0, 0.0]
+
+
+@pytest.mark.host
+def test_what_is_kept_may_be_of_any_float_type():
+    x = md.as_tensor(np.ones(3, np.longdouble))
+    x.requires_grad = True
+    ops.where([True, False, True], x, 0.0).sum().backward()
+    assert x.grad.numpy().tolist() == [1.0, 0.0, 1.0]
+
+
 def test_the_branch_not_taken_never_spoils_the_gradient():
     with np.errstate(all="ignore"):
         for f in (
@@ -117,7 +132,16 @@ def test_where_takes_any_condition():
 
 
 @pytest.mark.parametrize(
-    "op", [ops.add, ops.multiply, ops.divide, ops.maximum, ops.power, ops.matmul]
+    "op",
+    [
+        *(ops.add, ops.multiply, ops.divide, ops.maximum, ops.power, ops.matmul, ops.linear),
+        lambda a, b: ops.linear(a, b, b[0]),
+        lambda a, b: ops.linear(b, b, a[0]),
+        lambda a, b: ops.concatenate([a, b]),
+        lambda a, b: ops.stack([a, b]),
+        lambda a, b: ops.einsum("ij,jk", a, b),
+        lambda a, b: ops.tensordot(a, b, 1),
+    ],
 )
 @pytest.mark.parametrize("kind", ["int64", "int8", "bool"])
 def test_integers_never_promote_floats(op, kind):

@@ -191,6 +191,16 @@ def test_losses_keep_their_bounds_and_digits_at_the_edges():
     np.testing.assert_array_equal(error.grad.numpy(), [0.25, -0.25, 0.25, 0.125])
 
 
+@pytest.mark.parametrize("options", [{}, {"ignore_index": 3}, {"label_smoothing": 0.5}])
+def test_a_loss_of_float16_over_many_examples(options):
+    x = md.tensor(np.zeros((70_000, 4)), dtype="float16", requires_grad=True)
+    loss = ops.cross_entropy(x, np.zeros(70_000, int), **options)
+    loss.backward()
+    share = 0.25 - (1 - options.get("label_smoothing", 0) * 0.75)
+    assert loss.dtype == np.float16 and loss.item() == np.float16(np.log(4))
+    np.testing.assert_allclose(x.grad.numpy()[0, 0], share / 70_000, atol=1e-7)
+
+
 def test_class_weights_may_be_small():
     logits, labels = np.array([[2.0, -1.0, 0.5], [0.0, 1.0, 0.0]]), np.array([0, 1])
     weight = np.array([0.3, 0.1, 0.2])

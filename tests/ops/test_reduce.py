@@ -46,6 +46,13 @@ def test_norm_at_zero_and_at_the_ends_of_the_range():
     assert np.isnan(ops.norm(np.array([np.nan, 1.0])).item())
 
 
+def test_the_gradient_of_the_norm_neither_overflows_nor_loses_digits():
+    for x, g in ((3e38, 2.0), (3e-38, 1e-6)):
+        leaf = md.tensor([x, 0.0], requires_grad=True)
+        ops.norm(leaf).backward(g)
+        np.testing.assert_allclose(leaf.grad.numpy(), [g, 0.0], rtol=1e-6)
+
+
 def test_logsumexp_neither_overflows_nor_makes_nan():
     with np.errstate(over="raise", invalid="raise"):
         assert ops.logsumexp(np.array([1000.0, 1000.0])).item() == 1000 + np.log(2)

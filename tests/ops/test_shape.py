@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl import ops
-from minidl.errors import DTypeError, ShapeError
+from minidl.errors import ConfigError, DTypeError, ShapeError
 from tests.device import shares
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -71,6 +71,19 @@ def test_values_taken_twice_add_up():
     assert gradient(lambda x: x[[0, 1], [1, 1]], np.zeros((2, 2)), [3.0, 4.0]) == [[0, 3], [0, 4]]
 
 
+@pytest.mark.parametrize("index", [np.array([0, 0]), np.array([True, False, False])])
+def test_an_index_that_is_changed_afterwards_leaves_the_gradient_where_the_value_was(index):
+    index, x = index.copy(), md.tensor([5.0, 6.0, 7.0], requires_grad=True)
+    y = x[index]
+    index[:] = 1
+    y.sum().backward()
+    assert x.grad.numpy().tolist() == [y.size, 0.0, 0.0]
+
+
+def test_a_border_around_a_number_is_none():
+    assert ops.pad(md.tensor(3.0), 2).item() == 3.0
+
+
 def test_an_index_that_is_a_tensor():
     x = md.tensor([5.0, 6.0, 7.0])
     assert x[md.tensor([2, 0])].numpy().tolist() == [7.0, 5.0]
@@ -113,6 +126,9 @@ def test_astype_carries_the_gradient_back_in_the_inputs_dtype():
         (lambda: ops.broadcast_to(X, 2, 3, 5), ShapeError, r"broadcast_to: .* to \(2, 3, 5\)"),
         (lambda: ops.pad(X, [1, 1]), ShapeError, r"pad: expected 3 widths >= 0 .*\[1, 1\]"),
         (lambda: ops.pad(X, -1), ShapeError, "pad: expected 3 widths >= 0"),
+        (lambda: ops.pad(X, 1.5), ShapeError, "pad: expected 3 widths >= 0"),
+        (lambda: ops.pad(X, [(1, 1.0), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
+        (lambda: ops.roll(X, (1, 1), 0), ConfigError, r"roll: expected shift an int, got \(1, 1\)"),
         (lambda: ops.pad(X, [(1, -1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
         (lambda: ops.pad(X, [(-1, 1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),
         (lambda: ops.pad(X, [(1, 1, 1), 0, 0]), ShapeError, "pad: expected 3 widths >= 0"),

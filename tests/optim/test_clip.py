@@ -34,6 +34,23 @@ def test_value(dtype):
     assert all(p.grad.data is a and a.dtype == dtype for p, a in zip(ps, arrays, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("clip", "expected"),
+    [
+        (lambda p: optim.clip_grad_value(p, 1.5), [1.5, -1.5]),
+        (lambda p: optim.clip_grad_norm(p, 1.0), [0.6, -0.8]),
+        (lambda p: optim.clip_grad_adaptive(p, 0.1, eps=1.0), [0.06, -0.08]),
+    ],
+    ids=["value", "norm", "adaptive"],
+)
+def test_gradients_of_whole_numbers_become_fractions(clip, expected):
+    p = Parameter([0.0, 0.0])
+    p.grad = md.tensor([3, -4])
+    clip([p])
+    assert p.grad.dtype == np.float32
+    np.testing.assert_allclose(p.grad.numpy(), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_norm(dtype):
     ps = params(dtype=dtype)

@@ -26,6 +26,27 @@ def test_arrays_and_state_come_back(tmp_path):
         np.testing.assert_array_equal(arrays[name], array)
 
 
+def test_arrays_of_another_byte_order_come_back(tmp_path):
+    write_arrays(tmp_path / "f", {"a": np.array([1.5, -2], ">f8"), "n": np.array([3], ">i4")})
+    arrays, _ = read_arrays(tmp_path / "f")
+    assert {name: array.tolist() for name, array in arrays.items()} == {"a": [1.5, -2], "n": [3]}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("__metadata__", np.zeros(1)),
+        ("c", np.zeros(1, "c8")),
+        ("g", np.zeros(1, np.longdouble)),
+        ("u", np.array(["a"])),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(tmp_path, name, array):
+    with pytest.raises(CheckpointError, match=f"cannot write .*got '{name}' of {array.dtype}"):
+        write_arrays(tmp_path / "f", {name: array})
+    assert not (tmp_path / "f").exists()
+
+
 def test_every_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "f"
     write_arrays(path, ARRAYS, {"step": 7})
