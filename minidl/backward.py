@@ -91,9 +91,8 @@ def _pull_back(y: "Tensor", g: "Tensor", create_graph: bool) -> Iterator[Pair]:
     node.check_unchanged(y)
     if node.fast is not None and not create_graph:
         gradients = node.fast(g, y, node.needed)
-        for (x, _), needed, gx in zip(node.inputs, node.needed, gradients, strict=True):
-            if needed and gx is not None:
-                yield x, gx
+        pairs = zip(node.inputs, node.needed, gradients, strict=True)
+        yield from [(x, gx) for (x, _), needed, gx in pairs if needed and gx is not None]
         return
     for (x, pullback), needed in zip(node.inputs, node.needed, strict=True):
         if needed:

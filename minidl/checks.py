@@ -492,10 +492,15 @@ def label_shares(
     r[n,k] = s[n,k]·weight[k] / Σₙ weight[label n], and 0 in rows whose label is `ignored`. The
     share s[n,k] is smoothing/K, and 1 - smoothing more where k is the label. The sum leaves the
     ignored labels out.
-    Raises: ConfigError, ShapeError for options that do not fit; DataError where no label counts, or
-    for a label outside 0..K-1.
+    Raises: ConfigError, ShapeError for options that do not fit; GradientError for a weight that
+    needs a gradient; DataError where no label counts, or for a label outside 0..K-1.
     """
     check(call, "in [0, 1]", label_smoothing=smoothing)
+    if getattr(weight, "requires_grad", False):
+        raise GradientError(
+            f"{call}: expected weight without a gradient, got a tensor with requires_grad=True, "
+            "which would get none; pass weight.detach(), or write the loss in your own operations"
+        )
     given, xp, classes = as_tensor(labels).data, logits._module, logits.shape[-1]
     counted = xp.ones(given.shape, bool) if ignored is None else given != ignored
     index = class_labels(call, Tensor(given * counted), logits).data

@@ -85,6 +85,12 @@ def touch_blas_buffers() -> None:
             np.ones((256, 384), dtype) @ np.ones((384, 256), dtype)
 
 
+def is_view(array: Any, of: Any) -> bool:
+    """Whether `array` is a view of the array `of`, or of the array that `of` is a view of."""
+    owner = getattr(array, "base", None)
+    return owner is not None and (owner is of or owner is of.base)
+
+
 def nobody_else_holds(t: "Tensor") -> bool:
     """Whether the caller alone holds this tensor, its array and the array's memory.
 

@@ -55,16 +55,16 @@ class Node:
         self.name = name
         self.inputs: tuple[tuple[Tensor, Pullback], ...] | None = inputs
         self.needed = tuple([x.requires_grad for x, _ in inputs])
-        self.versions = [x.version for x, _ in inputs]
+        self.versions = [x._changes[0] for x, _ in inputs]
         self.fast = fast
         self.layer = switches.layer
         self.order = next(_numbers)
 
     def check_unchanged(self, y: "Tensor") -> None:
         """Raise GradientError if the values of y or of an input were changed since y was made."""
-        changed = "its result" if y.version else ""
+        changed = "its result" if y._changes[0] else ""
         for (x, _), version in zip(self.inputs or (), self.versions, strict=False):
-            if x.version != version and not changed:
+            if x._changes[0] != version and not changed:
                 changed = f"its input of shape {x.shape}"
         if changed:
             raise GradientError(
@@ -103,6 +103,9 @@ def record(
             ) from None
         if y.requires_grad:
             y.node = Node(name, inputs, fast)
+    for x, _ in inputs if y.node is None else ():
+        if memory.is_view(value, x._data):  # it has the values of its input, and changes with them
+            y._changes = x._changes
     if switches.observer is not None:
         switches.observer("forward", name, switches.layer, y.data, [x.data for x, _ in inputs])
     return y
@@ -126,13 +129,13 @@ class Tensor(Operators):
     def __init__(self, data: Array) -> None:
         self._data: Array = np.asarray(data) if isinstance(data, np.generic) else data
         self.grad: Tensor | None = None
-        self.requires_grad = False
+        self.requires_grad = self.keeps_grad = False
         self.node: Node | None = None
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
-        self.keeps_grad = False
         self._changes = [0]
 
-    # A list holds the count, because a detached tensor has the same values, and so the same count.
+    # A list holds the count, because a detached tensor, or a view made without recording, has the
+    # same values, and so the same count.
     version: Any = property(lambda t: t._changes[0], lambda t, n: t._changes.__setitem__(0, n))
 
     @property
@@ -142,8 +145,8 @@ class Tensor(Operators):
 
     @data.setter
     def data(self, array: Array) -> None:
-        if array is not self._data:
-            self._changes = [self.version]  # a detached tensor keeps the old array
+        # A detached tensor keeps the old array, and so its count.
+        self._changes = self._changes if array is self._data else [self.version]
         self._data = np.asarray(array) if isinstance(array, np.generic) else array
         self.version += 1
 

@@ -92,6 +92,38 @@ def test_a_detached_weight_keeps_its_values_where_the_weight_gets_another_array(
     np.testing.assert_array_equal(fetch(x.grad), kept)
 
 
+VIEWS = {
+    "reshape": lambda w: w.reshape(4, 2),
+    "transpose": lambda w: w.transpose(),
+    "slice": lambda w: w[:, 1:],
+    "view of a view": lambda w: w.detach()[1:].reshape(4)[::2],
+}
+
+
+@pytest.mark.parametrize("change", [steps_an_optimizer, loads_a_state, changes_data_in_place])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_view_of_a_weight_that_was_changed_is_refused_too(view, change):
+    net, _ = network()
+    with md.no_grad():
+        seen = view(net[2].weight)
+    x = md.tensor(np.ones(seen.shape), requires_grad=True)
+    y = (seen * x).sum()
+    change(net)
+    with pytest.raises(GradientError, match=r"its input of shape .* has been changed since"):
+        y.backward()
+
+
+def test_a_copy_of_a_weight_does_not_change_with_it():
+    net, _ = network()
+    with md.no_grad():
+        seen = net[2].weight * 1.0
+    x = md.tensor(np.ones(seen.shape), requires_grad=True)
+    y = (seen * x).sum()
+    steps_an_optimizer(net)
+    y.backward()
+    np.testing.assert_array_equal(fetch(x.grad), fetch(seen))
+
+
 def test_changes_before_and_after_are_fine():
     net, x = network()
     optimizer = md.optim.SGD(net.parameters(), 0.1)

@@ -144,7 +144,7 @@ def batch_norm_follow(
     """running·(1 - momentum) + momentum·seen, the seen variance times `unbiased`."""
     mean, variance = seen
     moved = [
-        old * (1 - momentum) + momentum * new
+        (old * (1 - momentum) + momentum * new).astype(old.dtype, copy=False)
         for old, new in zip(running, (mean, variance * unbiased), strict=True)
     ]
     if not is_capturing():  # results that share the old arrays must not change

@@ -1,7 +1,7 @@
 """Module: a part of a network that owns parameters, and the walk that finds them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from ..errors import ConfigError
 from ..modes import RemovableHook, no_grad, switches
 from ..notebook import ModuleHtml
 from ..tensor import ArrayLike, Tensor, tensor
+
+Hook: TypeAlias = Callable[["Module", tuple[Any, ...], Any], Any]  # (module, inputs, output)
+PreHook: TypeAlias = Callable[["Module", tuple[Any, ...]], Any]  # (module, inputs)
 
 
 class Parameter(Tensor):
@@ -34,8 +37,8 @@ class Module(ModuleHtml):
 
     buffers: tuple[str, ...] = ()
     training: bool
-    _forward_hooks: list[Callable[["Module", tuple[Any, ...], Any], Any]]
-    _forward_pre_hooks: list[Callable[["Module", tuple[Any, ...]], Any]]
+    _forward_hooks: list["Hook"]
+    _forward_pre_hooks: list["PreHook"]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         self = super().__new__(cls)  # so that a subclass need not call super().__init__()
@@ -61,9 +64,7 @@ class Module(ModuleHtml):
         """The output for these inputs: each subclass defines its own."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
 
-    def register_forward_hook(
-        self, hook: Callable[["Module", tuple[Any, ...], Any], Any]
-    ) -> RemovableHook:
+    def register_forward_hook(self, hook: "Hook") -> RemovableHook:
         """Call hook(module, inputs, output) after each forward pass; inputs is a tuple.
 
         If hook returns a value other than None, the value replaces the output. To see the gradient
@@ -72,9 +73,7 @@ class Module(ModuleHtml):
         """
         return RemovableHook(self._forward_hooks, hook)
 
-    def register_forward_pre_hook(
-        self, hook: Callable[["Module", tuple[Any, ...]], Any]
-    ) -> RemovableHook:
+    def register_forward_pre_hook(self, hook: "PreHook") -> RemovableHook:
         """Call hook(module, inputs) before each forward pass; inputs is a tuple.
 
         If hook returns a value other than None, one input or a tuple of inputs, it replaces the
@@ -101,9 +100,7 @@ class Module(ModuleHtml):
             held.data[...] = new_values(f"{type(self).__name__}.{name}", held, value)
             held.version += 1
             value = held
-        if isinstance(value, np.number | np.bool_):
-            value = value.item()
-        super().__setattr__(name, value)
+        super().__setattr__(name, value.item() if isinstance(value, np.generic) else value)
 
     def _members(self, kind: type) -> Iterator[tuple[str, Any]]:
         """(name, part) for each attribute of that kind, also in lists, tuples and dicts."""

@@ -116,12 +116,11 @@ class Optimizer:
                 g = gradient_of(call, i, p).data
                 check_writable(call, "parameter", i, p.data)
                 kept: list[Any] = [self.state.get(f"{i}.{name}") for name in names]
-                for slot in kept[1:]:
-                    if slot is not None and slot.shape != g.shape:
-                        raise ConfigError(
-                            f"{call}: expected parameter {i} of shape {slot.shape}, as at earlier "
-                            f"steps, got {p.shape}; make a new optimizer"
-                        )
+                if any(slot is not None and slot.shape != g.shape for slot in kept[1:]):
+                    raise ConfigError(
+                        f"{call}: expected parameter {i} of shape {kept[1].shape}, as at earlier "
+                        f"steps, got {p.shape}; make a new optimizer"
+                    )
                 found.append((i, p, g, kept, names, options))
         for i, p, g, kept, names, options in found:
             if kept[0] is None or kept[-1] is None:  # its first step, or the first with momentum

@@ -123,9 +123,8 @@ class Adam(Optimizer):
         eps: float = 1e-8, weight_decay: float = 0,
     ) -> None:  # fmt: skip
         super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-            decoupled=self.decoupled,
-        )  # fmt: skip
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=self.decoupled
+        )
 
     def slots(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         return "mean", "square"

@@ -135,3 +135,9 @@ def test_images_that_need_no_gradient_get_none():
     layer = md.nn.BatchNorm2d(2)
     (layer(x) ** 2).sum().backward()
     assert x.grad is None and layer.weight.grad is not None
+
+
+def test_a_batch_of_float64_leaves_the_running_moments_in_their_type():
+    layer = md.nn.BatchNorm2d(3)
+    layer(np.random.default_rng(0).normal(size=(4, 3, 2, 2)))
+    assert layer.running_mean.dtype == layer.running_var.dtype == np.float32

@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl import ops
-from minidl.errors import ConfigError, DataError, DTypeError, ShapeError
+from minidl.errors import ConfigError, DataError, DTypeError, GradientError, ShapeError
 from minidl.testing import gradcheck
 from tests import device
 
@@ -208,3 +208,9 @@ def test_class_weights_may_be_small():
     wanted = -(0.3 * log_p[0, 0] + 0.1 * log_p[1, 1]) / 0.4
     found = ops.cross_entropy(logits, labels, weight=weight).item()
     assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_class_weights_that_need_a_gradient_are_refused():
+    weight = md.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    with pytest.raises(GradientError, match="expected weight without a gradient"):
+        ops.cross_entropy(np.zeros((2, 3)), [0, 1], weight=weight)
