@@ -61,7 +61,7 @@ def test_a_file_larger_than_the_memory(tmp_path, monkeypatch):
         def read(self):
             raise MemoryError
 
-    monkeypatch.setattr("builtins.open", lambda *_: Full())
+    monkeypatch.setattr("builtins.open", lambda *_, **options: Full())
     with pytest.raises(ValueError, match="its 3 bytes do not fit"):
         read_file(tmp_path / "file", 9)
 
