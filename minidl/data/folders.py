@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +122,7 @@ def folder_parts(
             "folder_parts: expected images of one size: give size=(height, width), or --size; "
             f"got {found}"
         )
-    notes = _shared(read)
+    notes = shared(read)
     if others := strangers(folder, places):
         notes.append(
             f"not read: {', '.join(others)} (a part holds class folders and no image of its own, "
@@ -149,7 +149,10 @@ def folder_splits(
     """
     places = find_parts(Path(root))
     if not places and held_out is not None:
-        return ImageFolder(root, classes=classes, **options).split(held_out, seed)
+        train, test = ImageFolder(root, classes=classes, **options).split(held_out, seed)
+        for note in shared({"train": train, "test": test}):
+            warnings.warn(f"folder_splits: {note}", stacklevel=2)
+        return train, test
     if "train" not in places or "test" not in places:
         raise DataError(
             f"folder_splits: expected a training and a test part in {str(root)!r}, found "
@@ -164,18 +167,19 @@ def folder_splits(
     return parts.train, parts.test
 
 
-def _shared(parts: dict[str, ImageFolder]) -> list[str]:
-    """A sentence for each two parts that hold the same image files, even under other names."""
+def shared(parts: Mapping[str, Dataset]) -> list[str]:
+    """A sentence for each two parts that hold the same image files, even under other names.
+
+    parts: by their names; they are told apart by `paths`.
+    """
     sizes = {part: {p: os.path.getsize(p) for p in data.paths} for part, data in parts.items()}
     notes = []
     for k, first in enumerate(parts):
         for second in list(parts)[k + 1 :]:
             alike = set(sizes[first].values()) & set(sizes[second].values())
-            digests = [
-                {_digest(path): path for path, size in sizes[part].items() if size in alike}
-                for part in (first, second)
-            ]
-            same = sorted((digests[0][d], digests[1][d]) for d in digests[0].keys() & digests[1])
+            of = {_digest(path): path for path, size in sizes[first].items() if size in alike}
+            there = {path: _digest(path) for path, size in sizes[second].items() if size in alike}
+            same = sorted((of[digest], path) for path, digest in there.items() if digest in of)
             if same:
                 listed = ", ".join(f"{a} = {b}" for a, b in same[:3])
                 notes.append(

@@ -17,7 +17,10 @@ _SPELLINGS = {
     "validation": {"val", "valid", "validation", "validating", "validate", "dev", "development"},
     "test": {"test", "testing", "tests", "tst"},
 }
-_NO_CLASSES = {"__macosx", "lost+found", "thumbnails", "__pycache__"}
+_NO_CLASSES = {
+    *("__macosx", "lost+found", "thumbnails", "__pycache__", "@eadir", "$recycle.bin"),
+    "system volume information",
+}
 _NO_FILES = {"thumbs.db", "desktop.ini"}
 _IMAGES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 Bad = list[tuple[str, str]]
@@ -33,7 +36,7 @@ def part_name(folder: str) -> str | None:
 
 def hidden(name: str) -> bool:
     """Whether a file or folder belongs to the operating system: hidden, a thumbnail, an index."""
-    return name.startswith((".", "@", "$")) or name.lower() in _NO_CLASSES | _NO_FILES
+    return name.startswith(".") or name.lower() in _NO_CLASSES | _NO_FILES
 
 
 def subfolders(folder: Path) -> list[str]:

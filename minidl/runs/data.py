@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import data
 from ..data import Dataset, Normalize
+from ..data.folders import shared
 from ..data.pictures import image_digests
 from ..errors import ConfigError, DataError
 from ..files import kind_of
@@ -127,15 +128,20 @@ def _load(
             "validation: expected no share to hold out, because the folder has a validation part "
             "of its own; leave the option out"
         )
+    cut = {}
     if validation is None and test is None and config.patience is not None:
         train, test = train.split(_HELD_OUT, _SPLIT_SEED)
+        cut["test"] = test
     if validation is None and (config.validation or config.patience or test is None):
         train, validation = train.split(config.validation or _HELD_OUT, _SPLIT_SEED)
+        cut["validation"] = validation
     validation = test if validation is None else validation
     test = validation if test is None else test
     assert validation is not None and test is not None
     parts = {"train": train, "validation": validation, "test": test}
     hashes = {part: image_digests(dataset.source) for part, dataset in parts.items()}
+    for note in _copies({"train": train} | cut, hashes):
+        say(f"{config.data}: {note}")
     if normalize is None and config.standardizes:
         normalize = data.standardize(train)
     if normalize is not None:
@@ -143,6 +149,20 @@ def _load(
         train, test = train.map(normalize), test.map(normalize)
         validation = test if same else validation.map(normalize)
     return Splits(train, validation, test, normalize, hashes)
+
+
+def _copies(parts: dict[str, Dataset], hashes: dict[str, np.ndarray]) -> list[str]:
+    """A sentence for each two parts, cut from the same images, that hold copies of one file.
+
+    Only files with equal pixels are compared, so that a folder is not read once more.
+    """
+    alike = {}
+    for part, images in parts.items():
+        others = np.concatenate([np.empty(0, "<u8"), *(hashes[p] for p in parts if p != part)])
+        twice = np.isin(hashes[part], others)
+        if images.paths and twice.any():
+            alike[part] = images[twice]
+    return shared(alike)
 
 
 def split_of(config: Config) -> dict[str, Any]:

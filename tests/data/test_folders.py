@@ -209,6 +209,10 @@ def test_without_parts_a_share_is_held_out(root, parts):
     shutil.rmtree(parts / "test")
     with pytest.raises(DataError, match="found train"):
         folder_splits(parts, held_out=0.5)
+    for path in [*root.rglob("*.png")]:
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    with pytest.warns(UserWarning, match="of the test images are also train images"):
+        folder_splits(root, held_out=0.5, seed=1)
 
 
 def test_without_opencv_nothing_is_skipped(root, monkeypatch):

@@ -124,7 +124,11 @@ def test_a_part_inside_a_folder_of_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["@eaDir", ".thumbnails", "__MACOSX", ".ipynb_checkpoints", "$RECYCLE.BIN", ".git"]
+    "name",
+    [
+        *("@eaDir", ".thumbnails", "__MACOSX", ".ipynb_checkpoints", "$RECYCLE.BIN", ".git"),
+        "System Volume Information",
+    ],
 )
 def test_folders_of_the_system_are_no_classes(tmp_path, name):
     fill(tmp_path / "train", 10)
@@ -134,6 +138,13 @@ def test_folders_of_the_system_are_no_classes(tmp_path, name):
     parts = folder_parts(tmp_path)
     assert parts.train.classes == ("kite", "owl") and len(parts.train) == 4
     assert parts.notes == () and list(find_parts(tmp_path)) == ["train", "validation"]
+
+
+def test_signs_at_the_start_of_a_name_hide_nothing(tmp_path):
+    for value, name in enumerate(("$1", "$5", "@home")):
+        save(tmp_path / name / f"{name}.png", value)
+    data = ImageFolder(tmp_path)
+    assert data.classes == ("$1", "$5", "@home") and values(data) == [0, 1, 2]
 
 
 def test_folders_beside_the_parts_are_named_if_they_hold_images(tmp_path):
@@ -157,6 +168,9 @@ def test_the_same_image_in_two_parts_is_said(tmp_path):
     (tmp_path / "test" / "kite" / "renamed.png").write_bytes(whole)
     (note,) = folder_parts(tmp_path).notes
     assert note.startswith("1 of the test images are also train images") and "renamed.png" in note
+    (tmp_path / "test" / "owl" / "once more.png").write_bytes(whole)
+    (note,) = folder_parts(tmp_path).notes
+    assert note.startswith("2 of the test images are also train images")
 
 
 def test_equal_pixels_of_unlike_files_are_not_the_same_image(tmp_path):

@@ -107,6 +107,25 @@ def test_a_share_is_asked_of_the_training_part_where_none_is_given(tmp_path):
         read(fill(tmp_path, "train", "test", "valid"), validation=0.5)
 
 
+@pytest.mark.parametrize("patience", [None, 2])
+def test_copies_of_an_image_that_the_split_tears_apart_are_said(tmp_path, patience):
+    said = []
+    fill(tmp_path, ".")
+    read(tmp_path, said, validation=0.5, patience=patience)
+    assert said == []
+    for name in ("ice", "lava"):
+        for i in range(3):
+            whole = (tmp_path / name / f"{i}.png").read_bytes()
+            (tmp_path / name / f"copy-{i}.png").write_bytes(whole)
+    splits = read(tmp_path, said, validation=0.5, patience=patience)
+    held_out = {"validation": splits.validation} | ({"test": splits.test} if patience else {})
+    seen = {image.tobytes() for image in splits.train.images}
+    for part, images in held_out.items():
+        count = sum(image.tobytes() in seen for image in images.images)
+        [note] = [line for line in said if f"of the {part} images are also train" in line]
+        assert count and note.startswith(f"{tmp_path}: {count} of the {part} images")
+
+
 def test_what_is_left_out_or_found_twice_is_said(tmp_path, capsys):
     fill(tmp_path, "train", "val", "test")
     (tmp_path / "val" / "ice" / "torn.png").write_bytes(b"\x89PNG")
