@@ -10,7 +10,6 @@ from click.core import ParameterSource
 
 from ..errors import ConfigError
 from ..runs import NAMED, Config, train
-from ..runs.config import AUTO
 from ..runs.next_steps import next_steps
 from ..runs.run import read_config
 from ..train.session import BEST
@@ -57,8 +56,6 @@ def train_command(
     if options["root"] is not None:
         options["root"] = os.path.abspath(options["root"])
     if resume and (of_run := team().first(lambda: _options_of(str(out)))):
-        if options["lr"] == AUTO:
-            given -= {"lr"}  # the rate that was found then
         of_run = _beside(given, of_run)
         options = {n: v if n in given | {"device"} else of_run[n] for n, v in options.items()}
     config = config_from(options)

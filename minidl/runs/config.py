@@ -350,13 +350,17 @@ class Config:
         return self.data not in DATA if self.standardize is None else self.standardize
 
     def resolved(self) -> "Config":
-        """The same options, with the values that a run takes in place of None."""
+        """The same options, with the values that a run takes in place of None.
+
+        The rate "auto" stays: only a look at the model and the data can say what it is.
+        """
+        auto = self.lr == AUTO
         return dataclasses.replace(
             self,
             optimizer=self.method,
-            lr=self.rate,
+            lr=AUTO if auto else self.rate,
             standardize=self.standardizes,
-            base_batch=None,  # the rate is the scaled one already
+            base_batch=self.base_batch if auto else None,  # the rate is the scaled one already
         )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:

@@ -1,6 +1,7 @@
 """A run from its options: checked, trained, and its folder filled."""
 
 import base64
+import dataclasses
 import functools
 import json
 import os
@@ -102,7 +103,7 @@ def _train(
 ) -> Outcome:
     """As `train`. first: calls a function in process 0 alone, and returns its result in all."""
     if folder is not None:
-        first(lambda: _check_folder(folder, config, resume))
+        config = first(lambda: _checked(folder, config, resume))
     say(f"data: {config.data}")
     again = first(lambda: resume and folder and (folder / "config.json").exists())
     if resume and not again:
@@ -209,12 +210,17 @@ def train_seeds(
     return results
 
 
-def _check_folder(folder: Path, config: Config, resume: bool) -> None:
-    """Find out now, not after an hour, whether the run may and can write into the folder."""
+def _checked(folder: Path, config: Config, resume: bool) -> Config:
+    """Find out now, not after an hour, whether the run may and can write into the folder.
+
+    Returns the options. A resumed run has the rate that was found safe when it began.
+    """
     remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
-        before = read_config(folder)[0].resolved().to_dict()
-        now = config.resolved().to_dict()
+        of_run = read_config(folder)[0]
+        if config.lr == AUTO:
+            config = dataclasses.replace(config, lr=of_run.lr, base_batch=of_run.base_batch)
+        before, now = of_run.resolved().to_dict(), config.resolved().to_dict()
         differ = [
             f"  {name.replace('_', '-')}: was {before[name]!r}, is {now[name]!r}"
             for name in now
@@ -238,6 +244,7 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
         raise CheckpointError(
             f"out: cannot write to {str(folder)!r}: {error.strerror or error}; choose another one"
         ) from None
+    return config
 
 
 def _check_data(before: dict[str, Any], splits: Splits, folder: Path | None) -> None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from ..errors import MinidlError
 from ..health.report import Report
 from ..runs import Config, Splits
+from ..runs.advice import with_safe_rate
+from ..runs.config import AUTO
 from ..runs.examine import examine
 
 REFUSED = {
@@ -43,11 +45,14 @@ def ask(mode: str, config: Config, splits: Splits) -> Opinion | None:
 
     mode: the verdicts that count, a name in REFUSED. The doctor is asked at the schedule's largest
     rate, because under a warm-up or a cycle the first one is small and says nothing. A trial that
-    the doctor cannot judge is trained, so that the training's error says why.
+    the doctor cannot judge is trained, so that the training's error says why. The rate "auto" is
+    the one that the training will find.
     """
     if mode == "off":
         return None
     try:
+        if config.lr == AUTO:
+            config = with_safe_rate(config, splits.train)
         report = examine(config, splits.train, largest_rate=True)
     except MinidlError:
         return None

@@ -18,6 +18,7 @@ from .storage import TURN, one_at_a_time
 from .trial import FAILED, NOTE, Data, TrialRun, folder_of
 
 PLACE, TRIES = "place", "tries"
+IMAGES = "images"  # the attribute of a study with the hashes of its data
 MOST_TRIES = 5  # a trial whose process was killed so often is given up: it may be what kills it
 
 
@@ -46,8 +47,10 @@ class Worker:
     def run(self) -> None:
         """Work until no trial is left or the time is over.
 
-        Raises: KeyboardInterrupt where a signal stops it.
+        Raises: KeyboardInterrupt where a signal stops it; CheckpointError where the images are not
+        those that the trials before were measured on.
         """
+        self._check_data()
         while time.monotonic() < self._end:
             with ExitStack() as held:
                 trial = self._next(held)
@@ -63,6 +66,22 @@ class Worker:
                     if time.monotonic() < self._end:
                         raise
             self._show()
+
+    def _check_data(self) -> None:
+        """Accuracies on other images cannot be compared. The first worker keeps the hashes."""
+        trials = self.study.get_trials(deepcopy=False)
+        if len(trials) >= self.settings.trials and all(t.state.is_finished() for t in trials):
+            return  # there is nothing left to measure
+        now = self._data.of(self.settings.base).digests()
+        then = self.study.user_attrs.get(IMAGES)
+        if then is None:
+            self.study.set_user_attr(IMAGES, now)
+        elif then != now:
+            parts = ", ".join(part for part in now if then.get(part) != now[part])
+            raise CheckpointError(
+                f"search: the search in {str(self.out)!r} was started with other images or labels "
+                f"({parts}); bring the data back as it was, or start a new search in another folder"
+            )
 
     def _next(self, held: ExitStack) -> optuna.Trial | None:
         """An abandoned trial, else a new one; None where none is left.

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import numpy as np
@@ -78,6 +79,8 @@ def test_the_rate_grows_with_the_batch_where_a_base_is_given():
     assert config.build_schedule(100)(9) == pytest.approx(1.6, rel=0.03)
     stored = config.resolved()
     assert (stored.rate, stored.resolved()) == (config.rate, stored), "it is scaled once"
+    auto = dataclasses.replace(config, lr="auto")
+    assert (auto.resolved().lr, auto.resolved().rate) == ("auto", auto.rate), "still to be found"
     with pytest.raises(ConfigError, match="base-batch: expected an int of at least 1, got 0"):
         Config(base_batch=0).check()
 

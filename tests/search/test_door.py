@@ -1,5 +1,7 @@
 """The doctor at the door: whom he refuses, and which of his verdicts are not believed."""
 
+from dataclasses import replace
+
 import pytest
 
 from minidl.health import doctor
@@ -31,6 +33,13 @@ def test_whom_the_doctor_refuses(digits, config, verdict, refused_by):
     for mode in refused_by:
         assert found[mode].verdict == verdict and found[mode].code in found[mode].reason
         assert len(found[mode].reason) > 40
+
+
+def test_a_rate_that_is_found_first_is_the_one_he_is_asked_about(digits):
+    config = Config(**DEEP, optimizer="sgd", lr="auto", base_batch=1)
+    first = replace(config, lr=config.rate, base_batch=None)
+    assert ask("both", first, digits).verdict == "will diverge"
+    assert ask("both", config, digits) is None
 
 
 @pytest.mark.parametrize("slow", [{"warmup": 100}, {"schedule": "one-cycle"}])

@@ -52,6 +52,19 @@ def test_the_best_is_the_best_and_can_be_trained_from_its_file(done, tmp_path):
     assert done.best_run == done.out / "trials" / f"{best.number:04d}"
 
 
+def test_a_rate_that_each_trial_finds_for_itself(small, tmp_path):
+    space = SPACE | {"lr": "auto", "depth": 1}
+    auto = small | {"space": space, "trials": 2, "best_seeds": 1, "epochs": 1}
+    first = go_on(open_search(tmp_path / "s", auto), progress=False)
+    assert first.retrained is not None
+    more = go_on(open_search(tmp_path / "s", {"trials": 3}), progress=False)
+    assert more.retrained is not None and len(more.summary.rows) == 3
+    recipe = Config.from_file(tmp_path / "s" / "best.toml")
+    assert recipe.lr == "auto"
+    train(recipe, tmp_path / "again", progress=False)
+    assert Run.open(tmp_path / "again").config == Run.open(more.best_run).config
+
+
 def test_the_best_is_trained_again_with_other_seeds(done):
     again = done.retrained
     assert again.seeds == [1, 2] and len(again.validation) == len(again.test) == 2
@@ -94,6 +107,21 @@ def test_more_trials_go_on_where_the_search_ended(small, done, tmp_path):
     whole = go_on(open_search(tmp_path / "s", {"trials": 8}), progress=False)
     assert drawn(whole) == drawn(done)
     assert len(go_on(join(tmp_path / "s"), progress=False).summary.rows) == 8
+
+
+def test_trials_are_measured_on_the_same_images(small, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(small["data"], images)
+    few = small | {"data": str(images), "trials": 1}
+    go_on(open_search(tmp_path / "s", few), progress=False)
+    shutil.copytree(images, tmp_path / "before")
+    next((images / "train" / "dark").glob("*.png")).unlink()
+    with pytest.raises(CheckpointError, match=r"other images or labels \(train"):
+        go_on(open_search(tmp_path / "s", {"trials": 2}), progress=False)
+    assert len(go_on(open_search(tmp_path / "s", {"trials": 1}), progress=False).summary.rows) == 1
+    shutil.rmtree(images)
+    shutil.move(tmp_path / "before", images)
+    assert len(go_on(open_search(tmp_path / "s", {"trials": 2}), progress=False).summary.rows) == 2
 
 
 def test_the_time_ends_a_search_and_a_trial_goes_on(small, done, tmp_path, monkeypatch):
