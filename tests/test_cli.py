@@ -159,6 +159,21 @@ def test_predict_in_json_with_several_guesses(trained, images):
                                                      code=2)  # fmt: skip
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_in_json_are_those_of_the_files(trained, images, tmp_path, encoding):
+    names = [os.fsdecode(name) for name in (b"caf\xc3\xa9.png", b"\xff.png")]
+    for name in names:
+        try:
+            shutil.copy(images / "test" / "dark" / "0.png", tmp_path / name)
+        except OSError:
+            pytest.skip("this file system has no names that are no UTF-8")
+    command = [sys.executable, "-m", "minidl", "predict", trained[0], tmp_path, "--json"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    found = {json.loads(line)["image"] for line in done.stdout.decode(encoding).splitlines()}
+    assert found == {str(tmp_path / name) for name in names}
+
+
 def test_predict_takes_folders(trained, images, tmp_path):
     (tmp_path / "empty").mkdir()
     said = call("predict", trained[0], images / "test" / "dark", tmp_path / "empty", code=2)
@@ -255,6 +270,8 @@ def test_a_diverging_run_says_what_to_do(images, tmp_path):
         (["--validation", "1.5"], "between 0 and 1"),
         (["--seed", "-1"], "seed"),
         (["--data", "no-such-folder"], "there is no folder"),
+        (["--data", ""], "data: expected a text that is not empty"),
+        (["--data", "mnist", "--root", ""], "root: expected a text that is not empty"),
         (["--root", "."], "need no folder"),
         (["--size", "9"], "only with a folder"),
         (["--depth", "3"], "depth: expected only with the model deep_plain_cnn, got model article"),

@@ -1,8 +1,10 @@
 """The results of a run: `minidl evaluate`, `compare`, `predict`, `export`."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -94,13 +96,23 @@ def predict_command(run: str, images: tuple[str, ...], top: int, as_json: bool, 
         found = [(opened.classes[k], float(probabilities[k])) for k in best]
         if as_json:
             guesses = [{"class": name, "probability": p} for name, p in found]
-            click.echo(json.dumps({"image": path, "guesses": guesses}, ensure_ascii=False))
+            click.echo(_json({"image": path, "guesses": guesses}))
         else:
             rows += [(path if i == 0 else "", n, f"{p:.4f}") for i, (n, p) in enumerate(found)]
     if rows:
         click.echo(table([("image", "class", "probability"), *rows]))
     if bad:
         raise DataError("\n".join(bad))
+
+
+def _json(value: Any) -> str:
+    """JSON that standard output can hold, so that a name is never printed as another one."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # a terminal without the sign, or a name that is no UTF-8
+        return json.dumps(value)
+    return text
 
 
 def _files(paths: Sequence[str], bad: list[str]) -> Iterator[str]:

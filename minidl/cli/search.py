@@ -86,9 +86,9 @@ def search_command(
 
     given = {n: v for n, v in options.items()
              if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}  # fmt: skip
-    if "data" in given and Path(given["data"]).is_dir() and given["data"] not in NAMED:
+    if given.get("data") and Path(given["data"]).is_dir() and given["data"] not in NAMED:
         given["data"] = os.path.abspath(given["data"])
-    if given.get("root") is not None:
+    if given.get("root"):
         given["root"] = os.path.abspath(given["root"])
     place = Path("searches") / Path(options["data"]).name if out is None else Path(out)
     if space is not None:

@@ -51,9 +51,9 @@ def train_command(
     if recipe is not None:
         before = _beside(given, Config.options_of_file(recipe))
         options = {n: v if n in given else before.get(n, v) for n, v in options.items()}
-    if Path(options["data"]).is_dir() and options["data"] not in NAMED:
+    if options["data"] and Path(options["data"]).is_dir() and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
-    if options["root"] is not None:
+    if options["root"]:
         options["root"] = os.path.abspath(options["root"])
     if resume and (of_run := team().first(lambda: _options_of(str(out)))):
         of_run = _beside(given, of_run)

@@ -74,7 +74,7 @@ def _is_rate(value: Any) -> bool:
 
 
 _FLAG: _Rule = (bool, lambda value: True, "true or false")
-_TEXT: _Rule = (str, lambda value: "\0" not in value, "a text")
+_TEXT: _Rule = (str, lambda value: value != "" and "\0" not in value, "a text that is not empty")
 _RULES: dict[str, _Rule] = {
     "data": _TEXT,
     "root": _TEXT,
@@ -428,13 +428,19 @@ class Config:
     @classmethod
     def from_file(cls, path: PathLike) -> "Config":
         """The options of a file, as `options_of_file`; the others have their defaults."""
-        return cls.from_dict(cls.options_of_file(path))
+        config = cls.from_dict(cls.options_of_file(path))
+        try:
+            config.check()
+        except ConfigError as error:
+            raise ConfigError(f"config: cannot use {str(path)!r}: {error}") from None
+        return config
 
     @classmethod
     def options_of_file(cls, path: PathLike) -> dict[str, Any]:
         """The options that stand in a TOML file, or in a run's config.json.
 
-        In TOML each is a line such as `batch-size = 32`, with the names of the command line.
+        In TOML each is a line such as `batch-size = 32`, with the names of the command line. Each
+        is checked by itself: whether they fit each other depends on those that override them.
         Raises: ConfigError for a file that cannot be read, an unknown option, a wrong value.
         """
         try:
@@ -443,10 +449,14 @@ class Config:
                 options = dict(json.loads(text)["options"])
             else:
                 options = as_fields("config", tomllib.loads(text))
-            config = cls.from_dict(options)
+            cls.from_dict(options)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(f"config: cannot read {str(path)!r}: {error}") from None
-        config.check()
+        for name, value in options.items():
+            try:
+                check_option(name, value)
+            except ConfigError as error:
+                raise ConfigError(f"config: cannot use {str(path)!r}: {error}") from None
         return options
 
     @classmethod

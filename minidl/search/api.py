@@ -91,7 +91,7 @@ def open_search(
             "search: expected data as a name or a folder, which every worker can read, got "
             f"{type(options['data']).__name__}"
         )
-    if "data" in options and options["data"] not in NAMED:
+    if options.get("data") and options["data"] not in NAMED:
         options["data"] = os.path.abspath(options["data"])
     held = _held(place)  # before the search is looked for, which another worker may just begin
     before = None

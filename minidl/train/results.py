@@ -115,9 +115,15 @@ class Results:
         return "\n".join([*lines, *(["", "most often confused:", *confused] if confused else [])])
 
     def _rows(self) -> list[dict[str, Any]]:
-        """The rows of `by_class`, and the mean over the classes."""
-        rows = self.by_class()
-        means = {name: float(np.mean([row[name] for row in rows])) for name in BY_CLASS[1:4]}
+        """The rows of `by_class`, and the mean over the classes that occur.
+
+        A class that no example has, and none was called, says nothing: as in scikit-learn's report
+        its zeros do not count.
+        """
+        rows, counts = self.by_class(), self.confusion()
+        occurs = counts.sum(0) + counts.sum(1) > 0
+        columns = {name: np.array([row[name] for row in rows]) for name in BY_CLASS[1:4]}
+        means = {n: float(x[occurs].mean() if occurs.any() else 0) for n, x in columns.items()}
         return [*rows, {"class": "mean", **means, "images": len(self.labels)}]
 
     def _repr_html_(self) -> str:

@@ -122,6 +122,20 @@ def test_a_folder_may_be_read_in_another_way_than_before(
         }[given]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "given"),
+    [
+        ("depth = 3", ("--model", "deep_plain_cnn")),
+        ('device = "cuda"', ("--device", "cpu")),
+        ('model = "vgg_small"\nbatch-norm = true', ("--model", "article")),
+    ],
+)
+def test_options_of_a_recipe_are_judged_with_those_that_override_them(tmp_path, seen, line, given):
+    (tmp_path / "r.toml").write_text(line)
+    call("train", "--config", tmp_path / "r.toml", *given, "--out", tmp_path / "x", code=2)
+    assert len(seen) == 1
+
+
 def test_what_a_recipe_leaves_out_suits_its_data(tmp_path, seen):
     (tmp_path / "r.toml").write_text('data = "cifar10"\n')
     for given in (["--config", tmp_path / "r.toml"], ["--data", "cifar10"]):
@@ -134,7 +148,13 @@ def test_what_a_recipe_leaves_out_suits_its_data(tmp_path, seen):
     [
         ("colour = 1", "r.toml", "unknown options colour"),
         ("lr = = 1", "r.toml", "Invalid value"),
-        ("epochs = 0", "r.toml", "epochs: expected an int of at least 1, got 0"),
+        ("epochs = 0", "r.toml", "cannot use .*r.toml.*: epochs: expected an int of at least 1"),
+        ("depth = 3", "r.toml", "cannot use .*r.toml.*: depth: expected only with the model"),
+        (
+            'data = ""',
+            "r.toml",
+            "cannot use .*r.toml.*: data: expected a text that is not empty, got ''",
+        ),
         ("{}", "r.json", "config: cannot read .*r.json.*'options'"),
         ("[1", "r.json", "config: cannot read"),
         (None, "none.toml", "config: cannot read .*none.toml"),

@@ -54,6 +54,16 @@ def test_the_most_confused_are_the_largest_counts_off_the_diagonal(seed, n, k):
         assert counts[results.classes.index(a), results.classes.index(b)] == count
 
 
+@given(st.integers(0, 1000), st.integers(1, 8), st.integers(2, 7))
+def test_the_mean_is_that_of_scikit_learn_where_classes_do_not_occur(seed, n, k):
+    results = some(seed, n, k)
+    scores = metrics.precision_recall_fscore_support(
+        results.labels, results.guesses, average="macro", zero_division=0
+    )
+    [line] = [line for line in results.table().splitlines() if line.startswith("mean ")]
+    np.testing.assert_allclose([float(x) for x in line.split()[1:4]], scores[:3], atol=6e-5)
+
+
 def three():
     """Two cats, of which one is called a dog; one dog, called a dog."""
     probabilities = np.array([[0.9, 0.1], [0.25, 0.75], [0.4, 0.6]])
