@@ -8,7 +8,7 @@ import numpy as np
 from ..checks import new_values, same_shapes
 from ..device import FLOAT, Array, to_device
 from ..errors import ConfigError
-from ..modes import RemovableHook, no_grad, switches
+from ..modes import RemovableHook, no_grad, running
 from ..notebook import ModuleHtml
 from ..tensor import ArrayLike, Tensor, tensor
 
@@ -50,11 +50,8 @@ class Module(ModuleHtml):
             changed = before(self, inputs)
             if changed is not None:
                 inputs = changed if isinstance(changed, tuple) else (changed,)
-        caller, switches.layer = switches.layer, self  # as `running(self)`, without its calls
-        try:
+        with running(self):
             output = self.forward(*inputs, **options)
-        finally:
-            switches.layer = caller
         for after in tuple(self._forward_hooks):
             changed = after(self, inputs, output)
             output = output if changed is None else changed
