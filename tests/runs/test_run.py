@@ -8,7 +8,7 @@ import pytest
 
 import minidl
 from minidl import runs
-from minidl.errors import CheckpointError, DataError, GradientError
+from minidl.errors import CheckpointError, ConfigError, DataError, GradientError
 from minidl.runs import Config, Run
 from minidl.runs.config import MODELS, OPTIMIZERS
 
@@ -137,6 +137,18 @@ def test_a_run_is_resumed_with_its_own_data_alone(images, tmp_path):
     os.rename(images / "murky", images / "dark")
     result = runs.train(more, out, resume=True, progress=False)
     assert len(result.history) == 2 * result.steps == 8
+
+
+def test_a_run_finds_its_data_in_another_place(images, tmp_path):
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    runs.train(Config(data=str(images), **SMALL), out, progress=False)
+    shutil.move(images, moved)
+    with pytest.raises(ConfigError, match="there is no folder"):
+        runs.train(Config(data=str(images), **SMALL), out, resume=True, progress=False)
+    more = Config(data=str(moved), **SMALL | {"epochs": 2})
+    result = runs.train(more, out, resume=True, progress=False)
+    assert len(result.history) == 2 * result.steps == 8
+    assert Run.open(out).evaluate(progress=False) == result.test
 
 
 def test_other_classes_are_not_measured(images, tmp_path):
