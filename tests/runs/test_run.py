@@ -253,3 +253,8 @@ def test_channels_that_do_not_fit_each_other_are_found_when_a_run_is_opened(imag
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="normalize for 2 channels, images of 3"):
         Run.open(tmp_path / "out")
+    content["options"]["lr"] = -1.0
+    content["data"]["normalize"] = None
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"cannot use .*config.json': lr: expected"):
+        Run.open(tmp_path / "out")
