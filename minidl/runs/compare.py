@@ -26,9 +26,10 @@ OUTCOME = (
 class Comparison:
     """Several runs beside each other.
 
-    names: their folders. options: those that differ, each with its value in every run. outcome: for
-    each name in OUTCOME the value in every run. "best" is the best validation accuracy and its
-    epoch, "seconds" the time of all epochs. histories: one for each run.
+    names: their folders. options: those that differ, each with its value in every run; also a hash
+    of each part's images, where data of one name is not the same. outcome: for each name in OUTCOME
+    the value in every run. "best" is the best validation accuracy and its epoch, "seconds" the time
+    of all epochs. histories: one for each run.
     """
 
     names: list[str]
@@ -53,13 +54,29 @@ def compare(runs: Sequence[PathLike]) -> Comparison:
     """
     if len(runs) < 2:
         raise ConfigError(f"compare: expected two runs or more, got {len(runs)}")
-    configs = [read_config(run)[0].resolved().to_dict() for run in runs]
+    read = [read_config(run) for run in runs]
+    configs = [config.resolved().to_dict() for config, _ in read]
     histories = [History.from_csv(Path(run) / "history.csv") for run in runs]
     options = {name: [config[name] for config in configs] for name in configs[0]}
     differ = {name: values for name, values in options.items() if len(set(map(repr, values))) > 1}
+    if "data" not in differ:
+        differ |= _other_images([facts["digests"] for _, facts in read])
     found = [_outcome(history) for history in histories]
     outcome = {name: [row[name] for row in found] for name in OUTCOME}
     return Comparison([str(Path(run)) for run in runs], differ, outcome, histories)
+
+
+def _other_images(digests: list[dict[str, str]]) -> dict[str, list[Any]]:
+    """The hashes of each part whose images or labels are not the same in all runs.
+
+    Data of one name may have changed between two runs; their results then say less. An early run
+    has no hashes.
+    """
+    if not all(digests):
+        return {}
+    parts = dict.fromkeys(part for known in digests for part in known)
+    rows = {f"{part} images": [known.get(part) for known in digests] for part in parts}
+    return {name: values for name, values in rows.items() if len({*map(str, values)}) > 1}
 
 
 def _outcome(history: History) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset, Normalize, Transform, load_image, normalize
-from ..errors import CheckpointError, DataError
+from ..errors import CheckpointError, ConfigError, DataError
 from ..files import check_ordinary
 from ..nn import Module
 from ..train import Results, Trainer, load
@@ -118,7 +118,8 @@ class Run:
 def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
     """(options, facts about the data) from a run's config.json. The device is set to "cpu".
 
-    Raises: CheckpointError if the file is missing or damaged.
+    Raises: CheckpointError if the file is missing or damaged; ConfigError naming it for options
+    that no run can have.
     """
     path = Path(folder) / "config.json"
     check_ordinary(path)
@@ -146,7 +147,10 @@ def read_config(folder: PathLike) -> tuple[Config, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"cannot open {str(path)!r}: it is damaged ({error})") from None
     config.device = "cpu"
-    config.check()
+    try:
+        config.check()
+    except ConfigError as error:
+        raise ConfigError(f"cannot use the options in {str(path)!r}: {error}") from None
     return config, known
 
 

@@ -104,6 +104,12 @@ class Session:
         best = self.job.team.first(self._best_weights)
         if best is not None:
             put_into(self.job.model, best, "the best epoch")
+        elif self.out is not None and self.history.best_epoch is not None:
+            warnings.warn(
+                f"fit: {str(self.out / BEST)!r} is missing, so the weights are those of the last "
+                f"epoch, not of epoch {self.history.best_epoch}, the best",
+                stacklevel=4,
+            )
 
     def _best_weights(self) -> dict[str, np.ndarray] | None:
         if self.out is not None and (self.out / BEST).exists():

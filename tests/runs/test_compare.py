@@ -1,6 +1,7 @@
 """Runs side by side, and recipes that make a run again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from minidl.cli import cli
 from minidl.errors import CheckpointError, ConfigError
 from minidl.runs import Config, compare
 from minidl.train import History
+from tests.test_cli import paint
 
 QUICK = ("--data", "digits", "--model", "mlp", "--batch-size", 256, "--quiet")
 
@@ -41,6 +43,20 @@ def test_what_differs_and_what_came_out(runs):
         accuracy = epochs["validation_accuracy"]
         assert column["validation accuracy"] == f"{accuracy[-1]:.4f}"
         assert column["best"] == f"{accuracy.max():.4f} (epoch {accuracy.argmax() + 1})"
+
+
+def test_data_that_changed_between_two_runs_is_told(tmp_path):
+    paint(tmp_path / "images", count=6)
+    train = ("train", "--data", tmp_path / "images", *QUICK[2:], "--epochs", 1, "--out")
+    call(*train, tmp_path / "a")
+    call(*train, tmp_path / "b")
+    shutil.rmtree(tmp_path / "images")
+    paint(tmp_path / "images", seed=1, count=6)
+    call(*train, tmp_path / "c")
+    assert compare([tmp_path / "a", tmp_path / "b"]).options == {}
+    other = compare([tmp_path / "a", tmp_path / "c"]).options
+    assert {"train images", "validation images"} <= {*other}
+    assert all(len(set(values)) == 2 for values in other.values())
 
 
 def test_the_table_and_the_figure(runs, tmp_path):

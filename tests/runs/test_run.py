@@ -8,7 +8,7 @@ import pytest
 
 import minidl
 from minidl import runs
-from minidl.errors import CheckpointError, DataError, GradientError
+from minidl.errors import CheckpointError, ConfigError, DataError, GradientError
 from minidl.runs import Config, Run
 from minidl.runs.config import MODELS, OPTIMIZERS
 
@@ -139,6 +139,18 @@ def test_a_run_is_resumed_with_its_own_data_alone(images, tmp_path):
     assert len(result.history) == 2 * result.steps == 8
 
 
+def test_a_run_finds_its_data_in_another_place(images, tmp_path):
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    runs.train(Config(data=str(images), **SMALL), out, progress=False)
+    shutil.move(images, moved)
+    with pytest.raises(ConfigError, match="there is no folder"):
+        runs.train(Config(data=str(images), **SMALL), out, resume=True, progress=False)
+    more = Config(data=str(moved), **SMALL | {"epochs": 2})
+    result = runs.train(more, out, resume=True, progress=False)
+    assert len(result.history) == 2 * result.steps == 8
+    assert Run.open(out).evaluate(progress=False) == result.test
+
+
 def test_other_classes_are_not_measured(images, tmp_path):
     runs.train(Config(data=str(images), **SMALL), tmp_path / "run", progress=False)
     os.rename(images / "light", images / "a-light")
@@ -240,6 +252,11 @@ def test_channels_that_do_not_fit_each_other_are_found_when_a_run_is_opened(imag
     content["data"]["normalize"] = {"mean": [0, 0], "std": [1, 1]}
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="normalize for 2 channels, images of 3"):
+        Run.open(tmp_path / "out")
+    content["options"]["lr"] = -1.0
+    content["data"]["normalize"] = None
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"cannot use .*config.json': lr: expected"):
         Run.open(tmp_path / "out")
 
 

@@ -61,6 +61,13 @@ def test_stops_and_has_the_best_weights(tmp_path, kept):
         assert all((p.numpy() == weights(best)[n]).all() for n, p in again.named_parameters())
 
 
+def test_the_best_weights_that_were_removed_are_missed(tmp_path):
+    fit(trainer(UP_AND_AWAY), tmp_path / "run")
+    (tmp_path / "run/best.safetensors").unlink()
+    with pytest.warns(UserWarning, match=r"best.safetensors' is missing.*not of epoch 2, the best"):
+        fit(trainer(UP_AND_AWAY), tmp_path / "run", resume=True)
+
+
 def test_without_patience_the_last_weights_stay():
     job, plain = trainer(UP_AND_AWAY), trainer(UP_AND_AWAY)
     fit(job, patience=None)
