@@ -23,6 +23,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 import tomllib
 from collections import Counter
@@ -132,12 +133,15 @@ def verdict(path, source, function=""):
         (quick, "standin", "device"),
     ):
         if tests and found == "survived":
-            left_out = [t for t in SLOW if t not in tests]
-            found = _verdict(path, source, function, tests, left_out, device, profile)
+            # A folder of its own: pytest's clearing of the folders of earlier runs can fail.
+            with tempfile.TemporaryDirectory() as folder:
+                options = ["--basetemp", f"{folder}/tests", "--device", device]
+                options += [f"--ignore={t}" for t in SLOW if t not in tests]
+                found = _verdict(path, source, function, [*options, *tests], profile)
     return found
 
 
-def _verdict(path, source, function, tests, left_out, device, profile):
+def _verdict(path, source, function, arguments, profile):
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -153,8 +157,7 @@ def _verdict(path, source, function, tests, left_out, device, profile):
 
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is loaded
-            options += ["--device", device, *(f"--ignore={t}" for t in left_out)]
-            code = int(pytest.main([*options, *tests], plugins=[_SoonestFirst(function)]))
+            code = int(pytest.main([*options, *arguments], plugins=[_SoonestFirst(function)]))
         finally:
             sys.stdout.flush()
             os._exit(code)
