@@ -145,6 +145,8 @@ def _verdict(path, source, function, arguments, profile):
     child = os.fork()
     if child == 0:
         os.setsid()
+        # Some tests send Ctrl-C, which a command that runs in the background ignores.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, 1)
