@@ -2,6 +2,7 @@
 
     mpiexec -n 2 python tools/scaling.py measure messages.json   # how long messages take
     mpiexec -n 2 python tools/scaling.py steps vgg_small 64      # ms a step; --bucket BYTES
+    python tools/scaling.py share vgg_small 64 181               # processes that share two cores
     python tools/scaling.py predict                              # the tables of docs/distributed.md
 
 The simulator walks through one step, layer by layer. A layer takes its operations over the
@@ -113,6 +114,22 @@ def least_batch(layers: list[Layer], n: int, machine: Machine, wanted: float = 0
     return next((b for b in sizes if efficiency(layers, n, b, machine) >= wanted), None)
 
 
+def share(
+    name: str, batch: int, alone: float, cores: int, latency: float, bandwidth: float
+) -> None:
+    """Milliseconds a step of 1, 2 and 4 processes on so many cores of this machine, simulated.
+
+    alone: the measured milliseconds of one process with one thread.
+    """
+    layers = layers_of(name)
+    operations = 3 * batch * sum(layer.operations for layer in layers)
+    for n in (1, 2, 4):
+        # More processes than cores take turns, so each has its share of a core's speed.
+        speed = operations / (alone / 1e3) * min(1, cores / n)
+        seconds = simulate(layers, n, batch // n, Machine(speed, latency, bandwidth))
+        print(f"{name} {batch}: {n} processes on {cores} cores, simulated: {seconds * 1e3:.1f} ms")
+
+
 def predict() -> None:
     """The tables: operations and bytes, and the efficiency of clusters."""
     print("| network | operations an image, forward | gradients | messages a step |")
@@ -197,7 +214,7 @@ def steps(name: str, batch: int, epochs: int, bucket: int, **options: Any) -> No
 
 
 def main() -> None:
-    """The three commands."""
+    """The four commands."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("measure").add_argument("out")
@@ -208,6 +225,13 @@ def main() -> None:
     one.add_argument("--bucket", type=int, default=shards.BUCKET)
     one.add_argument("--deterministic", action="store_true")
     one.add_argument("--no-sync-batch-norm", dest="sync_batch_norm", action="store_false")
+    together = commands.add_parser("share")
+    together.add_argument("name", choices=NETWORKS)
+    together.add_argument("batch", type=int)
+    together.add_argument("alone", type=float, help="measured ms of a step of one process")
+    together.add_argument("--cores", type=int, default=2)
+    together.add_argument("--latency", type=float, default=4e-6, help="seconds")
+    together.add_argument("--bandwidth", type=float, default=3.5e9, help="bytes a second")
     commands.add_parser("predict")
     given = vars(parser.parse_args())
     command = given.pop("command")
@@ -215,6 +239,8 @@ def main() -> None:
         measure(given["out"])
     elif command == "steps":
         steps(given.pop("network"), given.pop("batch"), **given)
+    elif command == "share":
+        share(**given)
     else:
         predict()
 

@@ -50,7 +50,8 @@ def _exchanged(x: np.ndarray) -> np.ndarray:
 
 STEP_HINT = (
     "One step to one side, or a step of the wrong size, is too rough: use both sides, "
-    "(f(x + h) - f(x - h)) / (2 * h), with h near 1e-5."
+    "(f(x + h) - f(x - h)) / (2 * h), with h near 1e-5. If you do: `up = x` is the same array as "
+    "`x`, so a change of one changes both. Move an element of a copy, `x.copy()`."
 )
 RIGHT = [
     ("x²", md.ops.square, [0.5, -1.5, 2.0], STEP_HINT),

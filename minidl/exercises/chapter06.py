@@ -64,7 +64,8 @@ def _check_rest(
         elif all(abs(rate - m) > 0.01 * m for m in mistakes.values()):
             happened = (
                 f"With it, the loss is {end:.2g} after 300 steps: too large a rate. Were there "
-                "enough rounds of power iteration?"
+                "enough rounds of power iteration, and was v divided by its length (the root of "
+                "v·v) in each?"
                 if rate > right
                 else "With it descent comes to rest, but so it does with larger rates: "
                 "λ = v·(H·v) needs a v of length 1."

@@ -10,7 +10,7 @@ import numpy as np
 import minidl as md
 from minidl.tensor import record
 
-from .answers import compare, function, gradient
+from .answers import Wrong, compare, function, gradient
 
 # Stride, padding and kernel: each of them shows a mistake that another one hides.
 GEOMETRIES = [(1, 0, (3, 3)), (2, 0, (3, 3)), (1, 1, (3, 3)), (2, 1, (2, 3)), (3, 2, (3, 2))]
@@ -94,6 +94,12 @@ def _forward(loops: Loops, one: Example) -> None:
     mistakes["The first place counts too: add 1 to the number of moves."] = right[
         :, :, :rows, :columns
     ]
+    if padding and np.shape(found)[:1] == (len(x) + 2 * padding,):
+        raise Wrong(
+            f"forward ({one}): there are {len(found)} images in place of {len(x)}. With one number "
+            "np.pad frames all four axes; frame the rows and columns alone: "
+            "((0, 0), (0, 0), (padding, padding), (padding, padding))."
+        )
     compare(f"forward ({one})", found, right, mistakes)
 
 

@@ -65,7 +65,7 @@ class Report:
         lines = []
         for cure, findings in groupby(self.findings, key=lambda f: f.cure):
             for f in findings:
-                expected = "" if f.predicted is None else f", predicted {f.predicted:.3g}"
+                expected = "" if f.predicted is None else f", should be {f.predicted:.3g}"
                 numbers = f"{f.measured:.3g}{expected}, bound {f.threshold:.3g}"
                 lines += [f"[{f.severity}] {f.code} ({f.layer}): {numbers}", f"    {f.evidence}"]
             lines.append(f"    -> {in_words(cure, place)}")

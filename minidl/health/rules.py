@@ -269,7 +269,7 @@ def _batch_norm(m: Measurements) -> Iterator[Finding]:
     norms = sum(isinstance(call.layer, nn.BatchNorm2d) for call in m.calls)
     growth = theory.BATCH_NORM_GROWTH**norms
     if growth > BATCH_NORM_AMBER and not m.residual:
-        yield _finding("batchnorm-growth", growth, BATCH_NORM_AMBER, predicted=growth, norms=norms)
+        yield _finding("batchnorm-growth", growth, BATCH_NORM_AMBER, norms=norms)
 
 
 def _missing(m: Measurements) -> Iterator[Finding]:

@@ -6,7 +6,8 @@
 
 2. `learn` trains a network on images (N, 1, 28, 28) with pixels from 0 to 1 and labels 0 to 9, and
    returns it. Choose the layers, the rate and the number of steps. The seed decides the first
-   weights and the order of the images: begin with `md.manual_seed(seed)`.
+   weights and the order of the images: begin with `md.manual_seed(seed)`. For the batches,
+   `md.data.DataLoader((images, labels), 64, shuffle=True, seed=seed)` takes the two arrays.
 
 The check compares `step` with θ - α·∂L/∂θ, twice in a row. Then it calls `learn` with three seeds.
 Each network must name 90 % of 359 digits that it has not seen. Mind the time: a minute is too long.

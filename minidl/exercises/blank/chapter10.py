@@ -5,9 +5,9 @@ The network is a chain of dense layers with random weights and no bias:
     x -> weights -> ReLU -> weights -> ReLU -> ... -> weights
 
 There is a ReLU after every layer but the last. `layers` lists them in order, each as
-(fan_in, fan_out, sigma): it has fan_in inputs and fan_out outputs, and its weights are drawn from
-N(0, sigma²). The inputs x are drawn from N(0, start²), so that `start` is their RMS (root mean
-square).
+(fan_in, fan_out, sigma): it has fan_in inputs and fan_out outputs, and its weights are drawn at
+random around 0 with the standard deviation sigma. The inputs x are drawn at random around 0, and
+`start` is their RMS (root mean square).
 
 `predict` returns the RMS of the last layer's outputs. The check builds such networks, measures, and
 accepts an error of 5 %.

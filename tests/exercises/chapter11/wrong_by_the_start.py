@@ -1,4 +1,4 @@
-"""Expect: near the 2.30 of a guess"""
+"""Expect: times the 2.30 of a guess"""
 
 import math
 
