@@ -95,8 +95,9 @@ def reason(patient: Patient) -> str:
         )
     if patient.disease == "rate":
         return (
-            f"Its loss starts at {start:.3g}, less than ten times the 2.30 of a guess, so weights and "
-            f"images are good. In the first {len(found)} steps it rises to {highest:.3g}."
+            f"Its loss starts at {start:.3g}, less than ten times the 2.30 of a guess, so "
+            "weights and images are good. "
+            f"In the first {len(found)} steps it rises to {highest:.3g}."
         )
     return (
         f"Its loss goes from {start:.3g} to {last:.3g} in {len(found)} steps. A rate is too high "
