@@ -50,3 +50,9 @@ def test_more_images_for_each_process_hide_the_messages():
     least = scaling.least_batch(layers, 64, machine)
     assert scaling.efficiency(layers, 64, least, machine) >= 0.9
     assert scaling.efficiency(layers, 64, least // 2, machine) < 0.9
+
+
+def test_processes_that_share_cores_have_a_share_of_their_speed(capsys):
+    scaling.share("vgg_small", 64, 100.0, cores=2, latency=0.0, bandwidth=1e30)
+    one, two, four = (float(line.split()[-2]) for line in capsys.readouterr().out.splitlines())
+    assert (one, two, four) == (100.0, 50.0, 50.0)
