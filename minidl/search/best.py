@@ -12,6 +12,7 @@ from ..errors import GradientError
 from ..files import write_text
 from ..runs import Config, train
 from ..runs.data import load_data
+from ..train import History
 from .settings import Settings
 from .summary import Row
 
@@ -99,6 +100,16 @@ def retrain(config: Config, seeds: list[int], folder: Path, say: Callable[[str],
             found.validation.append(float("nan"))
             found.test.append(float("nan"))
             continue
-        found.validation.append(float(outcome.history.last["validation_accuracy"]))
+        found.validation.append(validation_of(outcome.history, found.shared))
         found.test.append(outcome.test["accuracy"])
     return found
+
+
+def validation_of(history: History, shared: bool) -> float:
+    """The validation accuracy of the weights that a run ends with.
+
+    Those are the weights of the best epoch. Where validation and test are the same images (shared),
+    choosing by them would flatter the test, and the weights are those of the last epoch.
+    """
+    best = None if shared else history.best_epoch
+    return float(history.epochs["validation_accuracy"][-1 if best is None else best - 1])

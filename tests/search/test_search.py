@@ -84,6 +84,16 @@ def test_spread():
     assert again.spread() == "none; 3 diverged"
 
 
+@pytest.mark.parametrize(("shared", "accuracy"), [(False, 0.8), (True, 0.7)])
+def test_the_validation_accuracy_is_that_of_the_weights_kept(shared, accuracy):
+    from minidl.search.best import validation_of
+
+    history = History([], ["loss", "accuracy"])
+    for epoch, loss, right in ((1, 0.9, 0.6), (2, 0.5, 0.8), (3, 0.6, 0.7)):
+        history.add_epoch([epoch, 0.1, 0.99, loss, right, 1.0])
+    assert validation_of(history, shared) == accuracy
+
+
 def test_a_search_repeats_itself(small, done, tmp_path):
     again = go_on(open_search(tmp_path / "again", small | {"audit": 1.0}), progress=False)
     assert drawn(again) == drawn(done)
