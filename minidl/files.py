@@ -76,6 +76,24 @@ def _look(path: PathLike) -> tuple[str, int]:
     return "file" if regular else "folder" if folder else "other", found.st_size
 
 
+def writable_folder(call: str, path: PathLike) -> Path:
+    """Make a folder, and find out before the work that files can be made in it.
+
+    call: who asks, for the message. Raises: CheckpointError where no file can be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"{call}: cannot write to {str(folder)!r}: {error.strerror or error}; choose another "
+            "folder"
+        ) from None
+    return folder
+
+
 def write_bytes(path: PathLike, content: bytes) -> None:
     """Replace the file at `path` by `content`: whoever reads it finds the old bytes or the new.
 

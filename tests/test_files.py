@@ -5,8 +5,8 @@ import os
 import pytest
 
 from minidl.data import cifar10, load_image, mnist, read_idx
-from minidl.errors import DataError
-from minidl.files import check_file, kind_of, read_file, read_text, write_text
+from minidl.errors import CheckpointError, DataError
+from minidl.files import check_file, kind_of, read_file, read_text, writable_folder, write_text
 
 LONG = "x" * 400
 
@@ -73,3 +73,12 @@ def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "stat", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         kind_of("secret")
+
+
+def test_a_folder_for_results_is_made_and_tried(tmp_path):
+    assert writable_folder("out", tmp_path / "a" / "b").is_dir()
+    assert not [*(tmp_path / "a" / "b").iterdir()]
+    (tmp_path / "file").touch()
+    for taken in ("file", "file/inside"):
+        with pytest.raises(CheckpointError, match=r"out: cannot write to .*; choose another"):
+            writable_folder("out", tmp_path / taken)

@@ -7,6 +7,7 @@ import click
 
 from ..checks import check
 from ..errors import ConfigError
+from ..files import writable_folder
 from ..health import Report
 from ..lab import find
 from ..lab.runner import run_experiments
@@ -38,15 +39,15 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
     if all_remedies:
         click.echo(table(_remedies(config, trial_steps or 5)))
         return
+    folder = None if out is None else writable_folder("--out", out)
     data = load_data(config, None, True).train
     config = with_safe_rate(config, data) if config.lr == AUTO else config
     report = examine(config, data, trial_steps=trial_steps)
     click.echo(report.table("command line"))
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        report.to_json(Path(out) / "doctor.json")
-        report.plot(Path(out) / "doctor.png")
-        click.echo(f"written to {Path(out) / 'doctor.json'} and {Path(out) / 'doctor.png'}")
+    if folder is not None:
+        report.to_json(folder / "doctor.json")
+        report.plot(folder / "doctor.png")
+        click.echo(f"written to {folder / 'doctor.json'} and {folder / 'doctor.png'}")
 
 
 def _remedies(config: Config, trial_steps: int) -> list[tuple[str, ...]]:
@@ -84,6 +85,7 @@ def lr_find_command(steps: int, lowest: float, highest: float, out: str, **optio
     Takes the options of `minidl train`. The trained weights are thrown away.
     """
     config = config_from(options)
+    writable_folder("--out", Path(out).parent)
     data = load_data(config, None, True).train
     found = find_rate(config, data, steps=steps, lowest=lowest, highest=highest)
     found.plot(out)

@@ -12,7 +12,7 @@ from ..checks import check
 from ..data.parts import walk
 from ..errors import ConfigError, DataError
 from ..export import export_onnx
-from ..files import kind_of
+from ..files import kind_of, writable_folder
 from ..processes import place
 from ..runs import Run, compare
 from .group import cli, table, tell
@@ -33,6 +33,7 @@ def evaluate_command(run: str, out: str | None, last: bool) -> None:
     mistakes.png (the worst mistakes) and predictions.csv (every image).
     """
     opened = Run.open(run, last=last)
+    folder = writable_folder("--out", run if out is None else out)
     test = opened.test_part(say=lambda text: tell(f"warning: {text}", err=True))
     numbers, results = opened.trainer().evaluate(test), opened.results(test)
     if place()[0]:  # process 0 tells and writes
@@ -40,8 +41,6 @@ def evaluate_command(run: str, out: str | None, last: bool) -> None:
     rows = [(f"test {name}", f"{value:z.4f}") for name, value in numbers.items()]
     click.echo(table([("run", run), ("data", opened.config.data), *rows]))
     click.echo("\n" + results.table() + "\n")
-    folder = Path(run if out is None else out)
-    folder.mkdir(parents=True, exist_ok=True)
     results.to_csv(folder / "predictions.csv")
     click.echo(f"written to {folder / 'predictions.csv'}")
     figures = ["confusion.png", "mistakes.png"] if len(results.mistakes()) else ["confusion.png"]

@@ -1,13 +1,13 @@
 """Runs experiments, one after the other, and keeps their results."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..data.bar import progress_bar
 from ..errors import ConfigError
+from ..files import writable_folder
 from .drawing import draw
 from .registry import Check, Evidence, Experiment, find
 from .results import Entry, entry, keep, read
@@ -29,7 +29,8 @@ def run_experiments(
     stay. The folder is written after each experiment, so that a lab that is stopped keeps what it
     has. None writes nothing.
     say: called with a line for each experiment.
-    Raises: ConfigError for an unknown name, a negative seed, or a folder that cannot be used.
+    Raises: ConfigError for an unknown name or a negative seed; CheckpointError for a folder that
+    cannot be used.
     """
     experiments = find(names)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -77,11 +78,6 @@ def _off(check: Check) -> str:
 
 
 def _folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):  # may files be made here?
-            pass
-    except OSError as error:
-        raise ConfigError(f"lab: cannot write to {str(path)!r}: {error}") from None
+    writable_folder("lab", path)
     read(path)  # a lab.json that is not the lab's is refused before the first experiment
     return path

@@ -50,8 +50,10 @@ AUGMENTATIONS = ("none", "crop", "crop-flip")
 _FOR_BATCH_NORM = ("article", "deep_plain_cnn")
 _FOR_RESIDUAL = ("deep_plain_cnn",)
 _WITH_MOMENTUM = ("sgd", "momentum")
-# What a resumed run may change. Where its data lies is free; that the images are the same is not.
-FREE = ("epochs", "device", "lazy", "cache", "keep_pictures", "data", "root")
+# A resumed run may change these.
+FREE = ("epochs", "device", "lazy", "cache", "keep_pictures")
+# And the place of its data, if hashes of the images tell that they are still the same.
+PLACE = ("data", "root")
 _LARGEST = float(np.finfo(np.float32).max)
 _MOST_WEIGHTS = 2**28  # a gigabyte in float32
 

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ import numpy as np
 from .. import plot
 from ..data import DataLoader
 from ..errors import CheckpointError, ConfigError, GradientError
-from ..files import remove_parts, write_bytes
+from ..files import remove_parts, writable_folder, write_bytes
 from ..nn import Module
 from ..train import History, Trainer
 from ..train.lock import locked
@@ -29,7 +28,7 @@ from ..train.progress import LossJump
 from ..train.recipe import describe, differences
 from ..train.team import team
 from .advice import with_safe_rate
-from .config import AUTO, FREE, Config
+from .config import AUTO, FREE, PLACE, Config
 from .data import NAMED, Splits, load_data, split_of
 from .keepsakes import PictureKeeper, tensorboard_writer
 from .opinion import IN_OPTIONS, diagnosis, in_options, warn
@@ -217,14 +216,15 @@ def _checked(folder: Path, config: Config, resume: bool) -> Config:
     """
     remove_parts(folder, "config.json")
     if resume and (folder / "config.json").exists():
-        of_run = read_config(folder)[0]
+        of_run, facts = read_config(folder)
+        free = (*FREE, *PLACE) if facts["digests"] else FREE
         if config.lr == AUTO:
             config = dataclasses.replace(config, lr=of_run.lr, base_batch=of_run.base_batch)
         before, now = of_run.resolved().to_dict(), config.resolved().to_dict()
         differ = [
             f"  {name.replace('_', '-')}: was {before[name]!r}, is {now[name]!r}"
             for name in now
-            if name not in FREE and now[name] != before[name]
+            if name not in free and now[name] != before[name]
         ]
         if differ:
             raise ConfigError(
@@ -237,13 +237,7 @@ def _checked(folder: Path, config: Config, resume: bool) -> Config:
             f"out: {str(folder)!r} is not empty; choose another name"
             + (", or go on with the run in it: --resume" if not resume else "")
         )
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise CheckpointError(
-            f"out: cannot write to {str(folder)!r}: {error.strerror or error}; choose another one"
-        ) from None
+    writable_folder("out", folder)
     return config
 
 

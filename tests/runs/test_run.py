@@ -146,6 +146,12 @@ def test_a_run_finds_its_data_in_another_place(images, tmp_path):
     with pytest.raises(ConfigError, match="there is no folder"):
         runs.train(Config(data=str(images), **SMALL), out, resume=True, progress=False)
     more = Config(data=str(moved), **SMALL | {"epochs": 2})
+    facts = json.loads((out / "config.json").read_text())
+    without = facts | {"data": facts["data"] | {"digests": {}}}
+    (out / "config.json").write_text(json.dumps(without))
+    with pytest.raises(ConfigError, match="data: was"):  # nothing tells that they are the same
+        runs.train(more, out, resume=True, progress=False)
+    (out / "config.json").write_text(json.dumps(facts))
     result = runs.train(more, out, resume=True, progress=False)
     assert len(result.history) == 2 * result.steps == 8
     assert Run.open(out).evaluate(progress=False) == result.test
