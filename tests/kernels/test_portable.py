@@ -47,3 +47,11 @@ def test_sums_of_float16_neither_stop_nor_overflow():
     values = np.ones(1, "f2"), np.zeros(1, "f4"), np.ones(1, "f4")
     _, by_weight, by_bias = portable.batch_norm_grads(x, x, *values)
     assert by_weight == by_bias == 20_000
+
+
+def test_running_moments_that_others_hold_do_not_change():
+    old = np.zeros(2, "f"), np.ones(2, "f")
+    kept = [moment.copy() for moment in old]
+    mean, variance = portable.batch_norm_follow(old, (np.full(2, 4.0), np.full(2, 3.0)), 0.5, 2.0)
+    assert mean.tolist() == [2, 2] and variance.tolist() == [3.5, 3.5]
+    assert all((moment == before).all() for moment, before in zip(old, kept, strict=True))
