@@ -32,16 +32,16 @@ SIGNS = {
         "non-finite": "The numbers overflow before the first step: {first}.",
         "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150. The "
         "larger it is, the smaller is the largest stable learning rate.",
-        "forward-growth": "The signal grows by this factor from one weighted layer to the next, "
-        "most in this one, and so does the gradient on its way back.",
+        "forward-growth": "From one weighted layer to the next the signal grows by this factor on "
+        "average (before the last one), most in this layer. So does the gradient on its way back.",
         "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
         "This one is sure of wrong answers, because its logits are too large.",
     },
     FAST: {
-        "update-ratio": "The first update changes the layers' weights by {total:.2g} of their size "
-        "in all, most in this layer ({largest:.2g}). Once training is under way it will be "
-        "{change:.2g}. The strain decides. It says {meaning}: {strain:.2g}. Random networks like "
-        "this one diverged above {critical:.2g} and seldom below.",
+        "update-ratio": "In the first step, the ratios update/weight of all layers add up to "
+        "{total:.2g}. The largest is this layer's, {largest:.2g}.{later} The strain decides. It "
+        "says {meaning}: {strain:.2g}. Random networks like this one diverged above "
+        "{critical:.2g} and seldom below.",
         "trial-loss": "The loss rose to this in {steps} trial steps, which were undone, and has "
         "not come back.",
         "overshoot": "Each of the first steps, which were undone, reverses the gradient and makes "
@@ -198,6 +198,7 @@ def _rate(m: Measurements) -> Iterator[Finding]:
     worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
     tried = [strain(m, step) for step in m.trial] if diverged else []
     found = max([now, *tried], key=lambda s: s.value)
+    first, middle = f"{total_change(m):.2g}", f"{change:.2g}"
     yield _finding(
         "update-ratio",
         measured=found.value if red else change,
@@ -206,7 +207,7 @@ def _rate(m: Measurements) -> Iterator[Finding]:
         red=red,
         total=total_change(m),
         largest=m.step.ratios[worst],
-        change=change,
+        later="" if first == middle else f" In the middle of training it will be {middle}.",
         meaning=found.meaning,
         strain=found.value,
         critical=found.critical,
