@@ -7,6 +7,7 @@ import pytest
 
 import minidl as md
 from minidl import nn, optim
+from minidl.checks import check
 from minidl.errors import ConfigError, GradientError
 from minidl.nn import Parameter
 from tests.optim.formulas import kinds
@@ -179,3 +180,21 @@ def test_nor_does_a_clip(clip):
     with pytest.raises(GradientError, match=rf"{clip}: expected the gradient of parameter 1 of sh"):
         getattr(optim, clip)([good, p], 1.0)
     assert good.grad.numpy() == 9 and p.grad.numpy().tolist() == [6, 8]
+
+
+@pytest.mark.parametrize(
+    ("rule", "right", "wrong"),
+    [
+        ("an int", -1, 0.5),
+        ("an int >= 0", 0, -1),
+        ("an int >= 1", 1, 0),
+        ("in [0, 1)", 0, 1),
+        ("in [0, 1]", 1, 1.5),
+        (">= 0", 0, -1e-9),
+        ("> 0", 1e-9, 0),
+    ],
+)
+def test_the_ends_of_a_range(rule, right, wrong):
+    check("call", rule, option=right)
+    with pytest.raises(ConfigError, match=f"option.*{wrong}"):
+        check("call", rule, option=wrong)

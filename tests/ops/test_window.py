@@ -232,3 +232,8 @@ def test_the_output_padding_is_below_the_stride_whatever_the_dilation():
     assert ops.conv_transpose2d(X, W[:3], stride=2, output_padding=1).shape == (2, 3, 12, 12)
     with pytest.raises(ShapeError, match=r"output_padding below the stride \(1, 1\), got 1"):
         ops.conv_transpose2d(X, W[:3], dilation=2, output_padding=1)
+
+
+def test_one_pixel_is_transposed_to_the_kernel():
+    w = np.arange(9.0).reshape(1, 1, 3, 3)
+    assert (ops.conv_transpose2d(np.full((1, 1, 1, 1), 2.0), w).numpy() == 2 * w).all()

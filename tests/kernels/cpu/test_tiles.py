@@ -77,3 +77,19 @@ def test_the_tiles_fit_into_a_cache():
     for module in (columns, pool, batch_norm):
         assert 64 * 1024 <= module.TILE <= 512 * 1024  # of the second level
     assert 512 * 1024 <= conv_pool.TILE <= 2048 * 1024  # the whole of one
+
+
+@pytest.mark.parametrize(("stride", "alone"), [(2, True), (1, False)])
+def test_no_two_tiles_that_add_to_one_pixel_run_at_once(monkeypatch, stride, alone):
+    parts = []
+    monkeypatch.setattr(pool, "share", lambda function, given: parts.extend(given))
+    window = kernels.window("max_pool2d", (64, 64), 2, stride)
+    g = np.ones((64, 256, *window.out), "f4")
+    pool._share_adding(lambda tile: None, window, g)
+    assert len(parts) > 1
+    if not alone:  # windows overlap: the tiles of one range of channels follow each other
+        starts = [{channels.start for _, channels in tiles} for tiles in parts]
+        assert all(len(start) == 1 for start in starts)
+        assert len(set.union(*starts)) == len(parts)
+    else:
+        assert all(isinstance(tile[0], slice) for tile in parts)
