@@ -32,8 +32,9 @@ SIGNS = {
         "non-finite": "The numbers overflow before the first step: {first}.",
         "input-scale": "The root mean square of the images. Pixels of 0 to 255 give 60 to 150. The "
         "larger it is, the smaller is the largest stable learning rate.",
-        "forward-growth": "From one weighted layer to the next the signal grows by this factor on "
-        "average (before the last one), most in this layer. So does the gradient on its way back.",
+        "forward-growth": "The signal grows by this factor from one layer with weights to the "
+        "next: the average over all but the last one. It grows most in this layer. The gradient "
+        "grows in the same way as it goes back.",
         "initial-loss": "An untrained network should be as good as a guess, whose loss is ln K. "
         "This one is sure of wrong answers, because its logits are too large.",
     },
