@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import minidl as md
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("testing-gradients.md", "../README.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -27,3 +29,8 @@ def test_links_between_pages_are_relative(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("https://") or re.fullmatch(r"[\w./-]+", target)
+
+
+def test_the_readme_counts_the_operations():
+    text = (DOCS / "../README.md").read_text(encoding="utf-8")
+    assert f"the {len(md.ops.__all__)} operations" in text

@@ -27,7 +27,7 @@ from .problem import Gradient, Problem
 from .properties import PROPERTIES
 
 BOUND = 1e-7
-# A correct gradient agrees at one of these; a wrong one at none.
+# A correct gradient agrees at one of these; a wrong one at none of those that can tell.
 STEPS = (STEP, STEP * 10, STEP / 10, STEP * 100, STEP / 100, STEP / 1000)
 TRIES = 5
 
@@ -173,17 +173,19 @@ def _one_direction(
     tried = {}
     for step in STEPS:
         tried[step] = found = project(problem, values, gradient, u, d, step)
-        if found.within(BOUND):
+        if found.tells and found.within(BOUND):
             return None, found.error
+    telling = [found.error for found in tried.values() if found.tells]
+    if not telling:  # a constant, or nearly one
+        return None, min(found.error for found in tried.values())
     if vanishes([abs(tried[s].numeric - tried[s].analytic) for s in sorted(tried, reverse=True)]):
         return None, 0.0
     if kinks != "ignore":
         kink = find_kink(problem, values, u, d, problem.order)
         if kink is not None:
             return kink, 0.0
-    least = min(found.error for found in tried.values())
     head = problem.error(
-        f"wrong gradient (relative error {least:.1e}, bound {BOUND:.0e}); its graph ends in "
+        f"wrong gradient (relative error {min(telling):.1e}, bound {BOUND:.0e}); its graph ends in "
         f"'{problem.ends_in()}'"
     )
     raise GradientError(explain(str(head), problem, values, gradient, u, d, BOUND))

@@ -19,6 +19,7 @@ Arrays = list[np.ndarray]
 
 EPS = float(np.finfo(np.float64).eps)
 STEP = EPS ** (1 / 3)
+LOST = 0.1  # of a difference: where rounding may make up so much of it, it tells nothing
 
 
 def directions_like(arrays: Arrays, rng: np.random.Generator) -> Arrays:
@@ -83,12 +84,16 @@ class Projection:
     error: |numeric - analytic| over the size of the terms that both are summed from.
     rounding: the part of it that rounding of y alone can cause, 2·eps·Σ|u·y|/h in the same units.
     A difference over this step cannot show less.
+    tells: whether this step can tell a right gradient from a wrong one. It cannot where rounding
+    may have caused most of the difference, or where both sides are made of zeros: on a very small
+    step the change of y may have been lost.
     """
 
     numeric: float
     analytic: float
     error: float
     rounding: float
+    tells: bool = True
 
     def within(self, bound: float) -> bool:
         return self.error <= bound + self.rounding
@@ -105,9 +110,10 @@ def project(
         return Projection(numeric, analytic, float("inf"), 0.0)
     size = dot_abs(dy, u) + dot_abs(gradient, d)
     if size == 0:
-        return Projection(numeric, analytic, 0.0, 0.0)
-    rounding = 2 * rounded(f, values, plus, u, step)
-    return Projection(numeric, analytic, abs(numeric - analytic) / size, rounding / size)
+        return Projection(numeric, analytic, 0.0, 0.0, tells=False)
+    rounding = 2 * rounded(f, values, plus, u, step) / size
+    error = abs(numeric - analytic) / size
+    return Projection(numeric, analytic, error, rounding, tells=rounding < LOST)
 
 
 def vanishes(gaps: list[float]) -> bool:

@@ -54,6 +54,36 @@ def test_a_wrong_gradient_of_a_flat_place_is_rejected(name):
             gradcheck(f, np.full(3, at), seed=seed)
 
 
+def sinc(x):
+    """sin(πx)/(πx), whose slope at 0 is written as a constant 0: its own slope there is -π²/3."""
+
+    def slope(g, y):
+        zero = x.data == 0
+        nonzero = ops.where(zero, 1.0, x)
+        return g * ops.where(zero, 0.0, (ops.cos(np.pi * nonzero) - y) / nonzero)
+
+    return record(np.sinc(x.data), (x, slope), name="sinc")
+
+
+def test_small_steps_on_which_nothing_moves_prove_nothing():
+    assert gradcheck(sinc, [0.0]).worst == 0
+    with pytest.raises(GradientError, match=r"wrong gradient \(relative error 1\.0e\+00"):
+        gradcheck(sinc, [0.0], order=2)
+
+
+def test_a_step_whose_difference_is_rounding_proves_nothing():
+    beside = np.full(1, 1e-9)
+    gradcheck(lambda x: 1.0 + x * x, beside)
+    wrong = power(2, lambda x: 3 * x)
+    with pytest.raises(GradientError, match="wrong gradient"):
+        gradcheck(lambda x: 1.0 + wrong(x), beside)
+
+
+def test_where_no_step_can_tell_nothing_is_called_wrong():
+    gradcheck(lambda x: x * 0.0 + 1.0, [0.3])
+    gradcheck(lambda x: 1e9 + 1e-9 * x, [0.3])
+
+
 def test_vanishing():
     assert vanishes([1.0, 0.1, 0.01]) and vanishes([1.0, 0.2, 0.0, 0.0])
     assert (
