@@ -51,6 +51,20 @@ def test_taps_meet_every_pixel_that_the_formula_names(extra, size, stride, paddi
     assert all(a <= n < a + s for a, n, s in zip(last, place.padded, stride, strict=True))
 
 
+@given(st.integers(1, 60), pairs, pairs, pairs)
+def test_bands_of_one_list_meet_no_image_row_twice(height, size, stride, dilation):
+    place = window("conv2d", (height + 12, 13), size, stride, 0, dilation)
+    assert sorted(r for bands in place.bands for band in bands for r in band) == list(
+        range(place.out[0])
+    )
+    for bands in place.bands:
+        rows = [
+            {r * stride[0] + i * dilation[0] for r in band for i in range(size[0])}
+            for band in bands
+        ]
+        assert sum(map(len, rows)) == len(set().union(*rows))
+
+
 def test_taps_of_some_rows_are_those_rows_of_all_taps():
     place = window("conv2d", (9, 9), 3, 2, 1, 2)
     rows = np.arange(place.padded[0])
