@@ -55,3 +55,11 @@ def test_running_moments_that_others_hold_do_not_change():
     mean, variance = portable.batch_norm_follow(old, (np.full(2, 4.0), np.full(2, 3.0)), 0.5, 2.0)
     assert mean.tolist() == [2, 2] and variance.tolist() == [3.5, 3.5]
     assert all((moment == before).all() for moment, before in zip(old, kept, strict=True))
+
+
+@pytest.mark.parametrize("label", [-1, -7, 3, 4, 99])
+def test_a_label_outside_the_classes_reads_no_other_memory(label):
+    """On a GPU nobody has looked at the labels before."""
+    loss, gradient = portable.cross_entropy(np.zeros((2, 3)), np.array([1, label]))
+    assert np.isfinite(loss)
+    np.testing.assert_allclose(gradient.sum(1), 0, atol=1e-15)
