@@ -50,6 +50,14 @@ def test_a_vector_is_a_row_on_the_left_and_a_column_on_the_right():
         np.testing.assert_allclose(y.numpy(), a @ b)
 
 
+def test_a_bias_of_float64_makes_a_dense_layer_of_float32_float64():
+    x, w = md.tensor(np.ones((2, 3), np.float32)), md.tensor(np.ones((4, 3), np.float32))
+    b = md.tensor(np.full(4, 1e-12), dtype="float64")
+    y = ops.linear(x, w, b).numpy()
+    assert y.dtype == np.float64
+    assert (y == 3 + 1e-12).all()
+
+
 def test_operators_are_the_operations():
     a, b = md.tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
     assert (a @ b).numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]

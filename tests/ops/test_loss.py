@@ -173,6 +173,8 @@ def test_cross_entropy_refuses_options_that_do_not_fit():
             ops.cross_entropy(z, labels, **options)
     with pytest.raises(md.errors.DataError, match=r"expected labels in 0\.\.2"):
         ops.cross_entropy(z, [0, -1], ignore_index=-100)
+    with pytest.raises(md.errors.ShapeError, match=r"cross_entropy: expected logits \(N, K\)"):
+        ops.cross_entropy(np.zeros(3), [0, 1, 2], label_smoothing=0.1)
 
 
 @pytest.mark.host

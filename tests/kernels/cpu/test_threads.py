@@ -340,6 +340,8 @@ def test_a_container_has_its_share_of_the_processor(monkeypatch, tmp_path):
         assert threads._cores() == min(bound, least)
     quota.unlink()
     assert threads._cores() == len(os.sched_getaffinity(0)) >= cores
+    monkeypatch.setattr(os, "sched_getaffinity", {0: range(5)}.get)  # 0: this process
+    assert threads._cores() == 5
 
 
 FORK = """
