@@ -7,7 +7,8 @@
 // - CHANNELS of the image; the window's TAPS_H x TAPS_W, STRIDE_H, STRIDE_W, DILATE_H, DILATE_W;
 // - PLACES_H x PLACES_W, the places that a thread takes together: those of a pooling window, or
 //   neighbours in a row;
-// - for the gradients OUTPUTS, whose sums a thread has, and TILE, the pixels in shared memory.
+// - for the gradients OUTPUTS, whose sums a thread has, TILE, the pixels in shared memory, and
+//   GROUP, the blocks whose sums one of them adds up.
 
 // A loop that is written out, so that all of its indices are known.
 #define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); ++i)
@@ -154,8 +155,22 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
     sums[TAPS] += g;
 }
 
+// The sums over `count` rows of length `columns`, which lie `apart` in memory: first the gradients of
+// all weights, to dw, then those of all biases, to db. A thread has a column.
+DEVICE void add_rows(const T* rows, int count, Int apart, Int columns, T* dw, T* db, Int weights) {
+    for (Int j = threadIdx.x; j < columns; j += blockDim.x) {
+        T sum = 0;
+        #pragma unroll 8
+        for (int k = 0; k < count; ++k) sum += rows[k * apart + j];
+        (j < weights ? dw[j] : db[j - weights]) = sum;
+    }
+}
+
 // Sums over a part of the places: partial[block] holds the gradients of all weights, then those of
-// all biases. With pooling, `index` says to which place of its patch each g belongs.
+// all biases. With pooling, `index` says to which place of its patch each g belongs. Of each GROUP
+// of parts, the block that is ready last adds them up, into the first of them. The block that is
+// the last of all these adds up the groups. One block alone would take longer for all parts than a
+// second launch.
 //
 // A block takes stripes of the images, `together` of them at a time; a stripe has `rows` rows of
 // patches. Its pixels lie in shared memory, with the padding's zeros around them. Each warp has
@@ -163,8 +178,9 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
 // into registers once for all OUTPUTS. The lanes' sums are added up after the last stripe.
 #define BLOCKS_TOGETHER (sizeof(T) == 4 ? 2 : 1)  // on a multiprocessor; double needs more room
 extern "C" __global__ void __launch_bounds__(256, BLOCKS_TOGETHER)
-few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int outputs,
-          Int rows, Int together, Int POH, Int POW, Geometry z) {
+few_grads(const T* x, const T* g, const Byte* index, T* partial, T* dw, T* db,
+          unsigned* counters, Int images, Int outputs, Int rows, Int together, Int POH, Int POW,
+          Geometry z) {
     __shared__ __align__(16) T tile[TILE];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     int height = rows * STEP_H - STRIDE_H + REACH_H;
@@ -217,28 +233,20 @@ few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int
         }
     }
 
-    T* own = partial + blockIdx.x * outputs * (TAPS + 1);
+    Int weights = outputs * TAPS, columns = weights + outputs;
+    T* own = partial + blockIdx.x * columns;
     EACH(start, FULL / 32) {
         T sum = sum_of_lanes(sums + 32 * start);
         int e = 32 * start + lane, tap = e % (TAPS + 1);
         Int o = output + e / (TAPS + 1);
-        if (e < SUMS && o < outputs) own[tap < TAPS ? o * TAPS + tap : outputs * TAPS + o] = sum;
+        if (e < SUMS && o < outputs) own[tap < TAPS ? o * TAPS + tap : weights + o] = sum;
     }
-}
 
-// The sum over all rows of partial[row][j] goes to dw[j], and behind the weights to db. A block has
-// 32 columns. Warp k reads every 32nd row from row k on, and then, the other way round, adds up
-// column k.
-extern "C" __global__ void sum_rows(const T* partial, T* dw, T* db, Int weights, Int rows,
-                                    Int columns) {
-    __shared__ T share[32][33];  // 33, not 32: so the numbers of a column lie in different banks
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    Int j = blockIdx.x * 32 + lane;
-    T sum = 0;
-    if (j < columns)
-        for (Int row = warp; row < rows; row += 32) sum += partial[row * columns + j];
-    share[warp][lane] = sum;
-    __syncthreads();
-    sum = warp_sum(share[lane][warp]), j = blockIdx.x * 32 + warp;
-    if (lane == 0 && j < columns) (j < weights ? dw[j] : db[j - weights]) = sum;
+    int group = blockIdx.x / GROUP, groups = (gridDim.x + GROUP - 1) / GROUP;
+    int parts = min(GROUP, (int)gridDim.x - group * GROUP);
+    if (!is_last(counters + 1 + group, parts * gridDim.y)) return;
+    T* first = partial + group * GROUP * columns;
+    add_rows(first, parts, columns, columns, first, first + weights, weights);
+    if (!is_last(counters, groups)) return;
+    add_rows(partial, groups, GROUP * columns, columns, dw, db, weights);
 }
