@@ -48,7 +48,8 @@ OPERATIONS = {
     "reading at the maxima": ("max_take",),
     "average pooling": ("avg_pool", "avg_unpool"),
     "batch normalisation": ("batch_norm_moments", "batch_norm_affine", "batch_norm_grads"),
-    "scale and running moments": ("batch_norm_scale", "batch_norm_follow"),
+    "scale and running moments": ("batch_norm_settle",),
+    "batch statistics in one": ("batch_norm_statistics",),
     "matrix product": ("product",),
     "cross-entropy": ("cross_entropy",),
     "gradient of relu": ("keep_positive",),
@@ -183,6 +184,13 @@ def test_pooling_goes_by_the_type(ran, x, module):
 )
 def test_maxima_of_more_than_256_taps_are_portable(ran, size, module):
     kernels.max_pool(np.ones((1, 1, *size), "f"), kernels.window("max_pool2d", size, size))
+    assert ran == [f"{module}.max_pool"]
+
+
+@pytest.mark.parametrize(("taps", "module"), [(255, "cpu.pool"), (256, "portable")])
+def test_relu_takes_one_number_of_the_index(ran, taps, module):
+    window = kernels.window("max_pool2d", (1, taps), (1, taps))
+    kernels.max_pool(np.ones((1, 1, 1, taps), "f"), window, rectify=True)
     assert ran == [f"{module}.max_pool"]
 
 

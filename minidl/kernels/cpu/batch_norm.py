@@ -2,17 +2,20 @@
 
 Like pooling it does little arithmetic: its time is spent on reading and writing the images. Each
 step therefore takes a few image rows at a time, of all channels and images, and does all its work
-on them while they are in the cache. einsum takes the sums of products, because it stores no
-product. The normalised images are not kept for the backward pass: computing (x - mean)·inverse
-again is cheaper than reading it from memory.
+on them while they are in the cache, that of relu too. einsum takes the sums of products, because it
+stores no product. The normalised images are not kept for the backward pass, nor where they were
+positive: computing them again is cheaper than reading them from memory.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from ...device import Array
 from ...modes import Joint
+from .elementwise import keep
 from .threads import share
 
 Rows = tuple[slice, slice, slice]
@@ -48,28 +51,45 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     return mean, squares / seen
 
 
-def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
-    """(x - mean)·scale + bias, channel by channel."""
+def batch_norm_affine(
+    x: Array, mean: Array, scale: Array, bias: Array, rectify: bool = False
+) -> Array:
+    """(x - mean)·scale + bias, channel by channel; its relu where `rectify` is True."""
     y = np.empty_like(x)
     mean, scale, bias = _by_channel(mean), _by_channel(scale), _by_channel(bias)
 
     def compute(rows: Rows) -> None:
         part = x[rows] - mean
         part *= scale
-        np.add(part, bias, out=y[rows])
+        if rectify:
+            part += bias
+            np.clip(part, 0, math.inf, out=y[rows])
+        else:
+            np.add(part, bias, out=y[rows])
 
     share(compute, _rows(x))
     return y
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, joint: Joint | None = None
-) -> tuple[Array, Array, Array]:
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, bias: Array | None = None,
+    joint: Joint | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """dx, dweight, dbias. The formulas stand in `portable`."""
-    n, centre = x.size // x.shape[1], _by_channel(mean)
+    n, centre, scale = x.size // x.shape[1], _by_channel(mean), _by_channel(weight * inverse)
+
+    def counted(rows: Rows) -> Array:
+        """g, but 0 where relu gave 0: y is computed again, as in `batch_norm_affine`."""
+        if bias is None:
+            return g[rows]
+        y = x[rows] - centre
+        y *= scale
+        y += _by_channel(bias)
+        return keep(g[rows], y > 0)
 
     def sums(rows: Rows) -> tuple[Array, Array]:
-        return g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])
+        slopes = counted(rows)
+        return slopes.sum(AXES), _dot(x[rows] - centre, slopes)
 
     bias_grad, products = map(sum, zip(*share(sums, _rows(x)), strict=True))
     weight_grad = inverse * products
@@ -77,12 +97,12 @@ def batch_norm_grads(
     if joint is not None:
         n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
     slope, level = _by_channel(inverse * weight_sum / n), _by_channel(bias_sum / n)
-    scale, x_grad = _by_channel(weight * inverse), np.empty_like(x)
+    x_grad = np.empty_like(x)
 
     def compute(rows: Rows) -> None:
         part = centre - x[rows]
         part *= slope
-        part += g[rows]
+        part += counted(rows)
         part -= level
         np.multiply(part, scale, out=x_grad[rows])
 

@@ -53,10 +53,10 @@ DEVICE V block_sum(V own) {
     return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? share[threadIdx.x % 32] : (V)0);
 }
 
-// Whether this block is the last of `blocks` that come here. It alone can read what all of them have
-// written, and add it up in the order of the blocks, whichever of them is the last. So a sum over
-// many blocks needs no second launch. `counter` is 0 before: atomicInc adds 1, in one step that no
-// other block interrupts, and goes back to 0 at the last block. So the next launch finds 0 again.
+// Whether this block is the last of `blocks` that come here. It alone can read what all of them
+// have written, and add it up in the order of the blocks, whichever of them is the last. So a sum
+// over many blocks needs no second launch. `counter` is 0 before: atomicInc adds 1, in one step that
+// no other block interrupts, and goes back to 0 at the last block. The next launch finds 0 again.
 DEVICE bool is_last(unsigned* counter, unsigned blocks) {
     __shared__ bool last;
     __threadfence();  // what this thread has written is there for all blocks ...

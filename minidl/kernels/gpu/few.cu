@@ -155,8 +155,8 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
     sums[TAPS] += g;
 }
 
-// The sums over `count` rows of length `columns`, which lie `apart` in memory: first the gradients of
-// all weights, to dw, then those of all biases, to db. A thread has a column.
+// The sums over `count` rows of length `columns`, which lie `apart` in memory: first the gradients
+// of all weights, to dw, then those of all biases, to db. A thread has a column.
 DEVICE void add_rows(const T* rows, int count, Int apart, Int columns, T* dw, T* db, Int weights) {
     for (Int j = threadIdx.x; j < columns; j += blockDim.x) {
         T sum = 0;

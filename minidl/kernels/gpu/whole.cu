@@ -4,8 +4,8 @@
 #define PIECE 4096  // numbers that a block takes
 
 // Each block stores the sum of squares of one piece of a gradient, in double, where the squares of
-// float cannot overflow. Row p of `table`: the number of the block after parameter p's last one, the
-// address of its gradient, the gradient's size.
+// float cannot overflow. Row p of `table`: the number of the block after parameter p's last one,
+// the address of its gradient, the gradient's size.
 DEVICE void square(const Address* table, double* sums) {
     Int p = 0, first = 0;
     while (blockIdx.x >= (Int)table[3 * p]) first = (Int)table[3 * p++];
