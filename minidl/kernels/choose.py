@@ -41,6 +41,8 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "scale and running moments":   (portable,       gpu.batch_norm, portable),
     "batch statistics in one":     (None,           gpu.batch_norm, None),
     "matrix product":              (cpu.product,    gpu.product, portable),
+    "dense layer, few outputs":    (None,           gpu.product, None),
+    "bias and relu":               (None,           gpu.elementwise, None),
     "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
@@ -246,6 +248,19 @@ def batch_norm_grads(
 def product(a: Array, b: Array) -> Array:
     """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
     return version("matrix product", a, b).product(a, b)
+
+
+def linear(x: Array, w: Array, b: Array | None, rectify: bool) -> Array | None:
+    """x @ wᵀ + b, or its relu, in one launch on a GPU, for few rows and outputs; else None."""
+    few = x.shape[0] <= gpu.product.ROWS and w.shape[0] <= gpu.product.OUTPUTS
+    engine = version("dense layer, few outputs", *_given(x, w, b)) if few else None
+    return None if engine is None else engine.linear(x, w, b, rectify)
+
+
+def bias_relu(y: Array, b: Array) -> Array | None:
+    """relu of y + b, in y, for y (rows, out) and b (out,), in one launch on a GPU; else None."""
+    engine = version("bias and relu", y, b)
+    return None if engine is None else engine.bias_relu(y, b)
 
 
 @_silent

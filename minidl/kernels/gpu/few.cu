@@ -7,8 +7,7 @@
 // - CHANNELS of the image; the window's TAPS_H x TAPS_W, STRIDE_H, STRIDE_W, DILATE_H, DILATE_W;
 // - PLACES_H x PLACES_W, the places that a thread takes together: those of a pooling window, or
 //   neighbours in a row;
-// - for the gradients OUTPUTS, whose sums a thread has, TILE, the pixels in shared memory, and
-//   GROUP, the blocks whose sums one of them adds up.
+// - for the gradients OUTPUTS, whose sums a thread has, and TILE, the pixels in shared memory.
 
 // A loop that is written out, so that all of its indices are known.
 #define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); ++i)
@@ -155,22 +154,9 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
     sums[TAPS] += g;
 }
 
-// The sums over `count` rows of length `columns`, which lie `apart` in memory: first the gradients
-// of all weights, to dw, then those of all biases, to db. A thread has a column.
-DEVICE void add_rows(const T* rows, int count, Int apart, Int columns, T* dw, T* db, Int weights) {
-    for (Int j = threadIdx.x; j < columns; j += blockDim.x) {
-        T sum = 0;
-        #pragma unroll 8
-        for (int k = 0; k < count; ++k) sum += rows[k * apart + j];
-        (j < weights ? dw[j] : db[j - weights]) = sum;
-    }
-}
-
 // Sums over a part of the places: partial[block] holds the gradients of all weights, then those of
-// all biases. With pooling, `index` says to which place of its patch each g belongs. Of each GROUP
-// of parts, the block that is ready last adds them up, into the first of them. The block that is
-// the last of all these adds up the groups. One block alone would take longer for all parts than a
-// second launch.
+// all biases. With pooling, `index` says to which place of its patch each g belongs. The
+// last blocks add up the parts, to dw and db.
 //
 // A block takes stripes of the images, `together` of them at a time; a stripe has `rows` rows of
 // patches. Its pixels lie in shared memory, with the padding's zeros around them. Each warp has
@@ -242,11 +228,7 @@ few_grads(const T* x, const T* g, const Byte* index, T* partial, T* dw, T* db,
         if (e < SUMS && o < outputs) own[tap < TAPS ? o * TAPS + tap : weights + o] = sum;
     }
 
-    int group = blockIdx.x / GROUP, groups = (gridDim.x + GROUP - 1) / GROUP;
-    int parts = min(GROUP, (int)gridDim.x - group * GROUP);
-    if (!is_last(counters + 1 + group, parts * gridDim.y)) return;
-    T* first = partial + group * GROUP * columns;
-    add_rows(first, parts, columns, columns, first, first + weights, weights);
-    if (!is_last(counters, groups)) return;
-    add_rows(partial, groups, GROUP * columns, columns, dw, db, weights);
+    add_parts(partial, blockIdx.x, gridDim.x, columns, counters, gridDim.y, [&](Int j, T sum) {
+        (j < weights ? dw[j] : db[j - weights]) = sum;
+    });
 }

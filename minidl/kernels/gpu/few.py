@@ -19,7 +19,7 @@ from typing import Any
 
 from ...device import Array, array_module
 from ..window import Pair, Window
-from .launch import counters, dense, launch
+from .launch import counters, dense, for_parts, launch
 
 CHANNELS = 4  # with more, a product of matrices has enough to do at each pixel
 SIDE = 4  # places side by side that a thread takes: 16 bytes of y in float32, written at once
@@ -39,7 +39,6 @@ TILE = 4096  # pixels in a block's shared memory: 32 KiB of float64, where 48 ar
 WARPS = 8  # of a block of the gradients, at most
 SPREAD = 128  # about as many blocks as a large GPU has multiprocessors (an H100: 132)
 BLOCKS = 512  # at most so many blocks, each with sums that must be added up in the end
-GROUP = 16  # of them are added up by one block, while others do the same for theirs
 MANY = 1 << 16  # from so many threads on, each has 16 outputs, below 8: more threads hide waiting
 
 
@@ -83,7 +82,6 @@ def _constants(channels: int, window: Window, places: Pair) -> dict[str, int]:
     return {
         "CHANNELS": channels, "TAPS_H": kh, "TAPS_W": kw, "STRIDE_H": sh, "STRIDE_W": sw,
         "DILATE_H": dh, "DILATE_W": dw, "PLACES_H": ph, "PLACES_W": pw, "TILE": TILE,
-        "GROUP": GROUP,
         "OUTPUTS": max(_outputs(channels, window, places), 1),
     }  # fmt: skip
 
@@ -146,7 +144,7 @@ def _grads(
     dw, db = xp.empty((outputs, channels, *window.size), x.dtype), xp.empty(outputs, x.dtype)
     partial = xp.empty((blocks, dw.size + db.size), x.dtype)
     given = dense(x), dense(g), 0 if index is None else dense(index), partial, dw, db
-    args = *given, counters(1 + -(-blocks // GROUP)), n, outputs, rows, together, *out, window
+    args = *given, counters(for_parts(blocks)), n, outputs, rows, together, *out, window
     launch("few", "few_grads", grid, args, threads=32 * warps, **constants)
     return dw, db
 

@@ -25,6 +25,7 @@ from ..window import Window
 THREADS = 256  # in a block; a multiple of the warp's 32
 LARGE = 1 << 30  # from so many elements on, an array's indices have 64 bits: int could overflow
 COUNTERS = 4096  # as many as most launches need
+GROUP = 16  # as in common.cu
 REALS = {"f": "float", "d": "double"}
 
 
@@ -114,6 +115,11 @@ def counters(count: int) -> Array:
         if not is_capturing():  # what a graph makes is part of that graph alone
             _counters[key] = kept
     return kept
+
+
+def for_parts(parts: int) -> int:
+    """How many counters `add_parts` of common.cu needs to add up so many parts."""
+    return 1 + -(-parts // GROUP)
 
 
 def _reach(arg: Any) -> float:
