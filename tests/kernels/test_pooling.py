@@ -40,7 +40,7 @@ def test_maximum_with_relu(path, case):
     """Where relu gives 0 there is no tap, and g goes nowhere."""
     x, window = case.x, case.window
     x[tuple(case.random.integers(x.shape))] = case.random.choice([np.nan, np.inf, -np.inf, 1])
-    y, index = path.max_pool(x, window, rectify=True)
+    y, index = path.max_pool(x, window, True)
     right, first = reference.max_pool(x, window)
     off = ~(right > 0)
     np.testing.assert_array_equal(y, np.maximum(right, 0))
@@ -58,7 +58,7 @@ def test_relu_needs_one_number_of_the_index(path, taps):
     window = kernels.window("max_pool2d", (1, 2 * taps), (1, taps), (1, taps))
     x = -np.ones((1, 1, 1, 2 * taps))
     x[..., taps - 1] = 7
-    y, index = path.max_pool(x, window, rectify=True)
+    y, index = path.max_pool(x, window, True)
     assert y.tolist() == [[[[7, 0]]]]
     assert index.dtype == (np.uint8 if taps == 255 else np.int64)
     dx = path.max_unpool(np.full(y.shape, 5.0), index, window)

@@ -117,7 +117,7 @@ def test_rows_fill_the_tile_and_leave_none_out(monkeypatch):
 
 def op(x, weight, bias, rectify=False):
     """The operation, with running moments of its own."""
-    running = np.zeros(2), np.ones(2), np.array(0)
+    running = [md.tensor(a, dtype=a.dtype).data for a in (np.zeros(2), np.ones(2), np.array(0))]
     return normalize.batch_norm(x, weight, bias, EPS, running, 0.1, rectify)[0]
 
 
