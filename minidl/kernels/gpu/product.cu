@@ -69,7 +69,7 @@ extern "C" __global__ void linear(const T* x, const T* w, const T* b, T* y, T* p
     Int height = min((Int)SIDE, M - top), width = min((Int)SIDE, N - left), start = piece * chunk;
     T sum[4][4] = {};
     multiply(sum, {x, K, 1}, {w, 1, K}, top, left, M, N, start, min(start + chunk, K));
-    pieces += blockIdx.x * count * SIDE * SIDE;
+    pieces += blockIdx.x * count * min((Int)SIDE, M) * min((Int)SIDE, N);
     for (int r = 0; r < 4; ++r)
         for (int s = 0; s < 4; ++s) {
             Int row = threadIdx.x / TEAM + r * TEAM, column = threadIdx.x % TEAM + s * TEAM;

@@ -35,7 +35,8 @@ def linear(x: Array, w: Array, b: Array | None, rectify: bool) -> Array:
     tiles = -(-m // side) * -(-n // side)
     chunk = SLICE * -(-k // (SLICE * max(1, BLOCKS // tiles)))
     count = -(-k // chunk)
-    y, pieces = xp.empty((m, n), x.dtype), xp.empty((tiles, count, side, side), x.dtype)
+    y = xp.empty((m, n), x.dtype)
+    pieces = xp.empty((tiles, count, min(side, m), min(side, n)), x.dtype)
     given = dense(x), dense(w), 0 if b is None else dense(b), y, pieces  # 0 is a null pointer
     args = *given, counters(tiles * for_parts(count)), m, n, k, chunk, int(rectify)
     launch("product", "linear", (tiles, count), args, threads=TEAM * TEAM, TEAM=TEAM)
