@@ -6,7 +6,8 @@ except that sums in another order are rounded differently. Time and memory are s
   Pooling first leaves relu fewer pixels.
 - a convolution, the max-pooling after it and the relu after that run as one kernel, if there is one
   for their shapes. The convolution's full output is then not stored.
-- relu runs in the same kernel as the layer before it, if that layer's `forward` takes `rectify`.
+- relu runs in the same kernel as the batch normalisation, dense layer or max-pooling before it:
+  their `forward` takes `rectify`.
 A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 

@@ -13,7 +13,7 @@ from ..device import erf as erf_of
 from ..errors import ConfigError
 from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .elementwise import erf, exp, tanh, through_relu, where
+from .elementwise import erf, exp, keep_where, tanh, where
 
 
 def sigmoid(x: ArrayLike) -> Tensor:
@@ -69,7 +69,7 @@ def relu(x: ArrayLike) -> Tensor:
     x = as_tensor(x)
     return record(
         masks.relu(x.data),
-        (x, through_relu),
+        (x, lambda g, y: keep_where(g, y.data > 0)),
         name="relu",
         fast=lambda g, y, needed: [Tensor(masks.keep_positive(g.data, y.data))],
     )
