@@ -78,18 +78,16 @@ def batch_norm_grads(
     """dx, dweight, dbias. The formulas stand in `portable`."""
     n, centre, scale = x.size // x.shape[1], _by_channel(mean), _by_channel(weight * inverse)
 
-    def counted(rows: Rows) -> Array:
-        """g, but 0 where relu gave 0: y is computed again, as in `batch_norm_affine`."""
-        if bias is None:
-            return g[rows]
-        y = x[rows] - centre
-        y *= scale
-        y += _by_channel(bias)
-        return keep(g[rows], y > 0)
+    x_grad = np.empty_like(x)
+    counted = g if bias is None else x_grad  # where relu gave 0, g counts as 0
 
     def sums(rows: Rows) -> tuple[Array, Array]:
-        slopes = counted(rows)
-        return slopes.sum(AXES), _dot(x[rows] - centre, slopes)
+        centred = x[rows] - centre
+        if bias is not None:  # y as in `batch_norm_affine`
+            y = centred * scale
+            y += _by_channel(bias)
+            counted[rows] = keep(g[rows], y > 0)
+        return counted[rows].sum(AXES), _dot(centred, counted[rows])
 
     bias_grad, products = map(sum, zip(*share(sums, _rows(x)), strict=True))
     weight_grad = inverse * products
@@ -97,12 +95,11 @@ def batch_norm_grads(
     if joint is not None:
         n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
     slope, level = _by_channel(inverse * weight_sum / n), _by_channel(bias_sum / n)
-    x_grad = np.empty_like(x)
 
     def compute(rows: Rows) -> None:
         part = centre - x[rows]
         part *= slope
-        part += counted(rows)
+        part += counted[rows]
         part -= level
         np.multiply(part, scale, out=x_grad[rows])
 
