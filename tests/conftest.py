@@ -6,6 +6,7 @@ for every pull request; a hundred new ones each time; thousands of new ones for 
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The stand-in for CuPy, whose kernels the CPU runs; puts arrays there."""
     from minidl.kernels.gpu import cublas, launch
     from tests import standin
@@ -65,4 +66,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     library = Library()
     monkeypatch.setattr(cublas, "library", lambda: library)
     monkeypatch.setattr(cublas, "_handles", {})
-    return standin.module.asarray
+    monkeypatch.setattr(launch, "_counters", {})
+    counters = launch.counters(1)
+    yield standin.module.asarray
+    assert not counters._array.any(), "a kernel left a counter that is not 0"

@@ -39,7 +39,10 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "average pooling":             (cpu.pool,       gpu.pool,   portable),
     "batch normalisation":         (cpu.batch_norm, gpu.batch_norm, portable),
     "scale and running moments":   (portable,       gpu.batch_norm, portable),
+    "batch statistics in one":     (None,           gpu.batch_norm, None),
     "matrix product":              (cpu.product,    gpu.product, portable),
+    "dense layer, few outputs":    (None,           gpu.product, None),
+    "bias and relu":               (None,           gpu.elementwise, None),
     "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
@@ -47,9 +50,11 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
 # fmt: on
 
 THIN = 16  # with fewer rows in a kernel's matrix (kh·C), a product is not worth its call
-ONE_BYTE = 256  # taps that an index of one byte can tell apart
+ONE_BYTE = 256  # taps that an index of one byte can tell apart; relu takes one of its numbers
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
+
+Running = tuple[Array, Array, Array]  # running mean and variance, and the number of batches
 
 _silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
 
@@ -148,15 +153,16 @@ def conv_pool_grads(
 
 
 @_silent
-def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+def max_pool(x: Array, window: Window, rectify: bool = False) -> tuple[Array, Array]:
     """(N, C, H, W) -> the maxima (N, C, OH, OW), and an index for the next two functions.
 
     The index of a place is i·kw + j for the tap (i, j) that saw the maximum first, in row-major
-    order, among the taps that lie on the image.
+    order, among the taps that lie on the image. With rectify=True the result is relu of the maxima.
+    Where relu gave 0, the index is the largest number of its type, which is no tap's.
     """
-    small = window.size[0] * window.size[1] <= ONE_BYTE
+    small = window.size[0] * window.size[1] + rectify <= ONE_BYTE
     operation = "max-pooling" if small else "max-pooling, large windows"
-    return version(operation, x).max_pool(x, window)
+    return version(operation, x).max_pool(x, window, rectify)
 
 
 @_silent
@@ -197,46 +203,64 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
 
 
-def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
-    """1/√(variance + ε) and weight/√(variance + ε), for each channel."""
-    return version("scale and running moments", variance, weight).batch_norm_scale(
-        variance, weight, eps
-    )
+def batch_norm_statistics(
+    x: Array, weight: Array, eps: float, running: Running, momentum: float
+) -> tuple[Array, Array, Array, tuple[Array, Array]]:
+    """mean, 1/√(var + ε) and weight/√(var + ε) by channel, and the running mean and variance moved.
 
-
-def batch_norm_follow(
-    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
-) -> tuple[Array, Array]:
-    """Running means and variances (C,), moved towards those that were seen.
-
-    running·(1 - momentum) + momentum·seen, with the seen variance times `unbiased`. The result is
-    in new arrays; while a CUDA graph is recorded, in the running ones.
+    running: mean, variance, and the number of batches, to which 1 is added in place. The moments
+    move towards those of x: running·(1 - momentum) + momentum·seen, where the seen variance is the
+    unbiased one, n/(n - 1)·var. They are in new arrays; while a CUDA graph is recorded, in the
+    running ones. If x is a part of a batch, mean, var and n are those of the whole batch.
     """
-    engine = version("scale and running moments", *running, *seen)
-    return engine.batch_norm_follow(running, seen, momentum, unbiased)
+    arrays = weight, *running[:2]
+    engine = version("batch statistics in one", x, *arrays)
+    if engine is not None and switches.joint is None:
+        found: Any = engine.batch_norm_statistics(x, weight, eps, running, momentum)
+        return found
+    moments, count = batch_norm_moments(x), values_per_channel(x)
+    engine = version("scale and running moments", *moments, *arrays)
+    unbiased = count / (count - 1)
+    return moments[0], *engine.batch_norm_settle(*moments, weight, eps, running, momentum, unbiased)
 
 
-def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
-    """(x - mean)·scale + bias, channel by channel."""
+def batch_norm_affine(
+    x: Array, mean: Array, scale: Array, bias: Array, rectify: bool = False
+) -> Array:
+    """(x - mean)·scale + bias, channel by channel; its relu where `rectify` is True."""
     engine = version("batch normalisation", x, mean, scale, bias)
-    return engine.batch_norm_affine(x, mean, scale, bias)
+    return engine.batch_norm_affine(x, mean, scale, bias, rectify)
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, bias: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of y = (x - mean)·inverse·weight + bias, with inverse = 1/√(var + ε).
 
+    With `bias`, g is the gradient of relu(y): those g where y is not above 0 count as 0.
     If x is a part of a batch, dweight and dbias are the gradients of this part: the caller adds
     them to those of the other parts, as all gradients. dx takes the sums over the whole batch.
     """
-    engine = version("batch normalisation", g, x, weight, mean, inverse)
-    return engine.batch_norm_grads(g, x, weight, mean, inverse, switches.joint)
+    engine = version("batch normalisation", x, *_given(g, weight, mean, inverse, bias))
+    return engine.batch_norm_grads(g, x, weight, mean, inverse, bias, switches.joint)
 
 
 def product(a: Array, b: Array) -> Array:
     """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
     return version("matrix product", a, b).product(a, b)
+
+
+def linear(x: Array, w: Array, b: Array | None, rectify: bool) -> Array | None:
+    """x @ wᵀ + b, or its relu, in one launch on a GPU, for few rows and outputs; else None."""
+    few = x.shape[0] <= gpu.product.ROWS and w.shape[0] <= gpu.product.OUTPUTS
+    engine = version("dense layer, few outputs", *_given(x, w, b)) if few else None
+    return None if engine is None else engine.linear(x, w, b, rectify)
+
+
+def bias_relu(y: Array, b: Array) -> Array | None:
+    """relu of y + b, in y, for y (rows, out) and b (out,), in one launch on a GPU; else None."""
+    engine = version("bias and relu", y, b)
+    return None if engine is None else engine.bias_relu(y, b)
 
 
 @_silent

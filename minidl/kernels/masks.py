@@ -6,7 +6,7 @@ from math import inf
 
 from ..device import Array, array_module
 from . import choose
-from .cpu.elementwise import in_chunks
+from .cpu.elementwise import in_chunks, keep
 
 
 def relu(x: Array) -> Array:
@@ -18,18 +18,10 @@ def relu(x: Array) -> Array:
 
 
 def keep_where(g: Array, mask: Array) -> Array:
-    """g where the mask holds, else 0, even where g is infinite or NaN (0·inf would be NaN).
-
-    The bits of a float are read as an integer and multiplied by the mask, 0 or 1. This takes a
-    tenth of the time of `where`.
-    """
+    """g where the mask holds, else 0, even where g is infinite or NaN (0·inf would be NaN)."""
     if g.dtype.char in "efd":
-        return in_chunks(_keep, g, mask)
+        return in_chunks(keep, g, mask)
     return array_module(g).where(mask, g, g.dtype.type(0))
-
-
-def _keep(g: Array, mask: Array) -> Array:
-    return (g.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)
 
 
 def keep_positive(g: Array, y: Array) -> Array:
@@ -38,5 +30,5 @@ def keep_positive(g: Array, y: Array) -> Array:
     if kept is not None:
         return kept
     if g.dtype.char in "efd":
-        return in_chunks(lambda some, where: _keep(some, where > 0), g, y)
+        return in_chunks(lambda some, where: keep(some, where > 0), g, y)
     return keep_where(g, y > 0)

@@ -67,12 +67,16 @@ def conv_weight_grad(x: Array, g: Array, window: Window, groups: int) -> Array:
     return dw.reshape(n_out, n_in, *window.size)
 
 
-def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """The largest pixel under each place, and which tap saw it first; a NaN is the largest."""
+def max_pool(x: Array, window: Window, rectify: bool = False) -> tuple[Array, Array]:
+    """The largest pixel under each place, and which tap saw it first; a NaN is the largest.
+
+    With `rectify`, relu of that; where it is 0, the index is the largest number of its type.
+    """
     xp = array_module(x)
     padded = pad(x, window, -float("inf"))
     y = xp.full((*x.shape[:2], *window.out), -float("inf"), x.dtype)
-    index = xp.zeros(y.shape, xp.uint8 if window.size[0] * window.size[1] <= 256 else xp.int64)
+    numbers = window.size[0] * window.size[1] + rectify  # that the index must tell apart
+    index = xp.zeros(y.shape, xp.uint8 if numbers <= 256 else xp.int64)
     if any(window.pads):  # if every pixel is -∞, the index is that of the first one, not of padding
         index[...] = xp.asarray(window.first_taps)
     for i, j, rows, columns in window.taps():
@@ -82,6 +86,9 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
         larger = ~(seen <= y) & (y == y)
         index[larger] = i * window.size[1] + j
         y = xp.maximum(y, seen)
+    if rectify:
+        index[~(y > 0)] = np.iinfo(index.dtype).max
+        y = xp.clip(y, 0, math.inf)
     return y, index
 
 
@@ -132,44 +139,52 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     return mean, (centred * centred).mean(AXES)
 
 
-def batch_norm_scale(variance: Array, weight: Array, eps: float) -> tuple[Array, Array]:
-    """1/√(variance + ε) and weight/√(variance + ε), for each channel."""
+def batch_norm_settle(
+    mean: Array, variance: Array, weight: Array, eps: float, running: tuple[Array, Array, Array],
+    momentum: float, unbiased: float,
+) -> tuple[Array, Array, tuple[Array, ...]]:  # fmt: skip
+    """1/√(variance + ε) and weight/√(variance + ε), for each channel; the running moments, moved.
+
+    running·(1 - momentum) + momentum·seen, the seen variance times `unbiased`.
+    """
     inverse = 1 / array_module(variance).sqrt(variance + eps)
-    return inverse, weight * inverse
-
-
-def batch_norm_follow(
-    running: tuple[Array, Array], seen: tuple[Array, Array], momentum: float, unbiased: float
-) -> tuple[Array, ...]:
-    """running·(1 - momentum) + momentum·seen, the seen variance times `unbiased`."""
-    mean, variance = seen
+    *moments, batches = running
+    batches += 1
     moved = [
         (old * (1 - momentum) + momentum * new).astype(old.dtype, copy=False)
-        for old, new in zip(running, (mean, variance * unbiased), strict=True)
+        for old, new in zip(moments, (mean, variance * unbiased), strict=True)
     ]
     if not is_capturing():  # results that share the old arrays must not change
-        return tuple(moved)
-    for old, new in zip(running, moved, strict=True):
+        return inverse, weight * inverse, tuple(moved)
+    for old, new in zip(moments, moved, strict=True):
         old[...] = new  # a CUDA graph writes to the same array each time
-    return running
+    return inverse, weight * inverse, tuple(moments)
 
 
-def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
-    """(x - mean)·scale + bias, channel by channel."""
+def batch_norm_affine(
+    x: Array, mean: Array, scale: Array, bias: Array, rectify: bool = False
+) -> Array:
+    """(x - mean)·scale + bias, channel by channel; its relu where `rectify` is True."""
     mean, scale, bias = (values.reshape(1, -1, 1, 1) for values in (mean, scale, bias))
-    return (x - mean) * scale + bias
+    y = (x - mean) * scale + bias
+    return array_module(y).clip(y, 0, math.inf) if rectify else y
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, joint: Joint | None = None
-) -> tuple[Array, Array, Array]:
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, bias: Array | None = None,
+    joint: Joint | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """dx, dweight, dbias of y = x̂·weight + bias, with x̂ = (x - mean)·inverse and n values each.
 
-    dbias = Σ g, dweight = Σ g·x̂, dx = weight·inverse·(g - dbias/n - x̂·dweight/n). With `joint`, x
-    is a part of the batch: n and both sums in dx are those of the whole batch.
+    dbias = Σ g, dweight = Σ g·x̂, dx = weight·inverse·(g - dbias/n - x̂·dweight/n). With `bias`, g is
+    the gradient of relu(y), and counts only where y > 0. With `joint`, x is a part of the batch: n
+    and both sums in dx are those of the whole batch.
     """
     n, by_channel = x.size // x.shape[1], (1, -1, 1, 1)
     centred = x - mean.reshape(by_channel)
+    if bias is not None:
+        y = centred * (weight * inverse).reshape(by_channel) + bias.reshape(by_channel)
+        g = array_module(g).where(y > 0, g, g.dtype.type(0))
     bias_grad = g.sum(AXES, dtype=wider(g))
     weight_grad = inverse * (g * centred).sum(AXES)
     bias_sum, weight_sum = bias_grad, weight_grad

@@ -14,9 +14,11 @@ class Dense(Module):
     """y = x·Wᵀ + b; dL/dW = gᵀ·x, dL/db = Σ g, dL/dx = g·W.
 
     Shapes: x (..., in) -> (..., out); weight (out, in); bias (out,), which starts at 0.
-    init: the initializer of the weight, see `nn.init`.
+    init: the initializer of the weight, see `nn.init`. rectify: relu follows, see `nn.fuse`.
     Raises: ShapeError where the last axis of x has another length than in_features.
     """
+
+    fusable = True
 
     def __init__(
         self,
@@ -30,11 +32,11 @@ class Dense(Module):
         self.weight = Parameter(draw("Dense", init, (self.out_features, self.in_features)))
         self.bias = Parameter(np.zeros(self.out_features)) if bias else None
 
-    def forward(self, x: ArrayLike) -> Tensor:
+    def forward(self, x: ArrayLike, rectify: bool = False) -> Tensor:
         x = as_tensor(x)
         if x.shape[-1:] != (self.in_features,):
             raise ShapeError(
                 f"Dense: expected x with {self.in_features} features on its last axis, got "
                 f"{x.shape}; put Flatten() before it if x are images, or change in_features"
             )
-        return ops.linear(x, self.weight, self.bias)
+        return ops.linear(x, self.weight, self.bias, rectify=rectify)

@@ -1,15 +1,18 @@
 """Fusion: neighbouring layers that one kernel runs together, or that run faster in another order.
 
 `Sequential` calls its layers through `fused`. Results are equal to those of the layers one by one,
-except that sums in another order are rounded differently. Time and memory are saved. Two rules:
+except that sums in another order are rounded differently. Time and memory are saved. The rules:
 - relu and max-pooling change places, because relu is monotonic: max(relu(x)) = relu(max(x)).
   Pooling first leaves relu fewer pixels.
 - a convolution, the max-pooling after it and the relu after that run as one kernel, if there is one
   for their shapes. The convolution's full output is then not stored.
+- relu runs in the same kernel as the batch normalisation, dense layer or max-pooling before it:
+  their `forward` takes `rectify`.
 A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +23,9 @@ from ..ops.window import convolution, unpool
 from ..tensor import ArrayLike, Tensor, record
 from .activation import ReLU
 from .conv import Conv2d
+from .dense import Dense
 from .module import Module
+from .norm import BatchNorm2d
 from .pool import MaxPool2d
 
 
@@ -31,16 +36,19 @@ def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
         if _is_plain(first, ReLU) and _is_plain(then, MaxPool2d):
             left[i : i + 2] = then, first
     while left:
-        layer, pool, relu = (*left, None, None)[:3]
-        if _is_plain(layer, Conv2d) and _is_plain(pool, MaxPool2d):
-            relu = relu if _is_plain(relu, ReLU) else None
-            yield _ConvPool(layer, pool, relu)
-            del left[: 2 if relu is None else 3]
+        layer, then, last = (*left, None, None)[:3]
+        if _is_plain(layer, Conv2d) and _is_plain(then, MaxPool2d):
+            rectify = _is_plain(last, ReLU)
+            yield partial(conv_pool, layer, then, rectify)
+            del left[: 2 + rectify]
+        elif _is_plain(layer, BatchNorm2d | Dense | MaxPool2d) and _is_plain(then, ReLU):
+            yield partial(layer, rectify=True)
+            del left[:2]
         else:
             yield left.pop(0)
 
 
-def _is_plain(layer: Any, kind: type[Module]) -> bool:
+def _is_plain(layer: Any, kind: Any) -> bool:
     """Whether the layer computes what its kind computes, and has no hooks.
 
     A subclass may compute anything, so it is plain only if its own class says `fusable`.
@@ -49,52 +57,38 @@ def _is_plain(layer: Any, kind: type[Module]) -> bool:
     return plain and not layer.is_watched and "forward" not in vars(layer)
 
 
-class _ConvPool:
-    """A convolution, a max-pooling and perhaps a relu, called as one layer."""
-
-    def __init__(self, conv: Conv2d, pool: MaxPool2d, relu: ReLU | None) -> None:
-        self.conv, self.pool, self.relu = conv, pool, relu
-
-    def __call__(self, x: ArrayLike) -> Tensor:
-        with running(self.conv):
-            y = conv_pool(x, self.conv, self.pool, self.relu is not None)
-        if y is None:  # no kernel does both for these shapes
-            y = self.pool(self.conv(x))
-            y = y if self.relu is None else self.relu(y)
-        return y
-
-
-def conv_pool(x: ArrayLike, conv: Conv2d, pool: MaxPool2d, rectify: bool) -> Tensor | None:
-    """max_pool2d(conv2d(x)), and its relu if `rectify`; None if no kernel does this in one.
+def conv_pool(conv: Conv2d, pool: MaxPool2d, rectify: bool, x: ArrayLike) -> Tensor:
+    """pool(conv(x)), and its relu if `rectify`, by one kernel if there is one for these shapes.
 
     Gradient: in each window g goes to the largest pixel of the convolution's output, or to none
     where relu made the result 0. The rest is a convolution's gradient.
     """
-    x, w, b, both = convolution("conv2d", x, conv.weight, conv.bias, **conv.geometry)
-    places = kernels.pooling(
-        "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
-    )
-    layer = x.data, w.data, None if b is None else b.data, both.window, both.groups
-    keep = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
-    value, index = kernels.conv_pool(*layer, places, rectify, indexed=keep) or (None, None)
-    if value is None:  # no kernel does both for these shapes
-        return None
+    with running(conv):
+        x, w, b, both = convolution("conv2d", x, conv.weight, conv.bias, **conv.geometry)
+        places = kernels.pooling(
+            "max_pool2d", both.window.out, pool.size, pool.stride, pool.padding, pool.ceil_mode
+        )
+        layer = x.data, w.data, None if b is None else b.data, both.window, both.groups
+        keep = is_recording() and any(t is not None and t.requires_grad for t in (x, w, b))
+        value, index = kernels.conv_pool(*layer, places, rectify, indexed=keep) or (None, None)
+        if value is None:
+            return pool(conv(x), rectify=rectify)
 
-    def spread(g: Tensor) -> Tensor:
-        return unpool(g, index, places)
+        def spread(g: Tensor) -> Tensor:
+            return unpool(g, index, places)
 
-    def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
-        by_x = both.by_input(spread(g), w) if needed[0] else None
-        if not any(needed[1:]):
-            return [by_x, None, None][: len(needed)]
-        found = kernels.conv_pool_grads(x.data, g.data, index, both.window, both.groups, places)
-        return [by_x, *map(Tensor, found)][: len(needed)]
+        def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+            by_x = both.by_input(spread(g), w) if needed[0] else None
+            if not any(needed[1:]):
+                return [by_x, None, None][: len(needed)]
+            found = kernels.conv_pool_grads(x.data, g.data, index, both.window, both.groups, places)
+            return [by_x, *map(Tensor, found)][: len(needed)]
 
-    return record(
-        value,
-        (x, lambda g, y: both.by_input(spread(g), w)),
-        (w, lambda g, y: both.by_kernel(x, spread(g))),
-        *(() if b is None else ((b, lambda g, y: sum(spread(g), (0, 2, 3))),)),
-        name="conv2d + max_pool2d" + rectify * " + relu",
-        fast=fast,
-    )
+        return record(
+            value,
+            (x, lambda g, y: both.by_input(spread(g), w)),
+            (w, lambda g, y: both.by_kernel(x, spread(g))),
+            *(() if b is None else ((b, lambda g, y: sum(spread(g), (0, 2, 3))),)),
+            name="conv2d + max_pool2d" + rectify * " + relu",
+            fast=fast,
+        )

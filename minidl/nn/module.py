@@ -228,14 +228,15 @@ class Module(ModuleHtml):
 class Applied(Module):
     """Base of layers without weights: forward applies an operation with the layer's options.
 
-    A subclass names the operation, and lists its options as the fields of a dataclass.
+    A subclass names the operation, and lists its options as the fields of a dataclass. `forward`
+    takes other options of the operation for one call.
     """
 
     operation: ClassVar[Callable[..., Tensor]]
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        options = getattr(self, "__dataclass_fields__", ())
-        return type(self).operation(x, **{name: getattr(self, name) for name in options})
+    def forward(self, x: ArrayLike, **more: Any) -> Tensor:
+        fields = getattr(self, "__dataclass_fields__", ())
+        return type(self).operation(x, **{name: getattr(self, name) for name in fields}, **more)
 
 
 def _found(name: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:

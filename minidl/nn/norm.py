@@ -15,12 +15,14 @@ class BatchNorm2d(Module):
     In training, mean and var are those of the batch. The running ones follow them:
     running ← (1 - momentum)·running + momentum·(that of the batch), where the batch's variance is
     the unbiased one, n/(n - 1)·var with n = N·H·W. In eval mode the running ones are used.
+    rectify: relu follows, see `nn.fuse`.
     Shapes: (N, C, H, W) -> (N, C, H, W); weight, bias, running_mean, running_var (C,).
     Gradient: see `ops.normalize.batch_norm`; in training, mean and var depend on x.
     Raises: ShapeError for images with other channels, and in training for one value per channel.
     Source: Ioffe, Szegedy 2015, algorithms 1 and 2.
     """
 
+    fusable = True
     buffers = ("running_mean", "running_var", "num_batches_tracked")
 
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
@@ -33,7 +35,7 @@ class BatchNorm2d(Module):
         self.running_var = tensor(np.ones(features))
         self.num_batches_tracked = tensor(0)
 
-    def forward(self, x: ArrayLike) -> Tensor:
+    def forward(self, x: ArrayLike, rectify: bool = False) -> Tensor:
         x, n = as_tensor(x), self.features
         count = kernels.values_per_channel(x) if x.ndim == 4 and x.shape[1] == n else -1
         if count < (2 if self.training else 0):
@@ -42,17 +44,16 @@ class BatchNorm2d(Module):
                 f"values per channel, got {x.shape}; change batch_size if the last batch holds one"
             )
         if self.training:
-            y, mean, var = ops.normalize.batch_norm(x, self.weight, self.bias, self.eps)
-            running = self.running_mean, self.running_var
-            self.running_mean.data, self.running_var.data = kernels.batch_norm_follow(
-                tuple(t.data for t in running), (mean, var), self.momentum, count / (count - 1)
-            )
-            self.num_batches_tracked.data += 1
+            running = [getattr(self, name).data for name in self.buffers]
+            layer = self.weight, self.bias, self.eps, running, self.momentum
+            y, moved = ops.normalize.batch_norm(x, *layer, rectify)
+            self.running_mean.data, self.running_var.data = moved
             return y
         values = (self.weight, self.bias, self.running_mean, self.running_var)
         weight, bias, mean, var = (t.reshape(1, n, 1, 1) for t in values)
         scale = weight / (var + self.eps).sqrt()
-        return x * scale + (bias - mean * scale)
+        y = x * scale + (bias - mean * scale)
+        return ops.relu(y) if rectify else y
 
 
 class LayerNorm(Module):

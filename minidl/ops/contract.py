@@ -12,8 +12,11 @@ from .. import kernels
 from ..checks import all_follow, operands, paired_subscripts, same_device, subscripts_of
 from ..errors import ShapeError
 from ..kernels.cpu.blas import one_blas_thread
+from ..kernels.linear import linear as linear_of
+from ..kernels.masks import keep_positive
 from ..kernels.ordered import product_in_order_of
 from ..tensor import ArrayLike, Tensor, as_tensor, record
+from .elementwise import through_relu
 from .reduce import sum
 from .shape import broadcast_to, flatten, getitem, reshape, swapaxes, transpose
 
@@ -61,10 +64,13 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     )
 
 
-def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
+def linear(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, rectify: bool = False
+) -> Tensor:
     """y = x @ wᵀ + b, a dense layer; dL/dx = g @ w, dL/dw = gᵀ @ x, dL/db = Σ g.
 
     Shapes: x (..., in), w (out, in), b (out,) -> (..., out).
+    rectify: y is relu of the above; g counts only where y > 0.
     """
     x, w, *bias = (as_tensor(t) for t in (x, w, b) if t is not None)
     same_device("linear", x, w, *bias)
@@ -76,13 +82,11 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
         )
     if x.ndim != 2:
         rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
-        return reshape(linear(rows, w, b), *x.shape[:-1], len(w))
+        return reshape(linear(rows, w, b, rectify=rectify), *x.shape[:-1], len(w))
     x, w, *bias = all_follow(x, w, *bias)
-    value = kernels.product(x.data, w.data.T)
-    for b in bias:
-        value = x._module.add(value, b.data, out=value if b.dtype == value.dtype else None)
 
     def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
+        g = Tensor(keep_positive(g.data, y.data)) if rectify else g
         return [
             Tensor(product_in_order_of(x.data, g.data, w.data)) if needed[0] else None,
             Tensor(kernels.product(g.data.T, x.data)) if needed[1] else None,
@@ -90,11 +94,11 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> Tensor:
         ]
 
     return record(
-        value,
-        (x, lambda g, y: matmul(g, w)),
-        (w, lambda g, y: matmul(transpose(g), x)),
-        *((b, lambda g, y: sum(g, 0)) for b in bias),
-        name="linear",
+        linear_of(x.data, w.data, bias[0].data if bias else None, rectify),
+        (x, lambda g, y: matmul(through_relu(g, y, rectify), w)),
+        (w, lambda g, y: matmul(transpose(through_relu(g, y, rectify)), x)),
+        *((b, lambda g, y: sum(through_relu(g, y, rectify), 0)) for b in bias),
+        name="linear" + rectify * " + relu",
         fast=fast,
     )
 

@@ -129,6 +129,11 @@ def keep_where(g: Tensor, mask: Array, name: str = "where") -> Tensor:
     return record(value, (g, lambda h, y: keep_where(h, mask)), name=name)
 
 
+def through_relu(g: Tensor, y: Tensor, rectify: bool) -> Tensor:
+    """The gradient by what y is relu of: g where y > 0, else 0. g itself if not `rectify`."""
+    return keep_where(g, y.data > 0) if rectify else g
+
+
 def clip(x: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None) -> Tensor:
     """y = x kept within [low, high]; dy/dx = 1 on the closed interval, else 0.
 

@@ -3,6 +3,8 @@
 The shape stays. All raise ShapeError for an axis that x does not have.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
@@ -10,7 +12,7 @@ from ..checks import axes_of, axis_of, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, record
-from .elementwise import exp, sqrt
+from .elementwise import exp, sqrt, through_relu
 from .reduce import Axis, add_up, mean, sum, var
 
 
@@ -72,34 +74,37 @@ def _by_input(g: Tensor, y: Tensor, deviation: Tensor, axes: tuple[int, ...]) ->
     return inner / deviation
 
 
-def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
-    """(y, mean of x, variance of x): y = x̂·weight + bias with x̂ = standardize(x) by channel.
+def batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, running: Any, momentum: float,
+    rectify: bool = False,
+) -> tuple[Tensor, tuple[Array, Array]]:  # fmt: skip
+    """y = x̂·weight + bias with x̂ = standardize(x) by channel, and the running moments, moved.
 
-    Shapes: x, y (N, C, H, W); weight, bias, mean, variance (C,).
+    `kernels.batch_norm_statistics` says how they move. rectify: y is relu of the above.
+    Shapes: x, y (N, C, H, W); weight, bias (C,).
     Gradient: dL/dbias = Σ g and dL/dweight = Σ g·x̂, over all but the channels; dL/dx is that of
-    `standardize`, with g·weight in place of g.
+    `standardize`, with g·weight in place of g. With relu, g counts only where y > 0.
     """
     x, _ = floating(x)
-    average, variance = kernels.batch_norm_moments(x.data)
-    inverse, scale = kernels.batch_norm_scale(variance, weight.data, eps)
-    value = kernels.batch_norm_affine(x.data, average, scale, bias.data)
+    found = kernels.batch_norm_statistics(x.data, weight.data, eps, running, momentum)
+    average, inverse, scale, moved = found
     axes = (0, 2, 3)
 
     def by_input(g: Tensor, y: Tensor) -> Tensor:
         deviation = sqrt(var(x, axes, keepdims=True) + eps)
-        h = g * weight.reshape(1, -1, 1, 1)
+        h = through_relu(g, y, rectify) * weight.reshape(1, -1, 1, 1)
         return _by_input(h, standardize(x, axes, eps), deviation, axes)
 
     def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
-        found = kernels.batch_norm_grads(g.data, x.data, weight.data, average, inverse)
-        return [Tensor(array) for array in found]
+        layer = weight.data, average, inverse, bias.data if rectify else None
+        return [Tensor(array) for array in kernels.batch_norm_grads(g.data, x.data, *layer)]
 
     y = record(
-        value,
+        kernels.batch_norm_affine(x.data, average, scale, bias.data, rectify),
         (x, by_input),
-        (weight, lambda g, y: sum(g * standardize(x, axes, eps), axes)),
-        (bias, lambda g, y: sum(g, axes)),
-        name="batch_norm",
+        (weight, lambda g, y: sum(through_relu(g, y, rectify) * standardize(x, axes, eps), axes)),
+        (bias, lambda g, y: sum(through_relu(g, y, rectify), axes)),
+        name="batch_norm" + rectify * " + relu",
         fast=fast,
     )
-    return y, average, variance
+    return y, moved

@@ -87,15 +87,9 @@ def conv2d(
 
 
 def convolution(
-    call: str,
-    x: ArrayLike,
-    w: ArrayLike,
-    b: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    call: str, x: ArrayLike, w: ArrayLike, b: Any, stride: Any, padding: Any, dilation: Any,
     groups: int,
-) -> tuple[Tensor, Tensor, Tensor | None, Convolution]:
+) -> tuple[Tensor, Tensor, Tensor | None, Convolution]:  # fmt: skip
     """The checked arguments of a convolution, and its geometry."""
     x, w, b = checks.convolution(call, x, w, b, groups, transposed=False)
     window = kernels.window(call, x.shape[2:], w.shape[2:], stride, padding, dilation)
@@ -134,19 +128,22 @@ def conv_transpose2d(
 
 
 def max_pool2d(
-    x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
-) -> Tensor:
+    x: ArrayLike, size: Any, *, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    rectify: bool = False,
+) -> Tensor:  # fmt: skip
     """y = the largest x in each window; g goes to the first largest in row-major order.
 
     Shapes: x (N, C, H, W) -> (N, C, OH, OW). stride is size by default.
     padding: smaller than the window; the padding's pixels are -inf, so they are never the largest.
     ceil_mode: add a last window that the image fills only in part.
+    rectify: take relu of that. Where it is 0, g goes nowhere.
     Numerics: a NaN counts as the largest.
     """
     x = checks.images("max_pool2d", x)
     window = kernels.pooling("max_pool2d", x.shape[2:], size, stride, padding, ceil_mode)
-    value, index = kernels.max_pool(x.data, window)
-    return record(value, (x, lambda g, y: unpool(g, index, window)), name="max_pool2d")
+    value, index = kernels.max_pool(x.data, window, rectify)
+    name = "max_pool2d" + rectify * " + relu"
+    return record(value, (x, lambda g, y: unpool(g, index, window)), name=name)
 
 
 def unpool(g: Tensor, index: Any, window: Window) -> Tensor:

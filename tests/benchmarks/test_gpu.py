@@ -7,9 +7,10 @@ import pytest
 
 import minidl as md
 from minidl.errors import DeviceError
+from minidl.kernels.gpu import cublas
 from tests import standin
 from tests.benchmarks import gpu as benchmark
-from tests.standin.kernels import COMPILER
+from tests.standin.kernels import COMPILER, Kernel
 
 pytestmark = pytest.mark.host
 
@@ -26,6 +27,26 @@ def test_the_work_of_the_articles_cnn():
     conv, dense = 32 * 9 * 784, 6272 * 10
     assert flops == 64 * 6 * (conv + dense)
     assert moved == 64 * 4 * 4 * (2 * 32 * 784 + 2 * 6272 + 10)
+
+
+MOST = {
+    "article's CNN, batch 64": 9,
+    "vgg_small, batch 128": 53,
+    "resnet_small, batch 128": 110,
+}
+
+
+@pytest.mark.parametrize("workload", MOST)
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
+def test_the_launches_of_a_whole_step(gpu, monkeypatch, workload):
+    from tests.benchmarks import gpu_expected as expected  # it installs the stand-in
+
+    monkeypatch.setattr(Kernel, "__call__", expected._count)
+    library = expected._Library()
+    monkeypatch.setattr(cublas, "library", lambda: library)
+    names, moved = expected.recorded(workload)
+    assert moved > 1e6
+    assert len(names) <= MOST[workload], " ".join(names)
 
 
 @pytest.mark.parametrize("engine", benchmark.ENGINES["minidl"])

@@ -17,6 +17,7 @@ class Spy:
     """Stands for a module of kernels; notes its name when one is called."""
 
     FEW = choose.gpu.convolution.FEW
+    ROWS, OUTPUTS = choose.gpu.product.ROWS, choose.gpu.product.OUTPUTS
 
     def __init__(self, module, ran):
         self.name, self.ran = module.__name__.removeprefix("minidl.kernels."), ran
@@ -48,8 +49,11 @@ OPERATIONS = {
     "reading at the maxima": ("max_take",),
     "average pooling": ("avg_pool", "avg_unpool"),
     "batch normalisation": ("batch_norm_moments", "batch_norm_affine", "batch_norm_grads"),
-    "scale and running moments": ("batch_norm_scale", "batch_norm_follow"),
+    "scale and running moments": ("batch_norm_settle",),
+    "batch statistics in one": ("batch_norm_statistics",),
     "matrix product": ("product",),
+    "dense layer": ("linear",),
+    "bias and relu": ("bias_relu",),
     "cross-entropy": ("cross_entropy",),
     "gradient of relu": ("keep_positive",),
 }
@@ -186,6 +190,13 @@ def test_maxima_of_more_than_256_taps_are_portable(ran, size, module):
     assert ran == [f"{module}.max_pool"]
 
 
+@pytest.mark.parametrize(("taps", "module"), [(255, "cpu.pool"), (256, "portable")])
+def test_relu_takes_one_number_of_the_index(ran, taps, module):
+    window = kernels.window("max_pool2d", (1, taps), (1, taps))
+    kernels.max_pool(np.ones((1, 1, 1, taps), "f"), window, rectify=True)
+    assert ran == [f"{module}.max_pool"]
+
+
 def test_on_a_gpu_most_kernels_are_its_own(ran):
     x, w, g, b = on_gpu(2, 4, 5, 5), on_gpu(4, 4, 3, 3), on_gpu(2, 4, 3, 3), on_gpu(4)
     window, index = kernels.window("conv2d", (5, 5), 3), np.zeros((2, 4, 3, 3), np.uint8)
@@ -212,13 +223,21 @@ def test_on_a_gpu_most_kernels_are_its_own(ran):
 def test_what_runs_in_one_launch_does_so_on_a_gpu_alone(ran):
     assert kernels.keep_positive(X, X) is None
     assert kernels.keep_positive(on_gpu(2), on_gpu(1, 2)) is None
+    assert choose.linear(X[0, 0], X[0, 0], X[0, 0, 0], True) is None
+    assert choose.linear(on_gpu(129, 2), on_gpu(3, 2), None, True) is None
+    assert choose.linear(on_gpu(3, 2), on_gpu(17, 2), None, True) is None
+    assert choose.bias_relu(X[0, 0], X[0, 0, 0]) is None
     assert ran == []
     kernels.cross_entropy(X, X)
     assert ran == ["portable.cross_entropy"]
     ran.clear()
     kernels.cross_entropy(on_gpu(2, 3), X)
     kernels.keep_positive(on_gpu(2), on_gpu(2))
-    assert ran == ["gpu.loss.cross_entropy", "gpu.elementwise.keep_positive"]
+    choose.linear(on_gpu(128, 2), on_gpu(16, 2), on_gpu(16), True)
+    choose.bias_relu(on_gpu(5, 17), on_gpu(17))
+    calls = "loss.cross_entropy", "elementwise.keep_positive", "product.linear"
+    calls = *calls, "elementwise.bias_relu"
+    assert ran == [f"gpu.{call}" for call in calls]
 
 
 def test_products_and_batch_normalisation_go_by_device_and_type(ran):

@@ -35,6 +35,37 @@ def test_maximum_and_its_first_place(path, case):
     close(path.max_take(case.x, index, case.window), reference.max_take(case.x, first, case.window))
 
 
+@given(cases(distinct=False))
+def test_maximum_with_relu(path, case):
+    """Where relu gives 0 there is no tap, and g goes nowhere."""
+    x, window = case.x, case.window
+    x[tuple(case.random.integers(x.shape))] = case.random.choice([np.nan, np.inf, -np.inf, 1])
+    y, index = path.max_pool(x, window, True)
+    right, first = reference.max_pool(x, window)
+    off = ~(right > 0)
+    np.testing.assert_array_equal(y, np.maximum(right, 0))
+    np.testing.assert_array_equal(index, np.where(off, minidl.kernels.NO_TAP, first))
+    g = case.pooled()
+    kept = np.where(off, 0, g)
+    close(path.max_unpool(g, index, window), reference.max_unpool(kept, first, window))
+    taken = path.max_take(np.nan_to_num(x), index, window)
+    wanted = np.where(off, 0, reference.max_take(np.nan_to_num(x), first, window))
+    np.testing.assert_array_equal(taken, wanted)
+
+
+@pytest.mark.parametrize("taps", [255, 256, 257])
+def test_relu_needs_one_number_of_the_index(path, taps):
+    window = kernels.window("max_pool2d", (1, 2 * taps), (1, taps), (1, taps))
+    x = -np.ones((1, 1, 1, 2 * taps))
+    x[..., taps - 1] = 7
+    y, index = path.max_pool(x, window, True)
+    assert y.tolist() == [[[[7, 0]]]]
+    assert index.dtype == (np.uint8 if taps == 255 else np.int64)
+    dx = path.max_unpool(np.full(y.shape, 5.0), index, window)
+    assert np.argwhere(dx).tolist() == [[0, 0, 0, taps - 1]]
+    assert path.max_take(x, index, window).tolist() == [[[[7, 0]]]]
+
+
 @given(cases())
 def test_average(path, case):
     close(path.avg_pool(case.x, case.window), reference.avg_pool(case.x, case.window))

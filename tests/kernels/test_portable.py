@@ -52,8 +52,12 @@ def test_sums_of_float16_neither_stop_nor_overflow():
 def test_running_moments_that_others_hold_do_not_change():
     old = np.zeros(2, "f"), np.ones(2, "f")
     kept = [moment.copy() for moment in old]
-    mean, variance = portable.batch_norm_follow(old, (np.full(2, 4.0), np.full(2, 3.0)), 0.5, 2.0)
+    seen, batches = (np.full(2, 4.0), np.full(2, 3.0)), np.array(6)
+    args = *seen, np.full(2, 5.0), 1.0, (*old, batches), 0.5, 2.0
+    inverse, scale, (mean, variance) = portable.batch_norm_settle(*args)
+    assert inverse.tolist() == [0.5, 0.5] and scale.tolist() == [2.5, 2.5]
     assert mean.tolist() == [2, 2] and variance.tolist() == [3.5, 3.5]
+    assert batches == 7
     assert all((moment == before).all() for moment, before in zip(old, kept, strict=True))
 
 

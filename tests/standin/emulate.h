@@ -120,6 +120,13 @@ template <class V> static V __shfl_down_sync(unsigned, V value, unsigned by) {
     bool inside = threadIdx.x % 32 + by < 32;
     return from_lane(value, inside ? threadIdx.x + by : threadIdx.x);
 }
+// Blocks run one after the other, so nothing can come in between, and all of it is seen at once.
+static void __threadfence() {}
+static unsigned atomicInc(unsigned* at, unsigned most) {
+    unsigned old = *at;
+    *at = old >= most ? 0 : old + 1;
+    return old;
+}
 static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
 static unsigned __float_as_uint(float v) { unsigned u; memcpy(&u, &v, 4); return u; }
 static float __uint_as_float(unsigned u) { float v; memcpy(&v, &u, 4); return v; }
@@ -206,12 +213,18 @@ static bool run_block() {
     return true;
 }
 
-static int run_grid(void (*call)(), const unsigned* grid, unsigned threads, void** given) {
+// A GPU runs the blocks in any order. Here they run from block `first` on and around, or from there
+// backwards.
+static int run_grid(void (*call)(), const unsigned* grid, unsigned threads, void** given,
+                    unsigned first, bool backwards) {
     kernel = call, arguments = given, blockDim = {threads, 1, 1}, gridDim = {grid[0], grid[1], grid[2]};
-    for (blockIdx.z = 0; blockIdx.z < grid[2]; ++blockIdx.z)
-        for (blockIdx.y = 0; blockIdx.y < grid[1]; ++blockIdx.y)
-            for (blockIdx.x = 0; blockIdx.x < grid[0]; ++blockIdx.x)
-                if (!run_block()) return 1;
+    size_t all = (size_t)grid[0] * grid[1] * grid[2];
+    for (size_t turn = 0; turn < all; ++turn) {
+        size_t block = (first + (backwards ? all - turn : turn)) % all;
+        blockIdx.x = block % grid[0], blockIdx.y = block / grid[0] % grid[1];
+        blockIdx.z = block / grid[0] / grid[1];
+        if (!run_block()) return 1;
+    }
     return 0;
 }
 

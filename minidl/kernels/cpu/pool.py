@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import portable
-from ..window import Window
+from ..window import NO_TAP, Window
 from .layout import as_images, as_rows, padded_rows
 from .threads import share
 
@@ -28,8 +28,11 @@ Tile = tuple[slice, slice]  # output rows, channels
 TILE = 256 * 1024  # bytes of one tap's dense block
 
 
-def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """The largest pixel under each place, and which tap saw it first, as uint8."""
+def max_pool(x: np.ndarray, window: Window, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The largest pixel under each place, and which tap saw it first, as uint8.
+
+    With `rectify`, relu of that; where it is 0, the index is NO_TAP.
+    """
     rows, (batch, channels) = padded_rows(x, window, -np.inf), x.shape[:2]
     y = _empty_images(x, window)
     index = np.empty((window.out[0], channels, window.out[1], batch), np.uint8)
@@ -46,12 +49,17 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
             gain *= i * window.size[1] + j
             np.maximum(first, gain, out=first)  # the last tap with a gain has the largest number
             np.maximum(best, seen, out=best)
+        if rectify:
+            off = np.less_equal(best, 0).view(np.uint8)
+            off *= NO_TAP
+            np.maximum(first, off, out=first)
+            np.clip(best, 0, math.inf, out=best)
         y[some, places] = best.transpose(1, 0, 2, 3)
         index[places, some] = first
 
     share(compute, _tiles(window, x))
     if math.isnan(y.max()) or (any(window.pads) and y.min() == -math.inf):
-        return portable.max_pool(x, window)
+        return portable.max_pool(x, window, rectify)
     return y.transpose(3, 0, 1, 2), as_images(index)
 
 

@@ -52,3 +52,44 @@ DEVICE V block_sum(V own) {
     __syncthreads();
     return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? share[threadIdx.x % 32] : (V)0);
 }
+
+// Whether this block is the last of `blocks` that come here. It alone can read what all of them
+// have written, and add it up in the order of the blocks, whichever of them is the last. So a sum
+// over many blocks needs no second launch. `counter` is 0 before: atomicInc adds 1, in one step
+// that no other block interrupts, and goes back to 0 at the last block, for the next launch.
+DEVICE bool is_last(unsigned* counter, unsigned blocks) {
+    __shared__ bool last;
+    __threadfence();  // what this thread has written is there for all blocks ...
+    __syncthreads();  // ... before its block is counted
+    if (threadIdx.x == 0) last = atomicInc(counter, blocks - 1) == blocks - 1;
+    __syncthreads();
+    __threadfence();  // what this thread reads from here on is not older than the count
+    return last;
+}
+
+// Add up `parts` rows of `columns` numbers that lie one after the other. This block has written row
+// `part`, together with others if `sharing` > 1. `store` is called with the number of each column
+// and its sum. The order of the sums never changes.
+//
+// One block alone would take longer for many rows than a second launch. So the block that is the
+// last of GROUP rows adds these up, into the first of them; and the last of all such blocks adds up
+// the groups. A thread has a column at a time. counters: one, and one for each group.
+#define GROUP 16
+#define GROUPS(parts) (((parts) + GROUP - 1) / GROUP)
+template <class Store>
+DEVICE void add_parts(T* rows, int part, int parts, Int columns, unsigned* counters, int sharing,
+                      Store store) {
+    auto add = [&](const T* first, int count, Int apart) {
+        T sum = 0;
+        #pragma unroll 8
+        for (int k = 0; k < count; ++k) sum += first[k * apart];
+        return sum;
+    };
+    int group = part / GROUP, members = min(GROUP, parts - group * GROUP);
+    if (!is_last(counters + 1 + group, members * sharing)) return;
+    T* own = rows + (Int)group * GROUP * columns;
+    for (Int j = threadIdx.x; j < columns; j += blockDim.x) own[j] = add(own + j, members, columns);
+    if (!is_last(counters, GROUPS(parts))) return;
+    for (Int j = threadIdx.x; j < columns; j += blockDim.x)
+        store(j, add(rows + j, GROUPS(parts), GROUP * columns));
+}

@@ -12,3 +12,10 @@ def keep_positive(g: Array, y: Array) -> Array:
     args = (dense(g), dense(y), kept, kept.size)
     launch("elementwise", "keep_positive", each(kept.size), args)
     return kept
+
+
+def bias_relu(y: Array, b: Array) -> Array:
+    """relu of y + b for y (rows, out) and b (out,), in y."""
+    y = dense(y)
+    launch("elementwise", "bias_relu", each(y.size), (y, dense(b), b.size, y.size))
+    return y

@@ -155,7 +155,8 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
 }
 
 // Sums over a part of the places: partial[block] holds the gradients of all weights, then those of
-// all biases. With pooling, `index` says to which place of its patch each g belongs.
+// all biases. With pooling, `index` says to which place of its patch each g belongs. The
+// last blocks add up the parts, to dw and db.
 //
 // A block takes stripes of the images, `together` of them at a time; a stripe has `rows` rows of
 // patches. Its pixels lie in shared memory, with the padding's zeros around them. Each warp has
@@ -163,8 +164,9 @@ DEVICE void add_products(T* sums, T g, unsigned tap, const Patch& patch) {
 // into registers once for all OUTPUTS. The lanes' sums are added up after the last stripe.
 #define BLOCKS_TOGETHER (sizeof(T) == 4 ? 2 : 1)  // on a multiprocessor; double needs more room
 extern "C" __global__ void __launch_bounds__(256, BLOCKS_TOGETHER)
-few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int outputs,
-          Int rows, Int together, Int POH, Int POW, Geometry z) {
+few_grads(const T* x, const T* g, const Byte* index, T* partial, T* dw, T* db,
+          unsigned* counters, Int images, Int outputs, Int rows, Int together, Int POH, Int POW,
+          Geometry z) {
     __shared__ __align__(16) T tile[TILE];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     int height = rows * STEP_H - STRIDE_H + REACH_H;
@@ -217,28 +219,16 @@ few_grads(const T* x, const T* g, const Byte* index, T* partial, Int images, Int
         }
     }
 
-    T* own = partial + blockIdx.x * outputs * (TAPS + 1);
+    Int weights = outputs * TAPS, columns = weights + outputs;
+    T* own = partial + blockIdx.x * columns;
     EACH(start, FULL / 32) {
         T sum = sum_of_lanes(sums + 32 * start);
         int e = 32 * start + lane, tap = e % (TAPS + 1);
         Int o = output + e / (TAPS + 1);
-        if (e < SUMS && o < outputs) own[tap < TAPS ? o * TAPS + tap : outputs * TAPS + o] = sum;
+        if (e < SUMS && o < outputs) own[tap < TAPS ? o * TAPS + tap : weights + o] = sum;
     }
-}
 
-// The sum over all rows of partial[row][j] goes to dw[j], and behind the weights to db. A block has
-// 32 columns. Warp k reads every 32nd row from row k on, and then, the other way round, adds up
-// column k.
-extern "C" __global__ void sum_rows(const T* partial, T* dw, T* db, Int weights, Int rows,
-                                    Int columns) {
-    __shared__ T share[32][33];  // 33, not 32: so the numbers of a column lie in different banks
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    Int j = blockIdx.x * 32 + lane;
-    T sum = 0;
-    if (j < columns)
-        for (Int row = warp; row < rows; row += 32) sum += partial[row * columns + j];
-    share[warp][lane] = sum;
-    __syncthreads();
-    sum = warp_sum(share[lane][warp]), j = blockIdx.x * 32 + warp;
-    if (lane == 0 && j < columns) (j < weights ? dw[j] : db[j - weights]) = sum;
+    add_parts(partial, blockIdx.x, gridDim.x, columns, counters, gridDim.y, [&](Int j, T sum) {
+        (j < weights ? dw[j] : db[j - weights]) = sum;
+    });
 }

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...device import Array, array_module
 from ..window import Pair, Window
-from .launch import dense, launch
+from .launch import counters, dense, for_parts, launch
 
 CHANNELS = 4  # with more, a product of matrices has enough to do at each pixel
 SIDE = 4  # places side by side that a thread takes: 16 bytes of y in float32, written at once
@@ -131,7 +131,7 @@ def conv_pool_grads(
 def _grads(
     x: Array, g: Array, index: Array | None, window: Window, places: Pair
 ) -> tuple[Array, Array]:
-    """Each block sums over a part of the places; a second launch adds up the blocks' sums.
+    """Each block sums over a part of the places; the last ones add up the blocks' sums.
 
     The parts depend on the shapes alone, not on the GPU, and so does the rounding.
     """
@@ -143,11 +143,9 @@ def _grads(
     grid = blocks, -(-outputs // (warps * constants["OUTPUTS"]))
     dw, db = xp.empty((outputs, channels, *window.size), x.dtype), xp.empty(outputs, x.dtype)
     partial = xp.empty((blocks, dw.size + db.size), x.dtype)
-    given = dense(x), dense(g), 0 if index is None else dense(index), partial
-    args = *given, n, outputs, rows, together, *out, window
+    given = dense(x), dense(g), 0 if index is None else dense(index), partial, dw, db
+    args = *given, counters(for_parts(blocks)), n, outputs, rows, together, *out, window
     launch("few", "few_grads", grid, args, threads=32 * warps, **constants)
-    columns, sums = (-(-partial.shape[1] // 32),), (partial, dw, db, dw.size, *partial.shape)
-    launch("few", "sum_rows", columns, sums, threads=1024, **constants)
     return dw, db
 
 

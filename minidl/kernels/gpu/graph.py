@@ -21,7 +21,7 @@ from typing import Any
 
 from ...device import Array, capturing, cupy
 from . import cublas
-from .launch import compiled, load
+from .launch import compiled, counters, load
 from .product import TEAM, product
 
 POOLS: weakref.WeakSet[Any] = weakref.WeakSet()  # the memory of all graphs
@@ -42,6 +42,8 @@ class Graph:
         stream = xp.cuda.Stream(non_blocking=True)
         cublas.prepare(stream.ptr)
         one = xp.ones((1, 1), like.dtype)
+        with stream:
+            counters(1)  # the stream's own, for all launches that it records
         with stream, capturing():  # a kernel cannot be loaded during a capture
             product(one, one)
         if compiled(like.dtype):

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ...device import Array, array_module, cupy
+from ...device import Array, array_module, cupy, is_capturing
 from ..window import Window
 
 THREADS = 256  # in a block; a multiple of the warp's 32
 LARGE = 1 << 30  # from so many elements on, an array's indices have 64 bits: int could overflow
+COUNTERS = 4096  # as many as most launches need
+GROUP = 16  # as in common.cu
 REALS = {"f": "float", "d": "double"}
 
 
@@ -40,6 +42,9 @@ def options(char: str, wide: bool, constants: tuple[tuple[str, int], ...] = ()) 
     index = "long long" if wide else "int"
     named = {"REAL": REALS[char], "INDEX": index, **dict(constants)}
     return "-std=c++17", *(f"-D{name}={value}" for name, value in named.items())
+
+
+_counters: dict[Any, Array] = {}  # by the GPU's number and the stream
 
 
 @functools.cache
@@ -94,6 +99,27 @@ def launch(
 def load(file: str, name: str, like: Array, **constants: int) -> None:
     """Compile and load a kernel for like's type: a graph that is recorded could not do that."""
     _kernel(file, name, like.dtype.char, False, tuple(constants.items()))
+
+
+def counters(count: int) -> Array:
+    """`count` unsigned numbers that are 0, by which blocks count each other (`is_last`, common.cu).
+
+    Each kernel leaves zeros behind. Launches in one stream come one after the other, so they share
+    the numbers. To fill new ones with zeros would be a launch of its own.
+    """
+    xp = cupy()
+    key = xp.cuda.Device().id, xp.cuda.get_current_stream().ptr
+    kept = _counters.get(key)
+    if kept is None or kept.size < count:
+        kept = xp.zeros(max(count, COUNTERS), xp.uint32)
+        if not is_capturing():  # what a graph makes is part of that graph alone
+            _counters[key] = kept
+    return kept
+
+
+def for_parts(parts: int) -> int:
+    """How many counters `add_parts` of common.cu needs to add up so many parts."""
+    return 1 + -(-parts // GROUP)
 
 
 def _reach(arg: Any) -> float:

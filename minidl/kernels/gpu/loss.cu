@@ -18,10 +18,12 @@ DEVICE T team_max(T own) {
     return own;
 }
 
-// Each block stores the sum of its rows' losses, divided by the number of all rows. A block may
-// have 1,024 threads, so the compiler must give a thread at most 64 registers.
+// Each block stores the sum of its rows' losses, divided by the number of all rows. The last block
+// adds up those of all blocks, in their order. A block may have 1,024 threads, so the compiler must
+// give a thread at most 64 registers.
 extern "C" __global__ void __launch_bounds__(1024)
-cross_entropy(const T* logits, const long long* labels, T* losses, T* grad, Int rows, Int classes) {
+cross_entropy(const T* logits, const long long* labels, T* losses, T* mean, T* grad,
+              unsigned* counter, Int rows, Int classes) {
     Int lane = threadIdx.x % TEAM, at_once = blockDim.x / TEAM;
     T loss = 0;
     // The threads of a warp shuffle together, so all of them go on until the last team has its row.
@@ -51,12 +53,9 @@ cross_entropy(const T* logits, const long long* labels, T* losses, T* grad, Int 
     }
     loss = block_sum(loss);
     if (threadIdx.x == 0) losses[blockIdx.x] = loss / rows;
-}
-
-// The sum of all blocks' losses, by one block in an order that never changes.
-extern "C" __global__ void add_losses(const T* losses, T* loss, Int count) {
-    T own = 0;
-    for (Int k = threadIdx.x; k < count; k += blockDim.x) own += losses[k];
-    own = block_sum(own);
-    if (threadIdx.x == 0) *loss = own;
+    if (!is_last(counter, gridDim.x)) return;
+    loss = 0;
+    for (Int k = threadIdx.x; k < (Int)gridDim.x; k += blockDim.x) loss += losses[k];
+    loss = block_sum(loss);
+    if (threadIdx.x == 0) *mean = loss;
 }

@@ -12,7 +12,9 @@
 #define UNDER_H(i) (row * STRIDE_H + (i) * DILATE_H - z.TOP)
 #define UNDER_W(j) (column * STRIDE_W + (j) * DILATE_W - z.LEFT)
 
-extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, Geometry z) {
+// The maximum of each window; where `rectify` is 1, relu of it. A NaN stays.
+extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int rectify, Int n,
+                                    Geometry z) {
     ELEMENT(e, n);
     PLACE(e);
     Int first = -1;
@@ -24,7 +26,9 @@ extern "C" __global__ void max_pool(const T* x, T* y, Byte* index, Int n, Geomet
             T value = image[h * z.W + w];
             TAKE(value, i * TAPS_W + j)
         }
-    y[e] = best, index[e] = (Byte)(first < 0 ? 0 : first);
+    bool off = rectify && !(best > 0);
+    y[e] = off && best == best ? (T)0 : best;
+    index[e] = (Byte)(off ? NO_TAP : first < 0 ? 0 : first);
 }
 
 // x at the pixels that were the maxima; 0 for NO_TAP and in the padding.

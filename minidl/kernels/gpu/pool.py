@@ -17,17 +17,20 @@ def _constants(window: Window) -> dict[str, int]:
     return dict(zip(names, (kh, kw, sh, sw, dh, dw), strict=True))
 
 
-def _launch(kernel: str, window: Window, count: int, *arrays: Array) -> None:
+def _launch(kernel: str, window: Window, count: int, *args: Array | int) -> None:
     """Run a kernel with a thread for each of `count` outputs."""
-    launch("pool", kernel, each(count), (*arrays, count, window), **_constants(window))
+    launch("pool", kernel, each(count), (*args, count, window), **_constants(window))
 
 
-def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
-    """The maximum of each window, and in one byte the tap that saw it first."""
+def max_pool(x: Array, window: Window, rectify: bool = False) -> tuple[Array, Array]:
+    """The maximum of each window, and in one byte the tap that saw it first.
+
+    With `rectify`, relu of that; where it is 0, the index is NO_TAP.
+    """
     xp = array_module(x)
     y = xp.empty((*x.shape[:2], *window.out), x.dtype)
     index = xp.empty(y.shape, xp.uint8)
-    _launch("max_pool", window, y.size, dense(x), y, index)
+    _launch("max_pool", window, y.size, dense(x), y, index, int(rectify))
     return y, index
 
 

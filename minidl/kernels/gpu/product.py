@@ -8,8 +8,11 @@ import numpy as np
 
 from ...device import Array, array_module, is_capturing
 from . import cublas
-from .launch import compiled, launch
+from .launch import compiled, counters, dense, for_parts, launch
 
+ROWS, OUTPUTS = 128, 16  # of x and w, up to which `linear` takes the place of cuBLAS
+SLICE = 16  # as in product.cu
+BLOCKS = 128  # about as many blocks as a large GPU has multiprocessors (an H100: 132)
 TEAM = 16  # a block that multiplies matrices has TEAM·TEAM threads, and makes (4·TEAM)² elements
 
 
@@ -20,6 +23,24 @@ def product(a: Array, b: Array) -> Array:
     """
     own = is_capturing() and compiled(a.dtype)
     return recorded(a, b) if own else array_module(a).matmul(a, b)
+
+
+def linear(x: Array, w: Array, b: Array | None, rectify: bool) -> Array:
+    """x @ wᵀ + b, or its relu, in one launch: for few rows and few outputs.
+
+    The sums are cut into pieces, so that there is a block for each multiprocessor. How many depends
+    on the shapes alone, not on the GPU, so that rounding is the same everywhere.
+    """
+    xp, (m, k), n, side = array_module(x), x.shape, len(w), 4 * TEAM
+    tiles = -(-m // side) * -(-n // side)
+    chunk = SLICE * -(-k // (SLICE * max(1, BLOCKS // tiles)))
+    count = -(-k // chunk)
+    y = xp.empty((m, n), x.dtype)
+    pieces = xp.empty((tiles, count, min(side, m), min(side, n)), x.dtype)
+    given = dense(x), dense(w), 0 if b is None else dense(b), y, pieces  # 0 is a null pointer
+    args = *given, counters(tiles * for_parts(count)), m, n, k, chunk, int(rectify)
+    launch("product", "linear", (tiles, count), args, threads=TEAM * TEAM, TEAM=TEAM)
+    return y
 
 
 def recorded(a: Array, b: Array) -> Array:

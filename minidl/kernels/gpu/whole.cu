@@ -3,10 +3,10 @@
 
 #define PIECE 4096  // numbers that a block takes
 
-// The sum of squares of one piece of a gradient, in double, where the squares of float cannot
-// overflow. Row p of `table`: the number of the block after parameter p's last one, the address of
-// its gradient, the gradient's size.
-extern "C" __global__ void squares(const Address* table, double* sums, Int n) {
+// Each block stores the sum of squares of one piece of a gradient, in double, where the squares of
+// float cannot overflow. Row p of `table`: the number of the block after parameter p's last one,
+// the address of its gradient, the gradient's size.
+DEVICE void square(const Address* table, double* sums) {
     Int p = 0, first = 0;
     while (blockIdx.x >= (Int)table[3 * p]) first = (Int)table[3 * p++];
     const T* g = (const T*)table[3 * p + 1];
@@ -18,15 +18,18 @@ extern "C" __global__ void squares(const Address* table, double* sums, Int n) {
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// One block. measured = loss, share of the outputs (n x classes) that are right, norms of the
-// gradients. With classes = 0 the share is there already.
+// Then the last block judges. measured = loss, share of the outputs (n x classes) that are right,
+// norms of the gradients. With classes = 0 the share is there already.
 //
 // verdict[0] stays 1 as long as every loss and norm was finite. Once it is 0, no later step changes
 // the weights either. verdict[1] is the factor that brings the norm of all gradients down to
 // `limit`; a limit of 0 means no clipping.
-extern "C" __global__ void judge(const Address* table, const double* sums, const T* loss,
+extern "C" __global__ void judge(const Address* table, double* sums, const T* loss,
                                  const T* outputs, const long long* labels, double limit,
-                                 double* measured, double* verdict, Int rows, Int n, Int classes) {
+                                 double* measured, double* verdict, unsigned* counter, Int rows,
+                                 Int n, Int classes) {
+    square(table, sums);
+    if (!is_last(counter, gridDim.x)) return;
     double right = 0, own = 0;
     for (Int r = threadIdx.x; r < n && classes > 0; r += blockDim.x) {
         const T* x = outputs + r * classes;

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...device import Array, array_module, number
-from .launch import each, launch, load
+from .launch import counters, each, launch, load
 from .update import PLACES, table_of
 
 PIECE = 4096  # numbers of a gradient that a block squares; as in whole.cu
@@ -42,7 +42,6 @@ class Ending:
         self._verdict = verdict
         self.measured = xp.empty(2 + len(parameters))
         like = trained[0].data
-        load("whole", "squares", like)
         load("whole", "judge", like)
         load("update", rule, like, GUARDED=1)
 
@@ -56,10 +55,10 @@ class Ending:
         if share is not None:
             self.measured[1] = share if hasattr(share, "dtype") else number(share, loss, np.float64)
         sums = xp.empty(sum(pieces))
-        launch("whole", "squares", (len(sums),), (self._norms, sums, len(sums)), like=loss)
         read = self._norms, sums, loss, outputs, labels, self._limit
         rows = (len(pieces), *outputs.shape[:2]) if share is None else (len(pieces), 0, 0)
-        launch("whole", "judge", (1,), (*read, self.measured, self._verdict, *rows), like=loss)
+        args = *read, self.measured, self._verdict, counters(1), *rows
+        launch("whole", "judge", (len(sums),), args, like=loss)
         total = sum(p.size for p in self._trained)
         judged = (self._table, self._numbers, self._verdict, total)
         launch("update", self._rule, each(total), judged, like=loss, GUARDED=1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minidl as md
 from minidl.kernels import portable
 from minidl.kernels.cpu import batch_norm
-from minidl.ops.normalize import batch_norm as op
+from minidl.ops import normalize
 
 EPS = 1e-3
 
@@ -62,6 +62,29 @@ def test_value_and_gradients(engine, case):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit, err_msg=name)
 
 
+@given(images())
+def test_with_relu(engine, case):
+    """As the two in turn, where relu is 0 whatever g is there."""
+    x, g, weight, bias = case
+    mean, variance = engine.batch_norm_moments(x)
+    inverse = 1 / np.sqrt(variance + x.dtype.type(EPS))
+    x[0, 0, 0, 0] = np.nan
+    affine = x, mean, weight * inverse, bias
+    y = engine.batch_norm_affine(*affine, rectify=True)
+    right = np.clip(engine.batch_norm_affine(*affine), 0, np.inf)
+    assert y.tobytes() == right.tobytes() and np.isnan(y[0, 0, 0, 0])
+    x[0, 0, 0, 0] = 1
+    y = engine.batch_norm_affine(*affine, rectify=True)
+    masked = np.where(y > 0, g, 0)
+    g[y == 0] = np.inf
+    found = engine.batch_norm_grads(g, x, weight, mean, inverse, bias)
+    right = engine.batch_norm_grads(masked, x, weight, mean, inverse)
+    tolerance = 1e-10 if x.dtype == np.float64 else 1e-4
+    for ours, theirs in zip(found, right, strict=True):
+        limit = tolerance * (1 + np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit)
+
+
 @pytest.mark.parametrize("scale", [1e-18, 1e-6, 1e6, 1e18])
 @pytest.mark.parametrize("offset", [0, 30])
 def test_moments_keep_their_digits_at_any_scale(engine, scale, offset):
@@ -92,32 +115,43 @@ def test_rows_fill_the_tile_and_leave_none_out(monkeypatch):
     assert taken == {1: 1, 479: 1, 480: 2, 10**6: 7}
 
 
+def op(x, weight, bias, rectify=False):
+    """The operation, with running moments of its own."""
+    running = [md.tensor(a, dtype=a.dtype).data for a in (np.zeros(2), np.ones(2), np.array(0))]
+    return normalize.batch_norm(x, weight, bias, EPS, running, 0.1, rectify)[0]
+
+
+both = pytest.mark.parametrize("rectify", [False, True])
+
+
 def leaves():
     random = np.random.default_rng(1)
     arrays = random.normal(size=(3, 2, 2, 2)), random.normal(size=2), random.normal(size=2)
     return [md.tensor(a, dtype=np.float64, requires_grad=True) for a in arrays]
 
 
-def test_derivatives_to_second_order():
-    md.testing.gradcheck(lambda *inputs: op(*inputs, EPS)[0], *leaves(), order=2)
+@both
+def test_derivatives_to_second_order(rectify):
+    md.testing.gradcheck(lambda *inputs: op(*inputs, rectify), *leaves(), order=2)
 
 
-def test_both_ways_to_the_gradients_agree():
+@both
+def test_both_ways_to_the_gradients_agree(rectify):
     x, weight, bias = leaves()
     g = np.random.default_rng(2).normal(size=x.shape)
-    y = op(x, weight, bias, EPS)[0]
+    y = op(x, weight, bias, rectify)
     y.backward(g, create_graph=True)
     slow = [t.grad.numpy().copy() for t in (x, weight, bias)]
     for t in (x, weight, bias):
         t.grad = None
-    op(x, weight, bias, EPS)[0].backward(g)
+    op(x, weight, bias, rectify).backward(g)
     for t, other in zip((x, weight, bias), slow, strict=True):
         np.testing.assert_allclose(t.grad.numpy(), other, atol=1e-12)
 
 
 def test_a_graph_that_is_kept_answers_for_each_gradient_anew():
     x, weight, bias = leaves()
-    y = op(x, weight, bias, EPS)[0]
+    y = op(x, weight, bias)
     g = np.random.default_rng(2).normal(size=x.shape)
     y.backward(g, retain_graph=True)
     once = [t.grad.numpy().copy() for t in (x, weight, bias)]

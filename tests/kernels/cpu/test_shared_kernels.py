@@ -79,6 +79,7 @@ def test_pooling(small_parts, dtype, size, stride):
     same_bytes(
         lambda: (
             *pool.max_pool(x, window),
+            *pool.max_pool(x - 1, window, rectify=True),
             pool.max_unpool(y, index, window),
             pool.avg_pool(x, window),
             pool.avg_unpool(y, window),
@@ -110,7 +111,9 @@ def test_batch_normalisation(small_parts, dtype):
         lambda: (
             *batch_norm.batch_norm_moments(x),
             batch_norm.batch_norm_affine(x, *values),
+            batch_norm.batch_norm_affine(x, *values, rectify=True),
             *batch_norm.batch_norm_grads(g, x, *values),
+            *batch_norm.batch_norm_grads(g, x, *values, bias=values[0]),
         )
     )
 

@@ -13,6 +13,7 @@ from tests import standin
 from tests.standin.kernels import COMPILER
 
 from ..cases import close, rearranged
+from .orders import same_bytes_in_every_order
 
 pytestmark = [
     pytest.mark.host,
@@ -46,29 +47,24 @@ def test_loss_and_gradient(gpu, monkeypatch, turns, data):
 
 
 @pytest.mark.parametrize(
-    ("rows", "classes", "launched"),
+    ("rows", "classes", "blocks"),
     [
-        (64, 10, ["cross_entropy"]),
-        (256, 10, ["cross_entropy"]),
-        (257, 10, ["cross_entropy", "add_losses"]),
-        (128, 1000, ["cross_entropy"]),
-        (200, 1000, ["cross_entropy", "add_losses"]),
+        (64, 10, 1),
+        (256, 10, 1),
+        (257, 10, 17),
+        (128, 1000, 1),
+        (200, 1000, 25),
     ],
 )
-def test_a_small_batch_takes_one_launch(gpu, rows, classes, launched):
+def test_every_batch_takes_one_launch(gpu, rows, classes, blocks):
     random = np.random.default_rng(rows)
     logits, labels = random.normal(size=(rows, classes)), random.integers(0, classes, rows)
     standin.counter.clear()
     found = kernels.cross_entropy(gpu(logits), gpu(labels))
-    assert standin.counter.launched == launched
+    assert standin.counter.launched == ["cross_entropy"]
     for ours, right in zip(found, expected(logits, labels), strict=True):
         close(ours.get(), right)
-
-
-def test_the_losses_of_many_blocks_are_added(gpu):
-    losses, total = gpu(np.random.default_rng(0).random(700)), gpu(np.zeros(()))
-    launch.launch("loss", "add_losses", (1,), (losses, total, losses.size), TEAM=1)
-    np.testing.assert_allclose(total.get(), losses.get().sum(), rtol=1e-12)
+    same_bytes_in_every_order(lambda: kernels.cross_entropy(gpu(logits), gpu(labels)), blocks)
 
 
 @pytest.mark.parametrize("rows", [3, 300])

@@ -80,6 +80,21 @@ def test_maximum(gpu, bits, case):
 
 @examples
 @given(case=poolings())
+def test_maximum_with_relu(gpu, bits, case):
+    window, x, g = case
+    standin.counter.clear()
+    y, index = kernels.max_pool(gpu(x), window, rectify=True)
+    right, first = reference.max_pool(x, window)
+    off = ~(right > 0)
+    np.testing.assert_array_equal(y.get(), np.maximum(right, 0))
+    np.testing.assert_array_equal(index.get(), np.where(off, kernels.NO_TAP, first))
+    dx = kernels.max_unpool(gpu(g), index, window)
+    close(dx.get(), reference.max_unpool(np.where(off, g.dtype.type(0), g), first, window))
+    assert own_launches() == ["max_pool", "max_unpool"]
+
+
+@examples
+@given(case=poolings())
 def test_mean(gpu, bits, case):
     window, x, g = case
     standin.counter.clear()
