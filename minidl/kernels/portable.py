@@ -232,6 +232,8 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
 
     At the label the gradient is softmax - 1. It is computed as -Σ of the other classes' softmax,
     because the difference would lose its digits where the label's own softmax is near 1.
+    Numbers below the smallest normal one (1.2e-38 in float32) become 0. A processor takes 50 times
+    as long for a product with such a number, and a network that is sure of its answers has many.
     """
     xp, n = array_module(logits), len(logits)
     if wide := wider(logits):
@@ -250,6 +252,7 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     if not is_host(losses):
         losses[index != labels] = float("nan")
     gradient = powers / (total * n)
+    gradient[gradient < np.finfo(gradient.dtype).tiny] = 0
     gradient[at] = 0
     gradient[at] = -gradient.sum(1)
     loss = losses.sum() / n
