@@ -79,6 +79,7 @@ TARGETS = {
     "minidl/kernels/cpu/elementwise.py": ["tests/kernels/cpu/test_shared_kernels.py", *OPS],
     "minidl/kernels/masks.py": ["tests/ops/test_activation.py", *OPS],
     "minidl/kernels/ordered.py": ["tests/ops/test_contract.py", *OPS],
+    "minidl/kernels/linear.py": ["tests/ops/test_contract.py", *OPS, "tests/nn"],
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
         f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CHECKS, CUDA]
