@@ -422,6 +422,13 @@ def new_values(call: str, held: Tensor, value: ArrayLike) -> Array:
             "with requires_grad=True, which would be neither trained nor saved; write "
             "nn.Parameter(values), or compute it in forward()"
         )
+    given = as_tensor(value).numpy()
+    whole = given.dtype.kind != "f" or (np.isfinite(given) & (given == np.floor(given))).all()
+    if held.dtype.kind in "iub" and not whole:
+        raise DTypeError(
+            f"{call}: expected values that {held.dtype} can hold, the type that it has, got "
+            f"{value!r}; make it a tensor of floats from the start"
+        )
     new = tensor(value, dtype=held.dtype, device=held.device)
     if new.shape != held.shape:
         raise ShapeError(
@@ -475,6 +482,24 @@ def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> floa
             f"{call}: expected a bound that broadcasts to {x.shape}, got {array.shape}"
         )
     return array.astype(x.dtype)
+
+
+def constant(call: str, **named: Any) -> Any:
+    """An option that is a number, as a number of Python.
+
+    Raises: GradientError for a tensor that needs a gradient, which it would not get; ConfigError
+    for what is no number.
+    """
+    ((name, value),) = named.items()
+    if getattr(value, "requires_grad", False):
+        raise GradientError(
+            f"{call}: expected {name} as a number, got a tensor with requires_grad=True, which "
+            f"would get no gradient; pass {name}.item(), or write the formula by md.ops"
+        )
+    number = value.item() if getattr(value, "size", 0) == 1 else value
+    if not isinstance(number, int | float):
+        raise ConfigError(f"{call}: expected {name} as a number, got {value!r}")
+    return number
 
 
 def label_shares(

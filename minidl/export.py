@@ -11,7 +11,7 @@ from .checks import check
 from .data import Normalize
 from .errors import ConfigError
 from .files import PathLike, write_bytes
-from .modes import no_grad
+from .modes import evaluating, no_grad
 from .nn import Module
 from .tensor import Tensor
 
@@ -52,15 +52,9 @@ def export_onnx(
     check("export_onnx", "an int >= 1", **sides)
     input_shape = tuple(map(int, input_shape))  # onnx takes no NumPy integers
     graph = _Graph(model)
-    before = [(module, module.training) for _, module in model.named_modules()]
-    try:
-        model.eval()
-        with no_grad():
-            x = _Value("input", graph.zeros(input_shape))
-            y = graph.layer(model, x if normalize is None else graph.normalized(normalize, x))
-    finally:
-        for module, training in before:
-            module.training = training
+    with evaluating(model), no_grad():
+        x = _Value("input", graph.zeros(input_shape))
+        y = graph.layer(model, x if normalize is None else graph.normalized(normalize, x))
     graph.nodes.append(("Identity", [y.name], "output", {}))
     real = onnx.TensorProto.FLOAT
     built = helper.make_model(
@@ -193,7 +187,8 @@ def _one(operation: str, *attributes: str) -> _Form:
 
 def _flatten(graph: _Graph, layer: Any, x: _Value, y: Tensor) -> str:
     shape = np.array([0] * (y.ndim - 1) + [-1])  # 0 keeps an axis, -1 takes the rest
-    return graph.node("Reshape", x.name, graph.array(graph.name(layer, "shape"), shape))
+    name = graph.name(layer, f"shape{y.ndim}")  # the layer may be used again, on other axes
+    return graph.node("Reshape", x.name, graph.array(name, shape))
 
 
 def _dense(graph: _Graph, layer: nn.Dense, x: _Value, y: Tensor) -> str:

@@ -6,7 +6,8 @@ Each thread has its own switches, so that one thread may predict while another o
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from .device import Array
@@ -122,6 +123,18 @@ def observe(observer: Observer) -> switched:
 def running(layer: Any) -> switched:
     """Context in which recorded operations belong to `layer`, a module."""
     return switched("layer", layer)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Context in which a model is in eval mode. Then each of its modules has its own mode again."""
+    before = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 class RemovableHook:

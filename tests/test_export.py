@@ -180,3 +180,9 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"minidl\[onnx\]"):
         md.export_onnx(path, nn.ReLU(), (4,))
     assert not path.exists()
+
+
+def test_a_flatten_may_be_shared_by_values_of_other_ranks(tmp_path):
+    flat = nn.Flatten(-2)
+    layers = flat, nn.Softmax(-1), flat, nn.Dense(12, 2)
+    same(lambda: nn.Sequential(*layers), (3, 2, 2), tmp_path / "m.onnx")

@@ -12,6 +12,7 @@ from ..errors import ConfigError, DataError, DTypeError, ShapeError
 from .pictures import Pictures, changed, chosen
 
 _LISTED = 20  # classes that a notebook shows
+_MOST = 100_000  # whole numbers from here on are numbers to predict, such as prices, not classes
 
 
 class Dataset:
@@ -20,6 +21,7 @@ class Dataset:
     images: the inputs, of any number of axes. Images are (N, C, H, W).
     labels: the targets. Whole numbers (N,) are class labels: they are kept as int64, label k
     means `classes[k]`, and without `classes` the names are "0", "1", ... up to the largest label.
+    Without `classes`, labels of 100,000 or more are numbers to predict, and `classes` is empty.
     True and False are the labels 1 and 0. Targets of any other dtype or shape (numbers to
     predict, images, sequences) are kept as they are, and `classes` is empty.
     Both may be arrays of NumPy, CuPy, pandas or PyTorch, tensors, or lists. NumPy arrays are not
@@ -53,6 +55,8 @@ class Dataset:
 
     def _class_names(self, classes: Sequence[str] | None) -> tuple[str, ...]:
         least, largest = int(self.labels.min()), int(self.labels.max())
+        if classes is None and least >= 0 and largest >= _MOST:
+            return ()
         names = tuple(map(str, range(largest + 1) if classes is None else classes))
         if least < 0 or largest >= len(names):
             raise DataError(

@@ -116,10 +116,11 @@ def measure(
         """The loss and the logits, after a forward and a backward pass."""
         model.zero_grad()
         logits = model(x)
-        value = loss(logits, labels)
+        value = loss(logits, labels) if isinstance(logits, Tensor) else logits
         if not isinstance(value, Tensor):
+            source = "the model's output" if value is logits else "loss(logits, labels)"
             raise ConfigError(
-                f"doctor: expected loss(logits, labels) to be a Tensor, got {type(value).__name__}"
+                f"doctor: expected {source} to be a Tensor, got {type(value).__name__}"
             )
         value.backward()
         return value, logits

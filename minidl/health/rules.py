@@ -196,7 +196,7 @@ def _rate(m: Measurements) -> Iterator[Finding]:
     red = diverged or (now.value > now.critical and not safe)
     if m.rate is None or not (red or change > CHANGE_AMBER):
         return
-    worst = max(m.step.ratios, key=lambda name: m.step.ratios[name])
+    worst = max(m.step.ratios, key=lambda name: m.step.ratios[name], default="model")
     tried = [strain(m, step) for step in m.trial] if diverged else []
     found = max([now, *tried], key=lambda s: s.value)
     first, middle = f"{total_change(m):.2g}", f"{change:.2g}"
@@ -207,7 +207,7 @@ def _rate(m: Measurements) -> Iterator[Finding]:
         layer=worst,
         red=red,
         total=total_change(m),
-        largest=m.step.ratios[worst],
+        largest=m.step.ratios.get(worst, 0.0),
         later="" if first == middle else f" In the middle of training it will be {middle}.",
         meaning=found.meaning,
         strain=found.value,

@@ -6,7 +6,7 @@ from ..device import Array, array_module
 from . import choose, masks
 
 
-def linear(x: Array, w: Array, b: Array | None = None, rectify: bool = False) -> Array:
+def linear(x: Array, w: Array, b: Array | None, rectify: bool) -> Array:
     """x @ wᵀ + b for x (rows, in), w (out, in), b (out,); its relu where `rectify` is True."""
     y = choose.linear(x, w, b, rectify)
     if y is not None:

@@ -6,8 +6,8 @@ except that sums in another order are rounded differently. Time and memory are s
   Pooling first leaves relu fewer pixels.
 - a convolution, the max-pooling after it and the relu after that run as one kernel, if there is one
   for their shapes. The convolution's full output is then not stored.
-- relu runs in the same kernel as the batch normalisation, dense layer or max-pooling before it:
-  their `forward` takes `rectify`.
+- relu runs in the same kernel as the batch normalisation or max-pooling before it, and on a GPU as
+  the dense layer before it: their `forward` takes `rectify`.
 A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 
@@ -37,15 +37,19 @@ def fused(layers: Sequence[Module]) -> Iterator[Callable[[Any], Any]]:
             left[i : i + 2] = then, first
     while left:
         layer, then, last = (*left, None, None)[:3]
-        if _is_plain(layer, Conv2d) and _is_plain(then, MaxPool2d):
-            rectify = _is_plain(last, ReLU)
-            yield partial(conv_pool, layer, then, rectify)
-            del left[: 2 + rectify]
-        elif _is_plain(layer, BatchNorm2d | Dense | MaxPool2d) and _is_plain(then, ReLU):
-            yield partial(layer, rectify=True)
-            del left[:2]
+        pooled = _is_plain(layer, Conv2d) and _is_plain(then, MaxPool2d)
+        relu = _is_plain(last if pooled else then, ReLU) and (pooled or _takes_relu(layer))
+        if pooled:
+            yield partial(conv_pool, layer, then, relu)
         else:
-            yield left.pop(0)
+            yield partial(layer, rectify=True) if relu else layer
+        del left[: 1 + pooled + relu]
+
+
+def _takes_relu(layer: Any) -> bool:
+    """Whether relu can run in the layer's kernel. On the CPU a dense layer gains nothing by it."""
+    dense = _is_plain(layer, Dense) and layer.weight.device == "cuda"
+    return dense or _is_plain(layer, BatchNorm2d | MaxPool2d)
 
 
 def _is_plain(layer: Any, kind: Any) -> bool:

@@ -7,7 +7,7 @@ from math import pi
 from math import sqrt as _root
 from typing import Any
 
-from ..checks import floating, operands
+from ..checks import constant, floating, operands
 from ..device import Array
 from ..device import erf as erf_of
 from ..errors import ConfigError
@@ -78,7 +78,7 @@ def relu(x: ArrayLike) -> Tensor:
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope·x; dy/dx = 1 where x > 0, else slope."""
     x, xp = floating(x)
-    slope = float(slope)  # a number of NumPy would promote float32
+    slope = constant("leaky_relu", slope=slope)  # a number of NumPy would promote float32
     value = xp.where(x.data > 0, x.data, slope * x.data)
     return record(value, (x, lambda g, y: where(x.data > 0, g, slope * g)), name="leaky_relu")
 
@@ -88,7 +88,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
 
     Source: Clevert, Unterthiner, Hochreiter 2015, eq. 15.
     """
-    return _elu("elu", x, 1.0, float(alpha))
+    return _elu("elu", x, 1.0, constant("elu", alpha=alpha))
 
 
 SELU_SCALE = 1.0507009873554805

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import kernels
-from ..checks import class_labels, floating, label_shares, same_shape
+from ..checks import class_labels, constant, floating, label_shares, same_shape
 from ..device import Array, is_host, times
 from ..errors import ConfigError, DataError
 from ..tensor import ArrayLike, Tensor, record
@@ -100,9 +100,9 @@ def huber_loss(prediction: ArrayLike, target: ArrayLike, delta: float = 1.0) -> 
     Raises: ConfigError unless delta > 0.
     Source: Huber 1964.
     """
-    if not delta > 0:
+    if not (delta := constant("huber_loss", delta=delta)) > 0:
         raise ConfigError(f"huber_loss: expected delta > 0, got {delta}")
-    p, t, delta = *same_shape("huber_loss", prediction, target), float(delta)
+    p, t = same_shape("huber_loss", prediction, target)
     apart = p._module.abs(p.data - t.data)
     near = p._module.minimum(apart, delta)  # |d| where d is small, else δ
     value = near * (apart - 0.5 * near)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import all_follow, axes_of, axis_of, borders, check, ints, same_device
+from ..checks import all_follow, axes_of, axis_of, borders, check, constant, ints, same_device
 from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -46,6 +46,7 @@ def _reshaped(call: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 def flatten(x: ArrayLike, start: int = 0) -> Tensor:
     """The axes from `start` on joined into one: (N, C, H, W) with start=1 gives (N, C·H·W)."""
     x = as_tensor(x)
+    start = axis_of("flatten", x, start) if x.ndim else 0
     return _reshaped("flatten", x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
@@ -123,7 +124,7 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
     x = as_tensor(x)
     pairs = borders("pad", x, widths)
     inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))
-    padded = x._module.pad(x.data, pairs or 0, mode="constant", constant_values=value)
+    padded = x._module.pad(x.data, pairs or 0, constant_values=constant("pad", value=value))
     return record(padded, (x, lambda g, y: getitem(g, inside)), name="pad")
 
 
@@ -218,6 +219,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
     items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
+    items = tuple(i.copy() if isinstance(i, list) else i for i in items)  # it may change later
     index = tuple(to_device(i.copy(), x.device) if is_host(i) and i.ndim else i for i in items)
     try:
         value = x.data[index]

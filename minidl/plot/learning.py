@@ -8,7 +8,7 @@ import numpy as np
 from ..checks import check
 from ..device import FLOAT, to_device, to_host
 from ..errors import ConfigError
-from ..modes import no_grad
+from ..modes import evaluating, no_grad
 from ..nn import Conv2d, Module
 from ..ops import sum as total
 from ..tensor import ArrayLike, Tensor, as_tensor
@@ -167,12 +167,10 @@ def _feature_maps(model: Module, image: ArrayLike) -> dict[str, np.ndarray]:
         return lambda layer, inputs, y: maps.__setitem__(name or "model", to_host(y.data)[0])
 
     hooks = [layer.register_forward_hook(note(name)) for name, layer in layers.items()]
-    training = model.training
     try:
-        with no_grad():
-            model.eval()(_placed(model, image))
+        with no_grad(), evaluating(model):
+            model(_placed(model, image))
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     return maps
@@ -183,11 +181,11 @@ def _saliency(model: Module, image: ArrayLike, label: int | None) -> tuple[np.nd
     x = _placed(model, image)
     x.requires_grad = True
     frozen = [p for p in model.parameters() if p.requires_grad]
-    training = model.training
     try:
         for p in frozen:
             p.requires_grad = False
-        logits = model.eval()(x)
+        with evaluating(model):
+            logits = model(x)
         count = logits.shape[-1]
         chosen = int(to_host(logits.data).argmax()) if label is None else label
         whole = isinstance(chosen, int | np.integer)
@@ -199,7 +197,6 @@ def _saliency(model: Module, image: ArrayLike, label: int | None) -> tuple[np.nd
         if logits.requires_grad:
             total(logits[:, chosen]).backward()
     finally:
-        model.train(training)
         for p in frozen:
             p.requires_grad = True
     # Where the logits do not depend on the image at all, their derivative is 0.

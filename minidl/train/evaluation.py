@@ -8,27 +8,26 @@ import numpy as np
 from .. import memory
 from ..data import Dataset
 from ..device import to_device
-from ..errors import DeviceError
-from ..modes import no_grad
+from ..errors import ConfigError, DeviceError
+from ..modes import evaluating, no_grad
 from ..tensor import Tensor
 from .score import Score
-from .settings import Settings
+from .settings import Settings, metric_name
 from .step import one_number
 
 BATCH = 256  # where nothing is learned, the batch size changes no result
 
 
 def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarray]:
-    """The model's outputs in eval mode, batch after batch; the mode is restored afterwards.
+    """The model's outputs in eval mode, batch after batch; then each module has its own mode again.
 
     Several processes divide the batches among themselves. A batch that does not fit into memory is
     halved, which does not change the outputs.
     Raises: DeviceError where not even a batch of one fits.
     """
     rows = job.team.batches(len(data), batch_size)
-    training, start = job.model.training, rows.start
-    job.model.eval()
-    try:
+    start = rows.start
+    with evaluating(job.model):
         while start < rows.stop:
             batch = data.rows(slice(start, min(start + batch_size, rows.stop)))
             try:
@@ -47,8 +46,6 @@ def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarra
                 continue
             start += len(batch)
             yield found
-    finally:
-        job.model.train(training)
 
 
 def everywhere(job: Settings, data: Dataset, batch_size: int) -> list[np.ndarray]:
@@ -66,13 +63,17 @@ def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[s
     with np.errstate(over="ignore", invalid="ignore"), no_grad():
         there = (Tensor(to_device(array, job.device)) for array in (found, targets))
         loss = one_number(job.loss(*there)).item()
-    accuracy = Score(job.loss, targets).accuracy(found, targets)
-    results = {"loss": float(loss), "accuracy": float(accuracy)}
+    score = Score(job.loss, targets)
+    results = {"loss": float(loss), "accuracy": float(score.accuracy(found, targets))}
+    if not job.score.knows:
+        job.score = score
     for metric in job.metrics:
-        results[metric_name(metric)] = float(metric(found, targets))
+        value = metric(found, targets)
+        try:
+            results[metric_name(metric)] = float(value)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"Trainer: expected the metric '{metric_name(metric)}' to return a number, got "
+                f"{type(value).__name__}"
+            ) from None
     return results
-
-
-def metric_name(metric: object) -> str:
-    """The name under which a metric is reported."""
-    return getattr(metric, "__name__", repr(metric))

@@ -9,7 +9,7 @@ from .. import device
 from ..device import Array, read
 from ..norms import quick_l2
 from ..tensor import Tensor
-from .settings import Settings
+from .settings import Settings, one_tensor
 
 
 @functools.cache
@@ -31,7 +31,11 @@ def gradient_norm(parameter: Tensor) -> Any:
 
 
 def measure(job: Settings, loss: Tensor, outputs: Tensor, targets: Array) -> Array:
-    """Loss, accuracy and each parameter's ‖g‖ in one array; on a GPU it stays there, unread."""
+    """Loss, accuracy and each parameter's ‖g‖ in one array; on a GPU it stays there, unread.
+
+    Raises: ConfigError where outputs are no Tensor.
+    """
+    outputs = one_tensor(outputs)
     norms = [gradient_norm(p) for p in job.parameters]
     return device.gather([loss.data, job.score.accuracy(outputs.data, targets), *norms])
 

@@ -29,6 +29,7 @@ def describe(job: Settings, loader: DataLoader) -> dict[str, Any]:
         "classes": list(data.classes),
         "data": digest(data),
         "model": {name or "model": plain(m) for name, m in job.model.named_modules()},
+        "frozen": [name for name, p in job.model.named_parameters() if not p.requires_grad],
         "loss": plain(job.loss),
         "optimizer": _optimizer(job),
         "schedule": plain(job.schedule),
@@ -68,13 +69,20 @@ def plain(value: Any) -> Any:
         return value.item() if isinstance(value, np.number) else value
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, np.ndarray) and value.size > 20:
+        same = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8)
+        return f"array {value.shape} {value.dtype} {same.hexdigest()}"
     if isinstance(value, functools.partial):
         given = {str(i): v for i, v in enumerate(value.args)} | value.keywords
         return {"name": _name(value.func)} | {n: plain(v) for n, v in given.items()}
     if hasattr(value, "__code__"):
         cells = (cell.cell_contents for cell in value.__closure__ or ())
         caught = dict(zip(value.__code__.co_freevars, cells, strict=True))
-        inside = {n: plain(v) for n, v in caught.items() if _is_option(v) or callable(v)}
+        inside = {
+            n: plain(v)
+            for n, v in caught.items()
+            if _is_option(v) or callable(v) or isinstance(v, np.ndarray)
+        }
         return {"name": _name(value)} | inside if inside else _name(value)
     options: dict[str, Any] = {}
     if not isinstance(value, Module):
@@ -131,7 +139,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_short, value))
+        return ", ".join(map(_short, value)) or "none"
     if isinstance(value, dict):
         return str(value.get("name", value))
     return str(value)

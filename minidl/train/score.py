@@ -1,13 +1,23 @@
 """Accuracy and probabilities, for targets that are classes; targets may be numbers instead."""
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from ..device import Array
-from ..ops import binary_cross_entropy, huber_loss, l1_loss, mse_loss, sigmoid, softmax
+from ..ops import (
+    binary_cross_entropy,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    sigmoid,
+    softmax,
+)
 
+_OF_CLASSES = (cross_entropy, binary_cross_entropy)
 _DISTANCES = (mse_loss, l1_loss, huber_loss)
 
 
@@ -36,10 +46,15 @@ class Score:
     Targets are classes if they are of an integer type. Floats are classes if they are all 0 or 1,
     with one for each input; for binary_cross_entropy, with any number. If the loss measures a
     distance (mse_loss, l1_loss, huber_loss) targets are numbers, and have no accuracy.
+    knows: whether this is decided. It is not if the loss is another function, and no targets have
+    been seen.
     """
 
     def __init__(self, loss: Any, targets: np.ndarray | None = None) -> None:
+        while isinstance(loss, functools.partial):  # such as a cross_entropy with its options
+            loss = loss.func
         self._loss, self._axis = loss, 1
+        self.knows = targets is not None or loss in (*_OF_CLASSES, *_DISTANCES)
         self._binary = targets is None or bool(np.isin(targets, (0, 1)).all())
         self._classes = loss not in _DISTANCES
         if targets is not None and targets.dtype.kind not in "iub":
@@ -55,6 +70,11 @@ class Score:
         elif axis is not None:
             self._axis = axis
         return accuracy(outputs, targets) if self._classes else math.nan
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether targets are classes."""
+        return self._classes
 
     def counts_rows(self, outputs: Array, targets: Array) -> bool:
         """Whether the accuracy is that of logits (N, K) and classes (N,), and of nothing else."""

@@ -44,13 +44,16 @@ class Settings:
         deterministic: bool = False,
         sync_batch_norm: bool = True,
     ) -> None:
+        for name, function in (("loss", loss), ("schedule", schedule)):
+            if not callable(function) and (name == "loss" or function is not None):
+                raise ConfigError(f"Trainer: expected {name} as a function, got {function!r}")
         self.team = team(deterministic, sync_batch_norm)
         self.deterministic, self.sync_batch_norm = deterministic, sync_batch_norm
         self.model = model.to(device) if device is not None else model
         self.loss = loss
         self.optimizer = optimizer
         self.schedule = schedule
-        self.metrics = tuple(metrics)
+        self.metrics = checked_metrics(metrics)
         self.monitors = tuple(monitors)
         self.seed = seed
         if capture not in (True, False, "auto"):
@@ -82,7 +85,7 @@ class Settings:
 
     def forward(self, images: np.ndarray) -> Tensor:
         """The model's outputs for a batch."""
-        return self.model(self.place(images))
+        return one_tensor(self.model(self.place(images)))
 
     def place(self, images: np.ndarray) -> Tensor:
         """A batch in the model's dtype and on its device."""
@@ -113,6 +116,34 @@ class Settings:
     def place_targets(self, targets: np.ndarray) -> Array:
         """The fitting targets, on the model's device."""
         return devices.to_device(self.fitting_targets(targets), self.device)
+
+
+def one_tensor(outputs: Any) -> Tensor:
+    """The outputs of a model. Raises: ConfigError where they are no Tensor."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    raise ConfigError(
+        f"Trainer: expected the model to return a Tensor, got {type(outputs).__name__}; let its "
+        "forward return one tensor, or train it in a loop of your own"
+    )
+
+
+def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The metrics. Raises: ConfigError unless they are functions, each with a name of its own."""
+    if callable(metrics) or not all(map(callable, metrics)):
+        raise ConfigError(f"Trainer: expected metrics as a list of functions, got {metrics!r}")
+    names = ["loss", "accuracy", *map(metric_name, metrics)]
+    if taken := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ConfigError(
+            f"Trainer: expected metrics with names of their own, got two results named {taken[0]!r}"
+            " (loss and accuracy are always reported); define them by def, under other names"
+        )
+    return tuple(metrics)
+
+
+def metric_name(metric: object) -> str:
+    """The name under which a metric is reported."""
+    return getattr(metric, "__name__", repr(metric))
 
 
 def check_optimizer(call: str, optimizer: Any, parameters: Iterable[Tensor]) -> None:

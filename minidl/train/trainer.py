@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 
 from .. import device, rng
+from ..checks import check
 from ..data import DataLoader, Dataset
+from ..data.dataset import array_of
 from ..errors import ConfigError, DataError, ShapeError
 from ..files import PathLike
 from ..modes import no_grad
 from ..tensor import Tensor
-from .evaluation import BATCH, evaluate, everywhere, metric_name
+from .evaluation import BATCH, evaluate, everywhere
 from .history import History
 from .lock import locked
 from .loop import Loop
 from .metrics import layer_name
 from .score import Score
 from .session import Session
-from .settings import Settings
+from .settings import Settings, metric_name
 
 Data = Dataset | tuple[Any, Any]
 
@@ -115,7 +117,7 @@ class Trainer(Settings):
         self.score = Score(self.loss, loader.dataset.labels)
         self._axes = len(loader.dataset.shape)
         held_out = None if validation is None else as_dataset(validation)
-        if held_out is not None:
+        if held_out is not None and self.score.of_classes:
             _same_labels(loader.dataset, held_out)
         names = (layer_name(name) for name, _ in self.model.named_parameters())
         measured = ["loss", "accuracy", *map(metric_name, self.metrics)]
@@ -141,6 +143,7 @@ class Trainer(Settings):
         There is no accuracy if the targets are numbers, not classes. A batch that does not fit into
         memory is halved.
         """
+        check("evaluate", "an int >= 1", batch_size=batch_size)
         results = evaluate(self, as_dataset(data), batch_size)
         return {name: x for name, x in results.items() if name != "accuracy" or x == x}
 
@@ -151,10 +154,18 @@ class Trainer(Settings):
         probability of class 1, its sigmoid, in the shape of the output. If the targets are numbers,
         not classes, the outputs are returned as they are.
         Numerics: a batch that does not fit into memory is halved, which changes no result.
-        Raises: ShapeError for inputs with another number of axes than in training.
+        Raises: ShapeError for inputs with another number of axes than in training; ConfigError if
+        the loss is a function of your own, and neither `fit` nor `evaluate` has shown it targets.
         """
+        check("predict", "an int >= 1", batch_size=batch_size)
+        if not self.score.knows:
+            raise ConfigError(
+                "predict: expected to know whether targets are classes, whose probabilities it "
+                "returns, or numbers; with a loss of your own, call evaluate(data) first, or "
+                "compute model(x) yourself"
+            )
         if not isinstance(x, Dataset):
-            images = _host(x)
+            images = array_of("inputs", _host(x))
             if self._axes not in (None, images.ndim):
                 raise ShapeError(
                     f"predict: expected inputs with {self._axes} axes as in training, N first, got "
@@ -181,7 +192,7 @@ def as_dataset(data: Data) -> Dataset:
 
 def _same_labels(train: Dataset, validation: Dataset) -> None:
     """Raise DataError where validation has a class that train lacks."""
-    if validation.labels.ndim != 1 or validation.labels.dtype.kind not in "iu":
+    if not (train.classes and validation.classes):
         return
     missing = np.setdiff1d(validation.labels, train.labels)
     if missing.size:
@@ -193,11 +204,11 @@ def _same_labels(train: Dataset, validation: Dataset) -> None:
         )
 
 
-def _host(values: Any) -> np.ndarray:
+def _host(values: Any) -> Any:
+    """Tensors and arrays of a GPU as arrays of the host; all else is left to `Dataset`."""
     if isinstance(values, Tensor):
         return values.numpy()
-    on_gpu = hasattr(values, "__cuda_array_interface__")
-    return device.to_host(values) if on_gpu else np.asarray(values)
+    return device.to_host(values) if hasattr(values, "__cuda_array_interface__") else values
 
 
 def _whole(value: Any) -> bool:

@@ -260,3 +260,10 @@ def test_numpy_integers_are_integers():
     for wrong in (-1, 1.0, True, "1"):
         with pytest.raises(ConfigError, match="random_crop: expected padding"):
             random_crop(2, padding=wrong)
+
+
+def test_large_whole_numbers_are_no_classes():
+    prices = Dataset(np.zeros((3, 2)), [250_000, 2_000_000_000, 0])
+    assert prices.classes == () and prices.labels.dtype == np.int64
+    assert len(Dataset(np.zeros((2, 2)), [0, 99_999]).classes) == 100_000
+    assert len(prices.split(0.4)[1]) == 1

@@ -244,3 +244,20 @@ def test_a_report_can_be_copied_printed_and_shown():
 def test_a_figure_of_a_report_needs_no_path():
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
     assert len(asked(small()).plot().axes) == 3
+
+
+def test_weights_of_one_axis_alone_have_no_ratio_and_no_error():
+    class Line(md.nn.Module):
+        def __init__(self):
+            self.w, self.b = md.nn.Parameter([0.1, -0.2, 0.3, 0.1]), md.nn.Parameter(0.0)
+
+        def forward(self, x):
+            return x @ self.w + self.b
+
+    x = np.random.default_rng(0).normal(size=(64, 4))
+    model = Line()
+    found = doctor(
+        model, (x, x @ [1.0, 2, 3, 4]), md.optim.SGD(model, 5.0), loss=md.ops.mse_loss,
+        trial_steps=20,
+    )  # fmt: skip
+    assert found.verdict == "will diverge"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from minidl.errors import ShapeError
@@ -52,6 +52,7 @@ def test_taps_meet_every_pixel_that_the_formula_names(extra, size, stride, paddi
 
 
 @given(st.integers(1, 60), pairs, pairs, pairs)
+@example(40, (4, 1), (1, 1), (4, 1))
 def test_bands_of_one_list_meet_no_image_row_twice(height, size, stride, dilation):
     place = window("conv2d", (height + 12, 13), size, stride, 0, dilation)
     assert sorted(r for bands in place.bands for band in bands for r in band) == list(

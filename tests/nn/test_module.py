@@ -366,3 +366,17 @@ def test_an_option_of_numpy_does_not_change_the_type(layer, option, value):
     assert type(getattr(layer, option)) is float
     assert layer(x).dtype == np.float32
     assert {name: t.dtype for name, t in layer._state().items()} == before
+
+
+def test_a_tensor_of_whole_numbers_takes_no_fractions():
+    class Net(nn.Module):
+        def __init__(self):
+            self.temperature, self.table = md.tensor(1), md.tensor([1, 2])
+
+    net = Net()
+    net.temperature, net.table = 3, [4.0, 5.0]
+    assert net.temperature.item() == 3 and net.table.numpy().tolist() == [4, 5]
+    for name, value in (("temperature", 0.5), ("temperature", np.nan), ("table", [1.5, 2])):
+        with pytest.raises(DTypeError, match=rf"Net\.{name}: expected values that int64 can hold"):
+            setattr(net, name, value)
+    assert net.temperature.item() == 3 and net.table.numpy().tolist() == [4, 5]

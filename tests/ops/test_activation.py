@@ -82,3 +82,20 @@ def test_defaults():
     selu = 1.0507009873554805 * 1.6732632423543772 * math.expm1(-1)
     assert ops.selu(np.array(-1.0)).item() == pytest.approx(selu, rel=1e-15)
     assert ops.selu(np.array(2.0)).item() == 2 * 1.0507009873554805
+
+
+def test_a_trained_option_is_refused_and_not_ignored():
+    x, a = md.tensor([-1.0, 2.0]), md.tensor(0.25, requires_grad=True)
+    calls = {
+        "leaky_relu: expected slope": lambda option: ops.leaky_relu(x, option),
+        "elu: expected alpha": lambda option: ops.elu(x, option),
+        "huber_loss: expected delta": lambda option: ops.huber_loss(x, x, option),
+        "pad: expected value": lambda option: ops.pad(x, 1, option),
+    }
+    for words, call in calls.items():
+        with pytest.raises(md.errors.GradientError, match=f"{words} as a number, got a tensor"):
+            call(a)
+        for wrong in ("reflect", [1.0, 2.0], None):
+            with pytest.raises(md.errors.ConfigError, match=f"{words} as a number, got"):
+                call(wrong)
+        assert call(a.detach()).dtype == call(np.float64(0.25)).dtype == np.float32

@@ -165,3 +165,18 @@ def test_triangles_of_complex_numbers_and_bools_keep_their_dtype():
     assert ops.triu(z).dtype == z.dtype
     assert ops.tril(z != 0).numpy().tolist() == [[True, False], [True, True]]
     assert ops.tril(z != 0).dtype == np.bool_
+
+
+def test_a_list_that_is_changed_after_its_use_as_an_index_changes_no_gradient():
+    x, order = md.tensor([1.0, 2.0, 3.0], requires_grad=True), [0, 1, 2]
+    y = (x[order] * md.tensor([1.0, 10.0, 100.0])).sum()
+    order.reverse()
+    y.backward()
+    assert x.grad.numpy().tolist() == [1, 10, 100]
+
+
+def test_flatten_needs_an_axis_to_start_at():
+    assert ops.flatten(3.0).shape == (1,)
+    for start in (1, -3, 9):
+        with pytest.raises(ShapeError, match="flatten: "):
+            ops.flatten([1.0, 2.0], start)

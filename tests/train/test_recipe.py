@@ -109,3 +109,30 @@ def test_images_are_told_apart_by_their_hashes():
     hashes = image_digests(np.concatenate([X, X[:2]]))
     assert len(hashes) == 14 and len(set(hashes.tolist())) == 12
     np.testing.assert_array_equal(hashes[:2], hashes[12:])
+
+
+def test_frozen_layers_and_the_weights_of_classes_are_part_of_it(tmp_path):
+    def training(out, frozen, weights):
+        md.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dense(9, 4), nn.ReLU(), nn.Dense(4, 3))
+        model.layers[1].weight.requires_grad = not frozen
+        trainer = md.Trainer(
+            model,
+            loss=lambda y, labels: ops.cross_entropy(y, labels, weight=weights),
+            optimizer=optim.SGD(model, 0.1),
+            seed=0,
+        )
+        options = {"epochs": 1, "batch_size": 4, "out": tmp_path / out, "resume": True}
+        trainer.fit((X, Y), progress=False, **options)
+
+    training("a", True, np.array([1.0, 1.0, 9.0]))
+    training("a", True, np.array([1.0, 1.0, 9.0]))
+    with pytest.raises(CheckpointError, match=r"frozen: was 1\.weight, is none"):
+        training("a", False, np.array([1.0, 1.0, 9.0]))
+    with pytest.raises(CheckpointError, match=r"loss weights: was .*9.*, is .*2"):
+        training("a", True, np.array([1.0, 1.0, 2.0]))
+
+
+def test_a_large_array_is_told_by_its_hash():
+    many = np.arange(3000.0)
+    assert plain(many) == plain(many.copy()) != plain(many + (np.arange(3000) == 1500))

@@ -1,5 +1,8 @@
 """Outputs that are no classes: accuracy and predictions that suit the targets."""
 
+import functools
+import math
+
 import numpy as np
 import pytest
 
@@ -131,3 +134,38 @@ def test_a_last_batch_of_one_can_be_left_out():
     assert len(history) == 4
     losses = history.steps["loss"]
     np.testing.assert_allclose(history.epochs["train_loss"], losses.reshape(2, 2).mean(1))
+
+
+@pytest.mark.parametrize("options", [{"delta": 2.0}, {}])
+def test_a_loss_with_options_is_the_loss_itself(options):
+    loss = functools.partial(ops.huber_loss, **options)
+    model, x = nn.Dense(4, 1), np.ones((3, 4), np.float32)
+    trainer = md.Trainer(model, loss=loss, optimizer=md.optim.SGD(model, 0.1))
+    np.testing.assert_array_equal(trainer.predict(x), model(x).numpy())
+
+
+def test_a_loss_of_ones_own_says_nothing_of_the_targets_before_they_are_seen():
+    x = RNG.normal(size=(6, 4, 5)).astype(np.float32)
+
+    def loss(outputs, labels):
+        return ops.cross_entropy(outputs.reshape(-1, 3), labels.reshape(-1))
+
+    model = nn.Dense(5, 3)
+    trainer = md.Trainer(model, loss=loss, optimizer=md.optim.SGD(model, 0.1))
+    with pytest.raises(ConfigError, match=r"predict: .* call evaluate\(data\) first"):
+        trainer.predict(x)
+    trainer.evaluate((x, RNG.integers(0, 3, (6, 4))))
+    np.testing.assert_allclose(trainer.predict(x).sum(-1), 1, rtol=1e-6)
+
+
+def test_numbers_to_predict_may_be_new_in_validation():
+    x, prices = RNG.normal(size=(12, 4)), np.arange(12) * 10_000 + 100_000
+    model = nn.Dense(4, 1)
+
+    def loss(outputs, targets):
+        return ops.mse_loss(outputs.reshape(-1), targets * 1e-5)
+
+    trainer = md.Trainer(model, loss=loss, optimizer=md.optim.SGD(model, 0.01))
+    data = (x, prices), (x[:3], prices[:3] + 5)
+    trainer.fit(data[0], validation=data[1], epochs=1, batch_size=4, progress=False)
+    assert math.isnan(trainer.history.last["train_accuracy"])
