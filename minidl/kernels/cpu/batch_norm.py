@@ -88,14 +88,18 @@ def batch_norm_grads(
     n, centre, scale = x.size // x.shape[1], _by_channel(mean), _by_channel(weight * inverse)
 
     x_grad = np.empty_like(x)
-    counted = g if bias is None else x_grad  # where relu gave 0, g counts as 0
+    # g as it counts: 0 where relu gave 0, and in the memory order of x. So the sums have one order,
+    # with relu in this kernel or not.
+    counted = g if bias is None and g.strides == x.strides else x_grad
 
     def sums(rows: Rows) -> tuple[Array, Array]:
-        centred = x[rows] - centre
+        centred, slopes = x[rows] - centre, g[rows]
         if bias is not None:  # y as in `batch_norm_affine`
             y = centred * scale
             y += _by_channel(bias)
-            counted[rows] = keep(g[rows], y > 0)
+            slopes = keep(slopes, y > 0)
+        if counted is x_grad:
+            counted[rows] = slopes
         return counted[rows].sum(AXES), _dot(centred, counted[rows])
 
     bias_grad, products = map(sum, zip(*_share(sums, x), strict=True))
