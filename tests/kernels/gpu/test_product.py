@@ -64,7 +64,7 @@ def test_a_graph_repeats_it(gpu):
     random = np.random.default_rng(1)
     x, w, b = (random.normal(size=s) for s in ((5, 600), (7, 600), 7))
     there = [gpu(a) for a in (x, w, b)]
-    graph = kernels.Graph(lambda: linear(*there), like=there[0])
+    graph = kernels.Graph(lambda: linear(*there, False), like=there[0])
     for _ in range(3):
         there[0][...] = gpu(x)
         close(graph.launch().get(), expected(x, w, b, False))
@@ -83,7 +83,7 @@ def test_many_rows_or_outputs_go_to_cublas(gpu):
     for rows, outputs, launched in ((128, 16, "linear"), (129, 1, "add"), (1, 17, "add")):
         x, w, b = np.ones((rows, 2)), np.ones((outputs, 2)), np.ones(outputs)
         standin.counter.clear()
-        assert (linear(gpu(x), gpu(w), gpu(b)).get() == 3).all()
+        assert (linear(gpu(x), gpu(w), gpu(b), False).get() == 3).all()
         assert standin.counter.launched[-1] == launched
 
 
