@@ -1,6 +1,7 @@
 """What the environment says of the processes of a launch, and how an error ends all of them."""
 
 import os
+import select
 import subprocess
 import sys
 
@@ -66,6 +67,36 @@ def test_an_uncaught_error_of_one_of_several_ends_it_by_a_signal_which_launchers
     assert done.stderr.count("ZeroDivisionError") == 1
     assert "This was process 1 of 2" in done.stderr
     assert run(body).returncode == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system's pipes cannot tell what is unread")
+def test_the_others_are_ended_only_when_the_launcher_has_read_why():
+    """Otherwise a busy launcher ends the processes first, and the text is lost."""
+    body = (
+        "from minidl import processes\n"
+        "processes.abort = lambda code: print('aborted', flush=True)\n"
+        "processes.end_all('the reason', 1)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", body], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    readable, _, _ = select.select([child.stderr], [], [], 60)
+    assert readable
+    assert select.select([child.stdout], [], [], 0.5) == ([], [], [])
+    assert child.stderr.readline() == "the reason\n"
+    assert child.communicate(timeout=60) == ("aborted\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system's pipes cannot tell what is unread")
+@pytest.mark.parametrize("where", ["pipe", "file"])
+def test_a_launcher_that_never_reads_is_not_waited_for_for_ever(where, tmp_path):
+    body = "from minidl import processes; processes.end_all('the reason', 5)"
+    with (tmp_path / "log").open("w") as log:
+        stderr = subprocess.PIPE if where == "pipe" else log
+        with subprocess.Popen([sys.executable, "-c", body], stderr=stderr) as child:
+            assert child.wait(timeout=60) == -9
+    if where == "file":
+        assert (tmp_path / "log").read_text() == "the reason\n"
 
 
 def test_one_process_loads_nothing_of_all_this():

@@ -79,6 +79,13 @@ def test_an_error_in_one_process_ends_all_and_is_told_once(tmp_path):
         assert "done" not in out
 
 
+def test_an_error_is_told_even_if_the_launcher_is_too_busy_to_read_it_at_once(tmp_path):
+    child = launch(3, [*PROGRAM, json.dumps({"hook": "unread 1 2"}), tmp_path / "run"])
+    code, _, err = finish(child)
+    assert code not in (0, None)
+    assert err.count("RuntimeError: the disk of this machine is gone") == 1, err
+
+
 def test_an_error_ends_all_within_five_seconds(tmp_path):
     case = {"hook": "raise 1 2"}
     child = launch(2, [*PROGRAM, json.dumps(case), tmp_path / "run"])
