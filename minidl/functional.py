@@ -32,9 +32,7 @@ def _inner(args: tuple[Any, ...], argnums: tuple[int, ...]) -> tuple[list[Any], 
     arguments, targets = list(args), list[Tensor]()
     for i in argnums:
         if not -len(args) <= i < len(args):
-            raise ShapeError(
-                f"grad: argnums {argnums} asks for more than the {len(args)} arguments"
-            )
+            raise ShapeError(f"grad: argnums {argnums} asks for more than {len(args)} arguments")
 
         def own(value: Any, i: int = i) -> Tensor:
             x = as_tensor(value)

@@ -77,9 +77,7 @@ def conv_pool(conv: Conv2d, pool: MaxPool2d, rectify: bool, x: ArrayLike) -> Ten
         value, index = kernels.conv_pool(*layer, places, rectify, indexed=keep) or (None, None)
         if value is None:
             return pool(conv(x), rectify=rectify)
-
-        def spread(g: Tensor) -> Tensor:
-            return unpool(g, index, places)
+        spread = partial(unpool, index=index, window=places)
 
         def fast(g: Tensor, y: Tensor, needed: tuple[bool, ...]) -> list[Tensor | None]:
             by_x = both.by_input(spread(g), w) if needed[0] else None

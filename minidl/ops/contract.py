@@ -145,10 +145,8 @@ def _diagonal(x: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
     """x with one axis for each letter, broadcast to the letters' lengths; "ii" is a diagonal."""
     letters = "".join(dict.fromkeys(name))
     if len(letters) < len(name):
-        along = {
-            c: np.arange(sizes[c]).reshape([-1 if c == o else 1 for o in letters]) for c in name
-        }
-        return getitem(x, tuple(along[c] for c in name))
+        shapes = {c: [-1 if c == other else 1 for other in letters] for c in letters}
+        return getitem(x, tuple(np.arange(sizes[c]).reshape(shapes[c]) for c in name))
     shape = tuple(sizes[c] for c in name)
     return x if x.shape == shape else broadcast_to(x, shape)
 

@@ -77,9 +77,8 @@ def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
     kept, n = _kept(x, axes), _count(x, axes)
     share = 1 / n if n else math.nan
     value = _in_dtype(add_up(x.data, axes) * share, x, axes, keepdims)
-    return record(
-        value, (x, lambda g, y: broadcast_to(reshape(g, kept) * share, x.shape)), name=call
-    )
+    pullback = (x, lambda g, y: broadcast_to(reshape(g, kept) * share, x.shape))
+    return record(value, pullback, name=call)
 
 
 def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
