@@ -109,7 +109,10 @@ def integers_follow(x: Tensor, other: Tensor) -> Tensor:
 
 def all_follow(*tensors: Tensor) -> list[Tensor]:
     """The tensors, those of integers in the dtype of the others, if not all hold integers."""
-    others = [t.dtype for t in tensors if t.dtype.kind not in "iub"]
+    dtypes = [t._data.dtype for t in tensors]
+    if dtypes.count(dtypes[0]) == len(dtypes):
+        return list(tensors)
+    others = [dtype for dtype in dtypes if dtype.kind not in "iub"]
     like = Tensor(np.empty((), np.result_type(*others))) if others else None
     return list(tensors) if like is None else [integers_follow(t, like) for t in tensors]
 

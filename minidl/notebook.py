@@ -1,7 +1,6 @@
 """How objects show themselves in a notebook: as HTML, which Jupyter asks for by `_repr_html_`."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [*(("th", row) for row in [head] if head), *(("td", row) for row in rows)]
     cells = ("".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in row) for tag, row in lines)
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def escape(text: str) -> str:
+    """The text with <, > and & written as HTML wants them."""
+    import html  # takes memory that only a notebook needs
+
+    return html.escape(text)
 
 
 def number(x: float) -> str:
