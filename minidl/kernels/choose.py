@@ -45,6 +45,8 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "bias and relu":               (None,           gpu.elementwise, None),
     "cross-entropy":               (portable,       gpu.loss,   portable),
     "gradient of relu":            (None,           gpu.elementwise, None),
+    "softmax":                     (portable,       gpu.rows,   portable),  # GPU: last axis
+    "standardisation":             (portable,       gpu.rows,   portable),  # GPU: last axes
     "optimizer step":              (cpu.update,     gpu.update, None),
 }
 # fmt: on
@@ -271,6 +273,43 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     the labels.
     """
     return version("cross-entropy", logits).cross_entropy(logits, labels)
+
+
+def _by_rows(operation: str, axes: tuple[int, ...], x: Array, *others: Array) -> Any:
+    """The module for sums along these axes of x; on a GPU the last axes make rows."""
+    last = sorted(axes) == list(range(x.ndim - len(axes), x.ndim)) and len(axes) > 0
+    return version(operation, x, *others) if last else portable
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """eˣ / Σ eˣ along an axis."""
+    return _by_rows("softmax", (axis,), x).softmax(x, axis)
+
+
+def softmax_grad(g: Array, y: Array, axis: int) -> Array:
+    """The gradient by x of y = softmax x."""
+    return _by_rows("softmax", (axis,), g, y).softmax_grad(g, y, axis)
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    """ln softmax x along an axis."""
+    return _by_rows("softmax", (axis,), x).log_softmax(x, axis)
+
+
+def log_softmax_grad(g: Array, y: Array, axis: int) -> Array:
+    """The gradient by x of y = ln softmax x."""
+    return _by_rows("softmax", (axis,), g, y).log_softmax_grad(g, y, axis)
+
+
+def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
+    """(x - mean)/√(variance + ε) along axes, and the divisor."""
+    return _by_rows("standardisation", axes, x).standardize(x, axes, eps)
+
+
+def standardize_grad(g: Array, y: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+    """The gradient by x of a standardised y."""
+    engine = _by_rows("standardisation", axes, g, y, deviation)
+    return engine.standardize_grad(g, y, deviation, axes)
 
 
 def keep_positive(g: Array, y: Array) -> Array | None:

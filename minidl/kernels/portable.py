@@ -202,6 +202,69 @@ def wider(x: Array) -> type | None:
     return np.float32 if x.dtype.itemsize == 2 else None
 
 
+MANY = 1024  # with more terms, a float32 sum would lose digits that matter
+
+
+def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
+    """Σ x along axes, returned in the dtype in which it was added up.
+
+    In n additions one after the other, rounding errors grow with n: a float32 sum of 20 million
+    ones stops at 16.8 million. A float16 sum overflows above 65,504. So float16 is added up in
+    float32. float32 is added up in float64 if there are many terms.
+    """
+    wide = None
+    if x.dtype.kind == "f" and x.dtype.itemsize < 8:
+        many = x.size > MANY and math.prod([x.shape[i] for i in axes]) > MANY
+        wide = np.float32 if x.dtype.itemsize == 2 else np.float64 if many else None
+    return x.sum(axes, dtype=wide, keepdims=keepdims)
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """eˣ / Σ eˣ along an axis. The largest x is subtracted first, so that eˣ cannot overflow."""
+    if not x.size:
+        return x
+    powers = array_module(x).exp(x - x.max(axis, keepdims=True))
+    return (powers / add_up(powers, (axis,))).astype(x.dtype, copy=False)
+
+
+def softmax_grad(g: Array, y: Array, axis: int) -> Array:
+    """y·(g - Σ g·y), the gradient by x of y = softmax x."""
+    return (y * (g - add_up(g * y, (axis,)))).astype(y.dtype, copy=False)
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    """x - ln Σ eˣ along an axis, with the largest x subtracted from all of them first."""
+    if not x.size:
+        return x
+    xp, value = array_module(x), x - x.max(axis, keepdims=True)
+    return (value - xp.log(add_up(xp.exp(value), (axis,)))).astype(x.dtype, copy=False)
+
+
+def log_softmax_grad(g: Array, y: Array, axis: int) -> Array:
+    """g - eʸ·Σ g, the gradient by x of y = ln softmax x."""
+    return (g - array_module(y).exp(y) * add_up(g, (axis,))).astype(y.dtype, copy=False)
+
+
+def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
+    """(x - mean)/√(variance + ε) along axes, and the divisor.
+
+    The mean is subtracted twice, because rounding leaves a little of a large one.
+    """
+    data = x if (wide := wider(x)) is None else x.astype(wide)  # float16's squares overflow
+    value = data - data.mean(axes, keepdims=True)
+    value -= value.mean(axes, keepdims=True)
+    xp = array_module(x)
+    deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
+    return (value / deviation).astype(x.dtype, copy=False), deviation
+
+
+def standardize_grad(g: Array, y: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+    """(g - mean g - y·mean(g·y))/deviation, the gradient by x of a standardised y."""
+    n = math.prod([y.shape[i] for i in axes])
+    inner = g - add_up(g, axes) / n - y * (add_up(g * y, axes) / n)
+    return (inner / deviation).astype(y.dtype, copy=False)
+
+
 def product(a: Array, b: Array) -> Array:
     """a @ b for a (..., m, k), b (..., k, n); leading axes broadcast."""
     return array_module(a).matmul(a, b)

@@ -12,11 +12,12 @@ from .. import kernels
 from ..checks import class_labels, constant, floating, label_shares, same_shape
 from ..device import Array, is_host, times
 from ..errors import ConfigError, DataError
+from ..kernels.portable import add_up
 from ..tensor import ArrayLike, Tensor, record
 from .activation import sigmoid, softplus_of
 from .elementwise import clip
 from .normalize import softmax
-from .reduce import add_up, sum
+from .reduce import sum
 
 
 def cross_entropy(

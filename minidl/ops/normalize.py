@@ -5,15 +5,13 @@ The shape stays. All raise ShapeError for an axis that x does not have.
 
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..checks import axes_of, axis_of, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, record
 from .elementwise import exp, sqrt, through_relu
-from .reduce import Axis, add_up, mean, sum, var
+from .reduce import Axis, mean, sum, var
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
@@ -21,12 +19,14 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 
     Numerics: the largest x is subtracted first, so that the exponential cannot overflow.
     """
-    x, xp = floating(x)
+    x, _ = floating(x)
     axis = axis_of("softmax", x, axis)
-    powers = xp.exp(x.data - x.data.max(axis, keepdims=True)) if x.size else x.data
-    value = (powers / add_up(powers, (axis,))).astype(x.dtype, copy=False)
-    pullback = (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True)))
-    return record(value, pullback, name="softmax")
+    return record(
+        kernels.softmax(x.data, axis),
+        (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))),
+        name="softmax",
+        fast=lambda g, y, needed: [Tensor(kernels.softmax_grad(g.data, y.data, axis))],
+    )
 
 
 def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
@@ -35,13 +35,14 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     Numerics: finite for finite x, even where softmax underflows to 0, unless x minus the largest x
     overflows.
     """
-    x, xp = floating(x)
+    x, _ = floating(x)
     axis = axis_of("log_softmax", x, axis)
-    value = x.data - x.data.max(axis, keepdims=True) if x.size else x.data
-    if x.size:
-        value = (value - xp.log(add_up(xp.exp(value), (axis,)))).astype(x.dtype, copy=False)
-    pullback = (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True))
-    return record(value, pullback, name="log_softmax")
+    return record(
+        kernels.log_softmax(x.data, axis),
+        (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)),
+        name="log_softmax",
+        fast=lambda g, y, needed: [Tensor(kernels.log_softmax_grad(g.data, y.data, axis))],
+    )
 
 
 def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
@@ -52,19 +53,16 @@ def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     Numerics: the mean is subtracted twice, because rounding leaves a little of a large one.
     Raises: ShapeError where x has no elements.
     """
-    x, xp = floating(x)
+    x, _ = floating(x)
     axes = axes_of("standardize", x, axis)
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
-    data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
-    value = data - data.mean(axes, keepdims=True)
-    value -= value.mean(axes, keepdims=True)  # the part of the mean that rounding left
-    deviation = xp.sqrt(xp.square(value).mean(axes, keepdims=True) + eps)
+    value, deviation = kernels.standardize(x.data, axes, eps)
     return record(
-        (value / deviation).astype(x.dtype, copy=False),
+        value,
         (x, lambda g, y: _by_input(g, y, sqrt(var(x, axes, keepdims=True) + eps), axes)),
         name="standardize",
-        fast=lambda g, y, needed: [_by_input(g, y, Tensor(deviation), axes)],
+        fast=lambda g, y, _: [Tensor(kernels.standardize_grad(g.data, y.data, deviation, axes))],
     )
 
 

@@ -13,6 +13,7 @@ from .. import norms
 from ..checks import axes_of, axis_of, floating, unmasked
 from ..device import Array
 from ..errors import ShapeError
+from ..kernels.portable import add_up
 from ..tensor import ArrayLike, Tensor, as_tensor, record
 from .elementwise import exp, keep_where, where
 from .shape import broadcast_to, flip, reshape
@@ -27,23 +28,6 @@ def _kept(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _count(x: Tensor, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[i] for i in axes)
-
-
-MANY = 1024  # with more terms, a float32 sum would lose digits that matter
-
-
-def add_up(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
-    """Σ x along axes, returned in the dtype in which it was added up.
-
-    In n additions one after the other, rounding errors grow with n: a float32 sum of 20 million
-    ones stops at 16.8 million. A float16 sum overflows above 65,504. So float16 is added up in
-    float32. float32 is added up in float64 if there are many terms.
-    """
-    wide = None
-    if x.dtype.kind == "f" and x.dtype.itemsize < 8:
-        many = x.size > MANY and math.prod([x.shape[i] for i in axes]) > MANY
-        wide = np.float32 if x.dtype.itemsize == 2 else np.float64 if many else None
-    return x.sum(axes, dtype=wide, keepdims=keepdims)
 
 
 def _in_dtype(value: Array, x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Array:

@@ -56,6 +56,8 @@ OPERATIONS = {
     "bias and relu": ("bias_relu",),
     "cross-entropy": ("cross_entropy",),
     "gradient of relu": ("keep_positive",),
+    "softmax": ("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"),
+    "standardisation": ("standardize", "standardize_grad"),
 }
 
 

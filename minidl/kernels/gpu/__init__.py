@@ -10,5 +10,6 @@ from . import (
     loss,
     pool,
     product,
+    rows,
     update,
 )

@@ -34,13 +34,24 @@ DEVICE T infinity() { return -log((T)0); }
 #define TAKE(value, tap) if (first < 0 || (!((value) <= best) && best == best)) \
     { best = (value); first = (tap); }
 
-// The sum over the 32 threads of a warp, in each of them. The order never changes, so that rounding
-// is the same in every run.
-template <class V>
-DEVICE V warp_sum(V own) {
-    for (int apart = 16; apart > 0; apart /= 2) own += __shfl_xor_sync(EVERY_LANE, own, apart);
+// The sum, and the maximum, over a team of neighbouring threads (1, 2, 4, ... 32), in each of them.
+// The order never changes, so that rounding is the same in every run.
+template <int TEAM_SIZE, class V>
+DEVICE V team_sum(V own) {
+    for (int apart = TEAM_SIZE / 2; apart > 0; apart /= 2)
+        own += __shfl_xor_sync(EVERY_LANE, own, apart);
     return own;
 }
+template <int TEAM_SIZE>
+DEVICE T team_max(T own) {
+    for (int apart = TEAM_SIZE / 2; apart > 0; apart /= 2)
+        own = max(own, __shfl_xor_sync(EVERY_LANE, own, apart));
+    return own;
+}
+
+// The sum over the 32 threads of a warp, in each of them.
+template <class V>
+DEVICE V warp_sum(V own) { return team_sum<32>(own); }
 
 // The sum over a block of whole warps, in each of its threads, in an order that never changes.
 template <class V>

@@ -6,18 +6,6 @@
 // the label's own softmax is near 1. A NaN need not be the largest: it makes the sum NaN, and so
 // the whole row.
 
-// The sum of what a team's threads have, and the maximum, in each of them.
-DEVICE T team_sum(T own) {
-    for (int apart = TEAM / 2; apart > 0; apart /= 2)
-        own += __shfl_xor_sync(EVERY_LANE, own, apart);
-    return own;
-}
-DEVICE T team_max(T own) {
-    for (int apart = TEAM / 2; apart > 0; apart /= 2)
-        own = max(own, __shfl_xor_sync(EVERY_LANE, own, apart));
-    return own;
-}
-
 // Each block stores the sum of its rows' losses, divided by the number of all rows. The last block
 // adds up those of all blocks, in their order. A block may have 1,024 threads, so the compiler must
 // give a thread at most 64 registers.
@@ -37,13 +25,13 @@ cross_entropy(const T* logits, const long long* labels, T* losses, T* mean, T* g
         long long label = labels[row];
         T largest = -infinity(), at_label = 0, others = 0;
         for (Int k = lane; k < classes; k += TEAM) largest = max(largest, x[k]);
-        largest = team_max(largest);
+        largest = team_max<TEAM>(largest);
         for (Int k = lane; k < classes; k += TEAM) {
             T power = exp(x[k] - largest);
             if (k == label) at_label = power; else others += power;
         }
-        others = team_sum(others);
-        T sum = others + team_sum(at_label), share = sum * rows;
+        others = team_sum<TEAM>(others);
+        T sum = others + team_sum<TEAM>(at_label), share = sum * rows;
         if (!own) continue;
         for (Int k = lane; k < classes; k += TEAM)
             d[k] = (k == label ? -others : exp(x[k] - largest)) / share;

@@ -177,6 +177,7 @@ CONSTANTS = {
     "loss": (("TEAM", 16),),
     "pool": tuple(pool._constants(Window((8, 8), (3, 2), (2, 1), dilation=(1, 2))).items()),
     "product": (("TEAM", 16),),
+    "rows": (("TEAM", 16),),
     "update": (("ROWS", 32),),
 }
 SOURCES = sorted(p.stem for p in Path(launch.__file__).parent.glob("*.cu") if p.stem != "common")
