@@ -1,5 +1,6 @@
-"""Forward and backward pass of a step as one CUDA graph, where the update is not part of it."""
+"""CUDA graphs of a forward and backward pass without the update, and of a forward pass alone."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..device import Array, to_device
 from ..modes import switches
 from ..nn import Module
 from ..tensor import Tensor
-from .settings import Settings
+from .settings import Settings, one_tensor
 
 Work = Callable[[Settings, Tensor, Array], Array]
 
@@ -89,6 +90,16 @@ def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.nd
             array[...] = values
             buffer.data = array
     return drawn
+
+
+def foreign(job: Settings) -> str | None:
+    """What might do other work in each step, as only its author knows; None if there is nothing."""
+    parts = [type(module) for _, module in job.model.named_modules()]
+    for part in (*parts, job.loss):
+        if getattr(part, "__module__", "").split(".")[0] != __name__.split(".")[0]:
+            name = getattr(part, "__name__", repr(part))
+            return f"{name} may do other work in each step; if not, pass Trainer(capture=True)"
+    return None
 
 
 class Captured:
@@ -171,3 +182,58 @@ class _Recording:
         for p, gradient in zip(self._parameters, self._gradients, strict=True):
             p.grad = gradient
         return result
+
+
+class Answers:
+    """The model's outputs in eval mode. On a GPU their computation is recorded, as a step's is.
+
+    The first batch of a shape is computed launch by launch, which loads all kernels. The second one
+    is recorded, and from then on the recording is started. A change of the model, other than new
+    values in the same arrays, begins anew. What cannot be recorded is computed launch by launch.
+    """
+
+    def __init__(self, job: Settings) -> None:
+        self._job, self._assumptions = job, Assumptions(job)
+        self._state: Any = None  # of the model, for which the recordings hold
+        self._held: list[Array] = []  # the arrays that they read
+        self._recordings: dict[Any, Any] = {}  # of the shape of a batch; None: computed once
+        self._possible = job.capture is True or (job.capture == "auto" and foreign(job) is None)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """The outputs for a batch. Call it in eval mode and under no_grad."""
+        x = self._job.place(images)
+        if not self._possible or x.device == "cpu" or self._assumptions.violated() is not None:
+            return self._compute(x).numpy()
+        held = [t.data for t in self._job.model._state().values()]
+        state = *self._assumptions.now(), *map(id, held)
+        if state != self._state:
+            self._state, self._held, self._recordings = state, held, {}
+        shape = x.shape, x.dtype
+        if shape not in self._recordings:
+            self._recordings[shape] = None
+            return self._compute(x).numpy()
+        recording = self._recordings[shape] or self._record(x)
+        if recording is None:
+            return self._compute(x).numpy()
+        self._recordings[shape] = recording
+        batch, graph = recording
+        batch[...] = x.data
+        return graph.launch().numpy()
+
+    def _compute(self, x: Tensor) -> Tensor:
+        return one_tensor(self._job.model(x))
+
+    def _record(self, x: Tensor) -> tuple[Array, kernels.Graph] | None:
+        """The array to put a batch into, and the graph that reads it; None if it is impossible."""
+        batch = Tensor(x.data.copy())
+        try:
+            return batch.data, kernels.Graph(lambda: self._compute(batch), like=x.data)
+        except Exception as error:
+            self._possible = False
+            if self._job.capture is True:
+                why = (str(error).splitlines() or [type(error).__name__])[0]
+                warnings.warn(
+                    f"Trainer(capture=True): outputs are computed launch by launch: {why}",
+                    stacklevel=2,
+                )
+            return None

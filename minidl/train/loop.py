@@ -16,7 +16,7 @@ from ..device import Array
 from ..kernels.gpu.launch import compiled
 from ..tensor import Tensor
 from . import metrics
-from .capture import Captured
+from .capture import Captured, foreign
 from .evaluation import evaluate
 from .fitting import too_large
 from .interrupt import Stopped, interrupted
@@ -290,13 +290,3 @@ class Loop:
 
 class _NotFinite(Exception):
     """The loss of a step, and the norms of its layers' gradients, where they are not finite."""
-
-
-def foreign(job: Settings) -> str | None:
-    """What might do other work in each step, as only its author knows; None if there is nothing."""
-    parts = [type(module) for _, module in job.model.named_modules()]
-    for part in (*parts, job.loss):
-        if getattr(part, "__module__", "").split(".")[0] != __name__.split(".")[0]:
-            name = getattr(part, "__name__", repr(part))
-            return f"{name} may do other work in each step; if not, pass Trainer(capture=True)"
-    return None

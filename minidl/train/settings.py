@@ -61,6 +61,7 @@ class Settings:
                 f"Trainer: expected capture as True, False or 'auto', got {capture!r}"
             )
         self.capture = capture
+        self.answers: Any = None  # what computes outputs in eval mode: `capture.Answers`
         self.history = History()
         self.batch: tuple[Array, Array] | None = None
         self.loss_value = float("nan")

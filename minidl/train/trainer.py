@@ -47,7 +47,8 @@ class Trainer(Settings):
     launch; the host reads a step's numbers some steps later. Model and loss must do the same
     launches in every step. "auto" does so if all layers and the loss are minidl's own; True, for
     your own too; False never. With monitors, a clip function, or an optimizer of your own, only the
-    gradients are recorded. Some steps cannot be recorded, such as those with hooks (as of a
+    gradients are recorded. `evaluate` and `predict` start a recording from the third batch of a
+    shape on. Some steps cannot be recorded, such as those with hooks (as of a
     GradientMonitor). Training then goes on without a graph, and one line says why.
     deterministic: cut each batch into four shards, so that one process, two and four compute the
     same bytes.

@@ -102,7 +102,8 @@ def test_what_cannot_be_recorded_goes_on_after_one_line(gpu, name):
     model, options, why = REASONS[name]
     with pytest.warns(UserWarning, match=rf"^Trainer\(capture=True\): .*({why})") as told:
         captured = trained(model, capture=True, **options)
-    assert len(told) == 1
+    lines = [str(warning.message) for warning in told]
+    assert sum("launches are started one by one" in line for line in lines) == 1
     plain = trained(model, **options)
     for step_name in plain[0].step_names:
         np.testing.assert_array_equal(
@@ -132,3 +133,73 @@ def test_other_arrays_in_the_parameters_are_recorded_anew(gpu):
     plain = trained(article)
     for name in captured[0].step_names:
         close(captured[0].column(name, STEPS), plain[0].column(name, STEPS))
+
+
+def answering(model=article, **options):
+    md.manual_seed(0)
+    model = model()
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    return md.Trainer(model, optimizer=optimizer, device="cuda", seed=0, **options)
+
+
+def predicted(trainer, **options):
+    """The outputs, and what was launched for them."""
+    standin.counter.clear()
+    return trainer.predict(DATA[0], batch_size=8, **options), list(standin.counter.launched)
+
+
+@pytest.mark.parametrize("model", [article, normalised])
+def test_outputs_are_recorded_for_the_second_batch_of_a_shape(gpu, model):
+    trainer, plain = answering(model), answering(model, capture=False)
+    first, launched = predicted(trainer)
+    right, without = predicted(plain)
+    assert launched.count("graph") == 4  # of 5 full batches; that of 4 images has another shape
+    assert "graph" not in without
+    np.testing.assert_array_equal(first, right)
+    again, launched = predicted(trainer)
+    assert launched.count("graph") == 6
+    np.testing.assert_array_equal(again, right)
+    again, launched = predicted(trainer)
+    assert set(launched) == {"setitem", "graph"}
+    np.testing.assert_array_equal(again, right)
+
+
+def test_recorded_outputs_follow_the_weights(gpu):
+    trainer, plain = answering(normalised), answering(normalised, capture=False)
+    options = {"validation": DATA, "epochs": 3, "batch_size": 8, "progress": False}
+    history, right = trainer.fit(DATA, **options), plain.fit(DATA, **options)
+    for name in right.epoch_names:
+        if name != "seconds":
+            close(history.epochs[name], right.epochs[name])
+    before, _ = predicted(trainer)
+    trainer.model.load_state_dict(answering(normalised).model.state_dict())
+    after, _ = predicted(trainer)
+    assert np.abs(after - before).max() > 1e-3
+    fresh, _ = predicted(answering(normalised, capture=False))
+    np.testing.assert_allclose(after, fresh, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_that_hooks_look_at_are_not_recorded(gpu):
+    trainer, seen = answering(), []
+    trainer.model.layers[0].register_forward_hook(lambda *looked: seen.append(len(looked)))
+    _, launched = predicted(trainer)
+    assert "graph" not in launched
+    assert len(seen) == 6
+
+
+def test_layers_of_others_are_recorded_if_asked(gpu):
+    class Twice(md.nn.Module):
+        def forward(self, x):
+            return x * 2.0
+
+    def model():
+        return md.nn.Sequential(Twice(), *article())
+
+    assert "graph" not in predicted(answering(model))[1]
+    found, launched = predicted(answering(model, capture=True))
+    assert launched.count("graph") == 4
+    np.testing.assert_array_equal(found, predicted(answering(model, capture=False))[0])
+    with pytest.warns(UserWarning, match=r"^Trainer\(capture=True\): outputs are .* capturing"):
+        reads, _ = predicted(answering(lambda: md.nn.Sequential(Scale(), *article()), capture=True))
+    plain, _ = predicted(answering(lambda: md.nn.Sequential(Scale(), *article()), capture=False))
+    np.testing.assert_array_equal(reads, plain)
