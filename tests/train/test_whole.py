@@ -20,7 +20,7 @@ pytestmark = [
 random = np.random.default_rng(0)
 VALIDATED = 1  # the outputs for the second epoch's validation come from a graph too
 IMAGES, LABELS = random.random((44, 1, 8, 8), np.float32), random.integers(0, 3, 44)
-# A gradient that is rounding alone would move a weight as far as any other; a large eps prevents it.
+# Otherwise a gradient that is rounding alone would move a weight as far as any other gradient.
 EPS = 1e-4
 RULES = {
     "momentum": functools.partial(md.optim.SGD, lr=0.02, momentum=0.9, weight_decay=0.01),
