@@ -20,7 +20,7 @@ def as_array(call: str, x: Any) -> Array:
     """
     given, kind = x, type(x)
     if kind is not np.ndarray and not _is_cupys(x):
-        if isinstance(x, np.ma.MaskedArray):
+        if is_masked(x):
             raise DTypeError(
                 f"{call}: expected an array without a mask, got a masked array of shape {x.shape}; "
                 "say which value the masked places have: x.filled(0)"
@@ -37,6 +37,12 @@ def as_array(call: str, x: Any) -> Array:
             f"{call}: expected numbers, got dtype {x.dtype}, a {kind.__name__}{advice}"
         )
     return x
+
+
+def is_masked(x: Any) -> bool:
+    """Whether x is a masked array of NumPy. NumPy loads their module only if somebody uses them."""
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(x, getattr(module, "MaskedArray", ()))
 
 
 def from_dlpack(source: Any) -> Array:

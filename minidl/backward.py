@@ -136,4 +136,8 @@ def _fit(g: "Tensor", x: "Tensor", name: str) -> "Tensor":
                 f"{x.shape}; it must have that shape, or one that it broadcasts to"
             )
         g = fitted.reshape(x.shape)
+    if wanted.dtype.kind in "iub":
+        raise GradientError(
+            f"backward: an input of '{name}' has dtype {wanted.dtype}, which carries no gradient"
+        )
     return g if here.dtype == wanted.dtype else g.astype(x.dtype)

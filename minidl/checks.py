@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import is_masked
 from .device import FLOAT, Array, is_host, read, to_device
 from .errors import (
     CheckpointError,
@@ -41,6 +42,13 @@ def check(call: str, expected: str, **options: Any) -> None:
             raise ConfigError(f"{call}: expected {name} {expected}, got {x!r}")
 
 
+def check_function(call: str, **functions: Any) -> None:
+    """Raise ConfigError unless each option is a function."""
+    for name, f in functions.items():
+        if not callable(f):
+            raise ConfigError(f"{call}: expected {name} as a function, got {f!r}")
+
+
 def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Raise CheckpointError naming all in `state` that is missing, unknown or of another shape."""
     found = {n: tuple(v.shape if hasattr(v, "shape") else np.shape(v)) for n, v in state.items()}
@@ -56,7 +64,7 @@ def same_shapes(call: str, shapes: Mapping[str, Any], state: Mapping[str, Any]) 
 
 def unmasked(x: ArrayLike, axis: Any) -> ArrayLike:
     """x; but a masked array that is reduced along all axes loses its masked values, as in NumPy."""
-    return x.compressed() if axis is None and isinstance(x, np.ma.MaskedArray) else x
+    return x.compressed() if axis is None and is_masked(x) else x
 
 
 def floating(x: ArrayLike) -> tuple[Tensor, Any]:
@@ -101,6 +109,21 @@ def axis_of(call: str, x: Tensor, axis: Any) -> int:
     return axes[0]
 
 
+def chosen(
+    call: str, condition: ArrayLike, a: ArrayLike, b: ArrayLike
+) -> tuple[Array, Tensor, Tensor, Any]:
+    """The condition as an array of bools that broadcasts with a and b, and `operands` of these."""
+    holds: Array = as_tensor(condition).data.astype(bool)
+    a, b, xp = operands(call, a, b)
+    try:
+        np.broadcast_shapes(holds.shape, a.shape, b.shape)
+    except ValueError:
+        raise ShapeError(
+            f"{call}: expected shapes that broadcast, got {holds.shape}, {a.shape} and {b.shape}"
+        ) from None
+    return holds, a, b, xp
+
+
 def integers_follow(x: Tensor, other: Tensor) -> Tensor:
     """x in other's dtype if x holds integers and other does not, so that other keeps its dtype."""
     mixed = x.data.dtype.kind in "iub" and other.data.dtype.kind in "fc"
@@ -110,7 +133,7 @@ def integers_follow(x: Tensor, other: Tensor) -> Tensor:
 def all_follow(*tensors: Tensor) -> list[Tensor]:
     """The tensors, those of integers in the dtype of the others, if not all hold integers."""
     dtypes = [t._data.dtype for t in tensors]
-    if dtypes.count(dtypes[0]) == len(dtypes):
+    if not dtypes or dtypes.count(dtypes[0]) == len(dtypes):
         return list(tensors)
     others = [dtype for dtype in dtypes if dtype.kind not in "iub"]
     like = Tensor(np.empty((), np.result_type(*others))) if others else None
@@ -276,6 +299,8 @@ def subscripts_of(
     the right, and broadcast.
     Raises: ShapeError where the subscripts do not describe the shapes.
     """
+    if not isinstance(subscripts, str) or not shapes:
+        raise ShapeError(f"{call}: expected subscripts such as 'ij,jk->ik' and operands for them")
     terms, arrow, out = subscripts.replace(" ", "").partition("->")
     names = terms.split(",")
     rests = [len(s) - len(n.replace("...", "")) for n, s in zip(names, shapes, strict=False)]
@@ -471,7 +496,7 @@ def check_finite(call: str, found: Found, measured: list[float]) -> None:
 
 
 def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> float | Array:
-    """A limit for x: a Python number, or an array in x's dtype that broadcasts to x.
+    """A limit for x: a Python number, or an array that broadcasts to x, in x's dtype if floating.
 
     default: the limit where none is given; for integers, the least or largest of their dtype.
     """
@@ -484,7 +509,8 @@ def bound(call: str, x: Tensor, limit: ArrayLike | None, default: float) -> floa
         raise ShapeError(
             f"{call}: expected a bound that broadcasts to {x.shape}, got {array.shape}"
         )
-    return array.astype(x.dtype)
+    # Integers keep the bound's own type: 1.5 or infinity would become another number in theirs.
+    return array if x.dtype.kind in "iub" else array.astype(x.dtype)
 
 
 def constant(call: str, **named: Any) -> Any:
@@ -505,6 +531,17 @@ def constant(call: str, **named: Any) -> Any:
     return number
 
 
+def held(call: str, dtype: np.dtype, **named: Any) -> Any:
+    """`constant`, if the type can hold the number: integers hold no 0.5, and uint8 no -1."""
+    ((name, value),) = named.items()
+    number = constant(call, **named)
+    whole = np.iinfo(dtype) if dtype.kind in "iu" else None
+    low, high = (0, 1) if whole is None else (whole.min, whole.max)
+    if dtype.kind in "iub" and not (low <= number <= high and number == int(number)):
+        raise DTypeError(f"{call}: expected {name} as a number that {dtype} holds, got {value!r}")
+    return number
+
+
 def label_shares(
     call: str,
     labels: ArrayLike,
@@ -522,6 +559,8 @@ def label_shares(
     needs a gradient; DataError where no label counts, or for a label outside 0..K-1.
     """
     check(call, "in [0, 1]", label_smoothing=smoothing)
+    if ignored is not None:
+        check(call, "an int", ignore_index=ignored)
     if getattr(weight, "requires_grad", False):
         raise GradientError(
             f"{call}: expected weight without a gradient, got a tensor with requires_grad=True, "
@@ -532,13 +571,16 @@ def label_shares(
     index = class_labels(call, Tensor(given * counted), logits).data
     # Sums over the batch: those of float16 would overflow, and their shares would vanish.
     wide = np.promote_types(logits.dtype, np.float32)
-    w = xp.ones(classes, wide) if weight is None else as_tensor(weight).data
-    if w.shape != (classes,) or (is_host(w) and not (w >= 0).all()):
-        raise ShapeError(f"{call}: expected weight as {classes} numbers >= 0, got {weight!r}")
-    w = to_device(w.astype(wide), logits.device)
-    r = xp.full(logits.shape, smoothing / classes, wide)
+    w = xp.ones(classes) if weight is None else as_tensor(weight).data
+    if w.shape != (classes,) or (is_host(w) and not ((w >= 0) & (w < np.inf)).all()):
+        raise ShapeError(
+            f"{call}: expected weight as {classes} finite numbers >= 0, got {weight!r}"
+        )
+    w = to_device(w.astype(float), logits.device)
+    w = w / xp.maximum(w.max(), np.finfo(float).tiny)  # only their ratios count: no sum overflows
+    r = xp.full(logits.shape, smoothing / classes)
     r[xp.arange(len(r)), index] += 1 - smoothing
     total = (w[index] * counted).sum()
     if is_host(total) and not total > 0:
         raise DataError(f"{call}: expected a label that counts; all weights of them are 0")
-    return r * w * counted[:, None] / total
+    return (r * w * counted[:, None] / total).astype(wide)

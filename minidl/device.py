@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import processes
-from .errors import DeviceError
+from .errors import DeviceError, DTypeError
 
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray
 
@@ -110,10 +110,20 @@ def gather(values: Sequence[Any]) -> Array:
 
 
 def number(value: Any, like: Array, dtype: Any) -> Array:
-    """A Python number as an array of shape () where `like` is."""
+    """A Python number as an array of shape () where `like` is.
+
+    Raises: DTypeError for a number beyond the range of its type.
+    """
     xp = array_module(like)
-    # On a GPU `full` writes the number by a launch, and so copies nothing from the host.
-    return xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)
+    try:
+        # On a GPU `full` writes the number by a launch, and so copies nothing from the host.
+        array = xp.asarray(value, dtype) if is_host(like) else xp.full((), value, dtype)
+        if array.dtype.kind != "O":
+            return array
+    except OverflowError:
+        pass
+    kept = "integers of 64 bits" if dtype is None else np.dtype(dtype)
+    raise DTypeError(f"number: expected one within the range of {kept}, got {value!r:.30}")
 
 
 _ones: dict[tuple[int, Any], Array] = {}  # by the GPU's number and the type

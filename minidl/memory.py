@@ -8,6 +8,7 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,18 @@ def touch_blas_buffers() -> None:
     if os.environ.get("MINIDL_BLAS", "1") != "0":
         for dtype in ("f", "d"):
             np.ones((256, 384), dtype) @ np.ones((384, 256), dtype)
+
+
+def lock() -> Any:
+    """A lock that is free in the child of a fork.
+
+    A fork copies locks as they are, but no other thread. So a lock that another thread held would
+    never be released in the child.
+    """
+    made: Any = threading.RLock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=made._at_fork_reinit)  # as Python's own locks
+    return made
 
 
 def is_view(array: Any, of: Any) -> bool:

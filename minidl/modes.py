@@ -141,6 +141,8 @@ class RemovableHook:
     """A registered hook, returned by the call that registered it; `remove()` takes it off."""
 
     def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
+        if not callable(hook):
+            raise ConfigError(f"hook: expected a function, got {hook!r}")
         self._hooks, self._hook = hooks, hook
         hooks.append(self)
 

@@ -14,7 +14,6 @@ each stands beside its derivative; `operators` declares them.
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -30,11 +29,12 @@ from .operators import Operators
 
 ArrayLike: TypeAlias = Any  # a Tensor, an array, a number, or nested lists of numbers
 Pullback = Callable[["Tensor", "Tensor"], "Tensor"]  # (g, y) -> the gradient by one input
+Inputs = tuple[tuple["Tensor", Pullback], ...]  # of an operation
 # (g, y, needed) -> the gradients by all inputs at once, None for those that are not needed.
 Fast = Callable[["Tensor", "Tensor", tuple[bool, ...]], Sequence["Tensor | None"]]
 
 _numbers = itertools.count()
-_adding = threading.RLock()  # two threads may add to one parameter's gradient
+_adding = memory.lock()  # two threads may add to one parameter's gradient
 
 
 class Node:
@@ -42,33 +42,32 @@ class Node:
 
     name: the operation's name. inputs: pairs (input, pullback). layer: the module that ran the
     operation, or None. order: a number that grows with each operation that runs. needed: for each
-    input, whether it needs a gradient. versions: each input's `version` when the operation ran.
+    input, whether it needs a gradient. versions: each input's `version` when the operation ran, and
+    at the end the result's, which is not 0 if the result is a view of an input.
     fast: a function that gives all gradients at once, or None. A sweep takes it in place of the
     pullbacks, unless the sweep is recorded itself (create_graph).
     """
 
     __slots__ = ("fast", "inputs", "layer", "name", "needed", "order", "versions")
 
-    def __init__(
-        self, name: str, inputs: tuple[tuple["Tensor", Pullback], ...], fast: Fast | None
-    ) -> None:
+    def __init__(self, name: str, inputs: "Inputs", fast: Fast | None, y: "Tensor") -> None:
         self.name = name
-        self.inputs: tuple[tuple[Tensor, Pullback], ...] | None = inputs
+        self.inputs: Inputs | None = inputs
         self.needed = tuple([x.requires_grad for x, _ in inputs])
-        self.versions = [x._changes[0] for x, _ in inputs]
+        self.versions = [*(x._changes[0] for x, _ in inputs), y._changes[0]]
         self.fast = fast
         self.layer = switches.layer
         self.order = next(_numbers)
 
     def check_unchanged(self, y: "Tensor") -> None:
         """Raise GradientError if the values of y or of an input were changed since y was made."""
-        changed = "its result" if y._changes[0] else ""
-        for (x, _), version in zip(self.inputs or (), self.versions, strict=False):
-            if x._changes[0] != version and not changed:
-                changed = f"its input of shape {x.shape}"
+        pairs = zip(self.inputs or (), self.versions, strict=False)
+        changed = [f"its input of shape {x.shape}" for (x, _), n in pairs if x._changes[0] != n]
+        if y._changes[0] != self.versions[-1]:
+            changed.append("its result")
         if changed:
             raise GradientError(
-                f"backward: {changed} has been changed since '{self.name}' used it (by an "
+                f"backward: {changed[0]} has been changed since '{self.name}' used it (by an "
                 "optimizer's step, load_state_dict or an assignment to .data), so the gradient "
                 "would belong to no weights at all; call backward() before the change, or run the "
                 "forward pass again after it"
@@ -92,20 +91,19 @@ def record(
     formula; `fast` replaces them unless the sweep is recorded. It must not change its arguments.
     Raises: GradientError where an input is not a pair (tensor, pullback).
     """
-    y = Tensor(value)
-    if switches.recording and y._data.dtype.kind == "f":
-        try:
-            y.requires_grad = any(x.requires_grad for x, _ in inputs)
-        except (TypeError, ValueError, AttributeError):
-            raise GradientError(
-                f"record: expected a pair (input, pullback) for each input of '{name}', as in "
-                f"record(value, (x, lambda g, y: ...)), got {inputs!r}"
-            ) from None
-        if y.requires_grad:
-            y.node = Node(name, inputs, fast)
-    for x, _ in inputs if y.node is None else ():
-        if memory.is_view(value, x._data):  # it has the values of its input, and changes with them
-            y._changes = x._changes
+    y, needed, view = Tensor(value), False, getattr(value, "base", None) is not None
+    try:
+        for x, _ in inputs:
+            needed = needed or x.requires_grad
+            if value is x._data or (view and memory.is_view(value, x._data)):
+                y._changes = x._changes  # it has its input's values, and changes with them
+    except (TypeError, ValueError, AttributeError):
+        raise GradientError(
+            f"record: expected a pair (input, pullback) for each input of '{name}', as in "
+            f"record(value, (x, lambda g, y: ...)), got {inputs!r}"
+        ) from None
+    if needed and switches.recording and y._data.dtype.kind == "f":
+        y.requires_grad, y.node = True, Node(name, inputs, fast, y)
     if switches.observer is not None:
         switches.observer("forward", name, switches.layer, y.data, [x.data for x, _ in inputs])
     return y
@@ -340,7 +338,6 @@ def _restored(kind: Any, data: Array, grad: Tensor | None, requires_grad: bool) 
 
 def cotangent_of(call: str, y: Tensor, grad: ArrayLike) -> Tensor:
     """dL/dy as a tensor of y's shape: 1 for a scalar y when grad is None."""
-    xp = y._module
     if grad is None:
         if y.size != 1:
             raise GradientError(
@@ -348,7 +345,9 @@ def cotangent_of(call: str, y: Tensor, grad: ArrayLike) -> Tensor:
                 ".mean(), or pass the gradient of the loss by it, of the same shape"
             )
         return Tensor(one(y.data))
-    g = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=y.dtype))
+    if not isinstance(grad, Tensor):
+        grad = Tensor(y._module.asarray(as_array(call, grad), dtype=y.dtype))
+    g = grad if grad.dtype.kind in "fc" else Tensor(grad.data.astype(y.dtype))
     if g.shape != y.shape:
         raise ShapeError(f"{call}: expected a gradient of shape {y.shape}, got {g.shape}")
     return g

@@ -1,5 +1,7 @@
 """Tensor: making one, dtypes, conversions, operators, comparisons, errors."""
 
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import DeviceError, DTypeError, ShapeError
+from minidl.errors import ConfigError, DeviceError, DTypeError, ShapeError
 from minidl.tensor import Tensor
 from tests.device import shares
 
@@ -286,3 +288,44 @@ def test_errors(call, error, words):
 def test_text_is_no_number_whatever_dtype_is_asked_for():
     with pytest.raises(DTypeError, match="tensor: expected numbers, got dtype <U1"):
         md.tensor(np.array(["a"]), dtype="float32")
+
+
+def test_a_gradient_that_is_passed_is_converted_or_refused():
+    image = md.tensor(np.arange(16.0).reshape(1, 1, 4, 4), requires_grad=True)
+    for pool in (md.ops.avg_pool2d, md.ops.max_pool2d):
+        image.grad = None
+        pool(image, 4).backward(md.tensor([[[[1]]]]))
+        assert image.grad.sum().item() == 1
+    for bad in ("a", [[1.0], [2.0, 3.0]]):
+        with pytest.raises((DTypeError, ShapeError), match="backward: "):
+            (image * 1).backward(bad)
+
+
+def test_a_hook_must_be_a_function():
+    x = md.tensor([1.0], requires_grad=True)
+    with pytest.raises(ConfigError, match="hook: expected a function, got 5"):
+        x.register_hook(5)
+
+
+@pytest.mark.host
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_a_fork_can_train_although_another_thread_was_training():
+    body = """
+import os, threading, numpy as np, minidl as md
+model, x, stop = md.nn.Dense(50, 50), np.ones((16, 50), "f"), []
+def work():
+    while not stop:
+        (model(x) ** 2).sum().backward()
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        p = md.tensor([1.0, 1.0, 1.0], requires_grad=True)
+        (p * 2).sum().backward()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+stop.append(1)
+for thread in threads: thread.join()
+"""
+    subprocess.run([sys.executable, "-c", body], check=True, timeout=120)

@@ -10,7 +10,7 @@ from math import sqrt as _root
 from typing import Any
 
 from .. import device
-from ..checks import bound, floating, operands
+from ..checks import bound, chosen, floating, operands
 from ..device import Array
 from ..errors import ConfigError
 from ..kernels import masks
@@ -173,8 +173,7 @@ def _chosen(name: str, a: ArrayLike, b: ArrayLike) -> Tensor:
 
 def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
     """y = a where the condition holds, else b; g goes to the chosen one, 0 to the other."""
-    holds: Any = as_tensor(condition).data.astype(bool)
-    a, b, xp = operands("where", a, b)
+    holds, a, b, xp = chosen("where", condition, a, b)
     return record(
         xp.where(holds, a.data, b.data),
         (a, lambda g, y: keep_where(g, holds)),

@@ -55,9 +55,10 @@ def cross_entropy(
     targets = class_labels("cross_entropy", labels, logits)
     n, classes = logits.shape
     value, gradient = kernels.cross_entropy(logits.data, targets.data)
+    kept = targets.data.copy() if is_host(targets.data) else targets.data  # they may change later
 
     def by_logits(g: Tensor, y: Tensor) -> Tensor:
-        index = xp.clip(targets.data.astype(np.int64), 0, classes - 1)
+        index = xp.clip(kept.astype(np.int64), 0, classes - 1)
         onehot = xp.zeros_like(logits.data)
         onehot[xp.arange(n), index] = 1
         others = softmax(logits) * Tensor(1 - onehot)

@@ -6,7 +6,7 @@ The shape stays. All raise ShapeError for an axis that x does not have.
 from typing import Any
 
 from .. import kernels
-from ..checks import axes_of, axis_of, floating
+from ..checks import axes_of, axis_of, check, floating
 from ..device import Array
 from ..errors import ShapeError
 from ..tensor import ArrayLike, Tensor, record
@@ -55,6 +55,7 @@ def standardize(x: ArrayLike, axis: Axis = None, eps: float = 1e-5) -> Tensor:
     """
     x, _ = floating(x)
     axes = axes_of("standardize", x, axis)
+    check("standardize", ">= 0", eps=eps)
     if not x.size:
         raise ShapeError(f"standardize: expected elements along axis {axis}, got shape {x.shape}")
     value, deviation = kernels.standardize(x.data, axes, eps)

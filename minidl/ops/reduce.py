@@ -141,7 +141,8 @@ def _extreme(call: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         ties = x.data == y.data.reshape(kept)
         # If x holds NaN, no x equals y. Dividing by 1 then keeps the gradient 0; 0/0 would be NaN.
-        shares = x._module.maximum(ties.sum(axes, keepdims=True), 1).astype(x.dtype)
+        shares = x._module.maximum(ties.sum(axes, keepdims=True), 1)
+        shares = shares.astype(np.promote_types(x.dtype, np.float32))  # float16 ends at 65,504
         return keep_where(broadcast_to(reshape(g, kept) / Tensor(shares), x.shape), ties)
 
     return record(getattr(x.data, call)(axes, keepdims=keepdims), (x, pullback), name=call)

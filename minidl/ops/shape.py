@@ -3,12 +3,13 @@
 All raise ShapeError where a shape, an axis or an index does not fit x.
 """
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
 
-from ..checks import all_follow, axes_of, axis_of, borders, check, constant, ints, same_device
+from ..checks import all_follow, axes_of, axis_of, borders, check, held, ints, same_device
 from ..device import is_host, to_device
 from ..errors import DTypeError, ShapeError
 from ..tensor import ArrayLike, Tensor, as_tensor, record
@@ -21,7 +22,7 @@ def astype(x: ArrayLike, dtype: Any) -> Tensor:
     Raises: DTypeError for a dtype that is not numeric.
     """
     x = as_tensor(x)
-    if np.dtype(dtype).kind not in "fiubc":
+    if dtype is None or np.dtype(dtype).kind not in "fiubc":
         raise DTypeError(f"astype: expected a numeric dtype, got {dtype!r}")
     return record(x.data.astype(dtype), (x, lambda g, y: astype(g, x.dtype)), name="astype")
 
@@ -110,7 +111,7 @@ def broadcast_to(x: ArrayLike, *shape: Any) -> Tensor:
     x = as_tensor(x)
     try:
         value = x._module.broadcast_to(x.data, ints(shape))
-    except ValueError:
+    except (ValueError, TypeError):
         raise ShapeError(f"broadcast_to: {x.shape} does not broadcast to {ints(shape)}") from None
     # The engine sums g back to x's shape.
     return record(value, (x, lambda g, y: g), name="broadcast_to")
@@ -124,7 +125,8 @@ def pad(x: ArrayLike, widths: Any, value: float = 0.0) -> Tensor:
     x = as_tensor(x)
     pairs = borders("pad", x, widths)
     inside = tuple(slice(b, b + n) for (b, _), n in zip(pairs, x.shape, strict=True))
-    padded = x._module.pad(x.data, pairs or 0, constant_values=constant("pad", value=value))
+    value = held("pad", x.dtype, value=value)
+    padded = x._module.pad(x.data, pairs or 0, constant_values=value)
     return record(padded, (x, lambda g, y: getitem(g, inside)), name="pad")
 
 
@@ -157,6 +159,7 @@ def triu(x: ArrayLike, k: int = 0) -> Tensor:
 
 def _triangle(call: str, x: ArrayLike, k: int) -> Tensor:
     x = as_tensor(x)
+    check(call, "an int", k=k)
     if x.ndim < 2:
         raise ShapeError(f"{call}: expected at least 2 axes, got shape {x.shape}")
     xp = x._module
@@ -191,6 +194,7 @@ def stack(tensors: Any, axis: int = 0) -> Tensor:
     if len({t.shape for t in parts}) > 1:
         raise ShapeError(f"stack: expected equal shapes, got {[t.shape for t in parts]}")
     ndim = parts[0].ndim + 1
+    check("stack", "an int", axis=axis)
     if not -ndim <= axis < ndim:
         raise ShapeError(f"stack: axis {axis} is outside the {ndim} axes of the result")
     before = [slice(None)] * (axis % ndim)
@@ -219,8 +223,8 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
     items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
-    items = tuple(i.copy() if isinstance(i, list) else i for i in items)  # it may change later
-    index = tuple(to_device(i.copy(), x.device) if is_host(i) and i.ndim else i for i in items)
+    items = tuple(copy.deepcopy(i) if isinstance(i, list) else i for i in items)  # it may change
+    index = tuple(to_device(i.copy(), x.device) if is_host(i) else i for i in items)
     try:
         value = x.data[index]
     except (IndexError, ValueError, TypeError) as error:  # ValueError: CuPy's for a string

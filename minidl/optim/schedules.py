@@ -7,7 +7,7 @@ int >= 1.
 from collections.abc import Callable
 from math import cos, pi
 
-from ..checks import check
+from ..checks import check, check_function
 
 Schedule = Callable[[float], float]
 
@@ -55,6 +55,7 @@ def warmup(schedule: Schedule, steps: int) -> Schedule:
     Source: Goyal et al. 2017, section 2.2.
     """
     check("warmup", "an int >= 1", steps=steps)
+    check_function("warmup", schedule=schedule)
     return lambda step: schedule(step) * min((step + 1) / steps, 1)
 
 

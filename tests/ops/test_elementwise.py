@@ -7,7 +7,7 @@ import pytest
 
 import minidl as md
 from minidl import ops
-from minidl.errors import ConfigError, DeviceError, ShapeError
+from minidl.errors import ConfigError, DeviceError, DTypeError, ShapeError
 from tests.ops.gradients import gradient
 
 
@@ -182,3 +182,39 @@ def test_clip_takes_arrays_that_fit_and_keeps_whole_numbers():
     assert ops.clip(big, 0).numpy().tolist() == [2**53 + 1, 0]
     assert ops.clip(big, None, 7).numpy().tolist() == [7, -5]
     assert ops.clip(x, np.float64(0), np.float64(1)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_clip_of_integers_keeps_the_bounds_as_they_are(dtype):
+    x = np.array([1, 20, 200], dtype)
+    for low, high in [
+        (None, np.array(np.inf)),
+        (np.array([0, 0, 0]), np.array([300, 300, 300])),
+        (np.array([1.5, 1.5, 1.5]), None),
+        (np.array(-1), np.array(100)),
+    ]:
+        found = ops.clip(md.tensor(x), low, high).numpy()
+        np.testing.assert_array_equal(found, np.clip(x, low, high))
+
+
+def test_clip_of_floats_keeps_their_type():
+    x = md.tensor([1.0, 2.0])
+    y = ops.clip(x, np.array(1.5), np.array([np.inf, 1e30]))
+    assert y.dtype == x.dtype
+    assert y.numpy().tolist() == [1.5, 2.0]
+
+
+def test_where_names_shapes_that_do_not_broadcast():
+    x = md.tensor([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ShapeError, match=r"where: .*\(3,\), \(2, 2\) and \(2, 2\)"):
+        ops.where(np.ones(3, bool), x, x)
+    assert ops.where(np.array([[True], [False]]), 1.0, 2.0).numpy().tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize("number", [10**30, 2**64, -(10**400)])
+def test_a_number_beyond_its_type_is_refused(number):
+    with pytest.raises(DTypeError, match="within the range of integers of 64 bits, got"):
+        md.tensor([1]) * number
+    if abs(number) > 1e300:
+        with pytest.raises(DTypeError, match="within the range of float32, got"):
+            md.tensor([1.0]) * number

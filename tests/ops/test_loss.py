@@ -164,8 +164,8 @@ def test_cross_entropy_with_weights_smoothing_and_an_ignored_label(weight, smoot
 def test_cross_entropy_refuses_options_that_do_not_fit():
     z, labels = np.zeros((2, 3)), [0, 1]
     for options, words in (
-        ({"weight": [1.0, 2.0]}, "expected weight as 3 numbers >= 0"),
-        ({"weight": [1.0, -2.0, 1.0]}, "expected weight as 3 numbers >= 0"),
+        ({"weight": [1.0, 2.0]}, "expected weight as 3 finite numbers >= 0"),
+        ({"weight": [1.0, -2.0, 1.0]}, "expected weight as 3 finite numbers >= 0"),
         ({"label_smoothing": 1.5}, "expected label_smoothing in"),
         ({"ignore_index": 0, "weight": [1.0, 0.0, 1.0]}, "expected a label that counts"),
     ):
@@ -216,3 +216,22 @@ def test_class_weights_that_need_a_gradient_are_refused():
     weight = md.tensor([1.0, 2.0, 3.0], requires_grad=True)
     with pytest.raises(GradientError, match="expected weight without a gradient"):
         ops.cross_entropy(np.zeros((2, 3)), [0, 1], weight=weight)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-46, 1.0, 2e38, 1e300])
+def test_only_the_ratios_of_class_weights_count(scale):
+    x, labels = md.tensor([[1.0, 2.0], [3.0, 4.5]]), [0, 1]
+    plain = ops.cross_entropy(x, labels, weight=np.array([1.0, 3.0])).item()
+    found = ops.cross_entropy(x, labels, weight=scale * np.array([1.0, 3.0])).item()
+    assert found == pytest.approx(plain, rel=1e-6)
+
+
+@pytest.mark.host
+def test_weights_that_are_not_finite_and_labels_that_are_no_ints_are_refused():
+    x, labels = md.tensor([[1.0, 2.0], [3.0, 4.0]]), [0, 1]
+    for bad in (np.inf, np.nan):
+        with pytest.raises(ShapeError, match="expected weight as 2 finite numbers"):
+            ops.cross_entropy(x, labels, weight=[1.0, bad])
+    for bad in ("a", 0.5):
+        with pytest.raises(ConfigError, match="cross_entropy: expected ignore_index an int"):
+            ops.cross_entropy(x, labels, ignore_index=bad)

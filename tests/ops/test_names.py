@@ -53,8 +53,8 @@ def test_a_message_names_the_operation(name, monkeypatch):
     def wrong(g, y):
         return md.Tensor(np.ones((7, 11, 13), y.dtype))
 
-    def broken(self, name, inputs, fast, make=Node.__init__):
-        make(self, name, tuple((x, wrong) for x, _ in inputs), None)
+    def broken(self, name, inputs, fast, y, make=Node.__init__):
+        make(self, name, tuple((x, wrong) for x, _ in inputs), None, y)
 
     monkeypatch.setattr(Node, "__init__", broken)
     y = called(name)

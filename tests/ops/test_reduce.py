@@ -164,3 +164,9 @@ def test_sum_of_integers_is_an_integer(dtype, kind):
 def test_errors_name_the_call(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_the_gradient_of_many_ties_in_float16_is_shared():
+    x = md.tensor(np.zeros(70_000), dtype="float16", requires_grad=True)
+    x.max().backward()
+    assert x.grad.numpy().sum(dtype=float) == pytest.approx(1, rel=0.05)

@@ -180,3 +180,37 @@ def test_flatten_needs_an_axis_to_start_at():
     for start in (1, -3, 9):
         with pytest.raises(ShapeError, match="flatten: "):
             ops.flatten([1.0, 2.0], start)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int64", 0.5), ("uint8", -1), ("uint8", 300), ("int64", np.inf), ("int64", np.nan), ("?", 2)],
+)
+def test_pad_refuses_a_value_that_the_type_cannot_hold(dtype, value):
+    with pytest.raises(DTypeError, match="pad: expected value as a number that"):
+        ops.pad(md.tensor(np.array([1, 0], dtype)), 1, value)
+
+
+def test_pad_with_what_the_type_holds():
+    for dtype, value in [("int64", -3), ("uint8", 255), ("?", 1), ("int64", 2.0)]:
+        x = np.array([1, 0], dtype)
+        found = ops.pad(md.tensor(x), 1, value).numpy()
+        np.testing.assert_array_equal(found, np.pad(x, 1, constant_values=value))
+        assert found.dtype == x.dtype
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: ops.tril(X, None), ConfigError, "tril: expected k an int"),
+        (lambda: ops.tril(X, 1.5), ConfigError, "tril: expected k an int"),
+        (lambda: ops.stack([X, X], axis=None), ConfigError, "stack: expected axis an int"),
+        (lambda: ops.broadcast_to(X, None), ShapeError, "broadcast_to:"),
+        (lambda: ops.astype(X, None), DTypeError, "astype: expected a numeric dtype, got None"),
+        (lambda: ops.einsum("ij->"), ShapeError, "einsum: expected subscripts such as"),
+        (lambda: ops.einsum(5, X), ShapeError, "einsum: expected subscripts such as"),
+    ],
+)
+def test_what_is_no_axis_shape_or_subscript_is_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
