@@ -43,7 +43,7 @@ def doctor_command(trial_steps: int, all_remedies: bool, out: str | None, **opti
     data = load_data(config, None, True).train
     config = with_safe_rate(config, data) if config.lr == AUTO else config
     report = examine(config, data, trial_steps=trial_steps)
-    click.echo(report.table("command line"))
+    click.echo(report.table("command line", given=config.given))
     if folder is not None:
         report.to_json(folder / "doctor.json")
         report.plot(folder / "doctor.png")
@@ -94,7 +94,7 @@ def lr_find_command(steps: int, lowest: float, highest: float, out: str, **optio
     if found.suggestion is None:
         click.echo("no rate made the loss fall; `minidl doctor` with the same options says why")
     else:
-        click.echo(f"suggested: --lr {found.suggestion:.2g}")
+        click.echo(f"suggested: --lr {config.given(found.suggestion):.2g}")
     click.echo(f"written to {out}")
 
 

@@ -12,6 +12,7 @@ from ..errors import ConfigError, DataError, DTypeError, ShapeError
 from .pictures import Pictures, changed, chosen
 
 _LISTED = 20  # classes that a notebook shows
+_LARGEST = np.iinfo(np.int64).max  # labels are kept as integers of this type
 _MOST = 100_000  # whole numbers from here on are numbers to predict, such as prices, not classes
 
 
@@ -229,6 +230,8 @@ def _checked_targets(labels: Any, count: int) -> np.ndarray:
             f"got shape {targets.shape}; other targets have shape ({count}, ...)"
         )
     if targets.ndim == 1 and targets.dtype.kind in "iub":
+        if targets.dtype == np.uint64 and targets.size and targets.max() > _LARGEST:
+            raise DataError(f"Dataset: expected labels of at most {_LARGEST}, got {targets.max()}")
         return targets.astype(np.int64)
     _check_finite("target", targets)
     return targets

@@ -57,6 +57,7 @@ class Measurements:
     projections: g'·g/‖g‖² for each gradient g and the next one g', which is below 0 where a step
     went past the minimum.
     missing: parameters that need a gradient but that the optimizer does not hold.
+    unchanged: layers with a matrix or kernels that are frozen, or that the optimizer does not hold.
     """
 
     images: int
@@ -78,6 +79,7 @@ class Measurements:
     trial: list[Step] = field(default_factory=list)
     projections: list[float] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unchanged: set[str] = field(default_factory=set)
 
     @property
     def weighted(self) -> list[LayerCall]:
@@ -151,6 +153,8 @@ def measure(
         return found
     held = {id(p) for p in optimizer.params}
     found.missing = [n for n, p in named if p.requires_grad and id(p) not in held]
+    still = (n for n, p in named if p.ndim > 1 and not (p.requires_grad and id(p) in held))
+    found.unchanged = set(map(_layer_of, still))
 
     def next_step() -> Step:
         before = [(p, p.grad.data) for _, p in named if p.grad is not None]

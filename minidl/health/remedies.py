@@ -4,7 +4,7 @@ One cause gets one cure. All findings that are signs of the same cause get the s
 Where the signal is wrong, the learning rate cannot be judged yet: its findings point to that cause.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ConfigError
 from . import theory
 from .measure import Measurements
-from .rules import EXPLODES, FAST, INPUT_AMBER, NONE, Finding
+from .rules import EXPLODES, FAST, INPUT_AMBER, NONE, VANISHES, Finding
 from .strain import expected_change
 
 # How a setting is written in Python, and as an option of `minidl train`. "do" is advice for which
@@ -34,11 +34,17 @@ WORDS = {
 }
 
 
-def in_words(cure: Mapping[str, Any], place: str = "code") -> str:
-    """The settings of a cure in words. Raises: ConfigError for a place that is not in WORDS."""
+def in_words(
+    cure: Mapping[str, Any], place: str = "code", given: Callable[[float], float] = float
+) -> str:
+    """The settings of a cure in words. given: how the reader has to give a learning rate.
+
+    Raises: ConfigError for a place that is not in WORDS.
+    """
     if place not in WORDS:
         raise ConfigError(f"Report: expected place to be one of {', '.join(WORDS)}, got {place!r}")
     words = WORDS[place]
+    cure = {name: given(value) if name == "lr" else value for name, value in cure.items()}
     return ", ".join(words[name].format(value) for name, value in cure.items() if name in words)
 
 
@@ -57,6 +63,11 @@ def remedy(m: Measurements, regime: str) -> dict[str, Any]:
         return {}
     if regime == FAST:
         return {"lr": safe_rate(m)}
+    if regime == VANISHES and theory.well_initialised(m):
+        return {
+            "do": "let ReLU with He weights take the place of Sigmoid or Tanh, or add BatchNorm2d, "
+            "LayerNorm or residual branches"
+        }
     large = regime == EXPLODES and m.input_rms > INPUT_AMBER
     settings = {"input": "standardize"} if large else {}
     if large and theory.well_initialised(m):

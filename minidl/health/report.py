@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from itertools import groupby
@@ -42,10 +43,11 @@ class Report:
     numbers: dict[str, float]
     remedy: dict[str, Any] = field(default_factory=dict)
 
-    def table(self, place: str = "code") -> str:
+    def table(self, place: str = "code", given: Callable[[float], float] = float) -> str:
         """The layers, the findings and the verdict as text.
 
-        place: how cures are written: as "code", or as options of the "command line".
+        place: how cures are written: as "code", or as options of the "command line". given: how the
+        reader has to give a learning rate, where that is not the rate itself.
         Raises: ConfigError for another place.
         """
         rows = [_HEAD, *self._cells()]
@@ -55,10 +57,10 @@ class Report:
             for row in rows
         ]
         lines.insert(1, "-" * max(map(len, lines)))
-        return "\n".join([*lines, "", self.advice(place)])
+        return "\n".join([*lines, "", self.advice(place, given)])
 
-    def advice(self, place: str = "code") -> str:
-        """The findings with their cures, and the verdict. place, Raises: as for `table`.
+    def advice(self, place: str = "code", given: Callable[[float], float] = float) -> str:
+        """The findings with their cures, and the verdict. place, given, Raises: as for `table`.
 
         Findings of one cause stand together, with their cure below the last of them.
         """
@@ -68,7 +70,7 @@ class Report:
                 expected = "" if f.predicted is None else f", should be {f.predicted:.3g}"
                 numbers = f"{f.measured:.3g}{expected}, bound {f.threshold:.3g}"
                 lines += [f"[{f.severity}] {f.code} ({f.layer}): {numbers}", f"    {f.evidence}"]
-            lines.append(f"    -> {in_words(cure, place)}")
+            lines.append(f"    -> {in_words(cure, place, given)}")
         return "\n".join([*lines, f"verdict: {self.verdict}    regime: {self.regime}"])
 
     def _cells(self) -> list[tuple[str, ...]]:

@@ -21,6 +21,7 @@ LOSS_AMBER = 10.0  # times the loss of a guess
 GROWTH_AMBER = 1.5  # times, from one weighted layer to the next
 DEAD_AMBER, DEAD_RED = 0.5, 0.999  # share of a layer's units
 VANISHED = 1e-2  # share of the first layer's signal that is left at the last
+VANISHED_GRADIENT = 5e-3  # share of the largest relative step that the first layer takes
 SPREAD_AMBER = 1.5  # standard deviation of ln ‖x‖² between seeds
 BATCH_NORM_AMBER = 10.0  # times
 
@@ -51,6 +52,9 @@ SIGNS = {
     VANISHES: {
         "vanishing": "Only this share of the first layer's signal is left at the last layer. The "
         "output hardly depends on the image, and the gradient vanishes on its way back.",
+        "vanishing-gradient": "The first layer changes only by this share of what layer {fastest} "
+        "changes by, relative to its weights: the gradient vanishes on its way back. Of random "
+        "networks of sigmoids none learned below the bound.",
     },
     DEAD: {
         "dead": "No gradient gets through: this share of the units is 0 for every image of the "
@@ -68,7 +72,8 @@ SIGNS = {
     },
 }
 REGIMES = {code: regime for regime, signs in SIGNS.items() for code in signs}
-RED = {"non-finite", "trial-loss", "overshoot", "vanishing", "dead"}  # these ruin the training
+# These ruin the training.
+RED = {"non-finite", "trial-loss", "overshoot", "vanishing", "vanishing-gradient", "dead"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def find(m: Measurements) -> list[Finding]:
     """All findings. A wrong signal comes before a wrong rate, which may be its consequence."""
     signal = (_not_finite, _input, _growth, _initial_loss)
     rate = (_rate, _trial, _overshoot)
-    others = (_dead, _vanishing, _seed_spread, _batch_norm, _missing)
+    others = (_dead, _vanishing, _vanishing_gradient, _seed_spread, _batch_norm, _missing)
     return [finding for rule in (*signal, *rate, *others) for finding in rule(m)]
 
 
@@ -258,6 +263,29 @@ def _vanishing(m: Measurements) -> Iterator[Finding]:
     left = last.out_rms / first.out_rms if first.out_rms else 1.0
     if left < VANISHED and m.logit_rms <= VANISHED * 10:
         yield _finding("vanishing", left, VANISHED, layer=last.name, predicted=1.0)
+
+
+def _vanishing_gradient(m: Measurements) -> Iterator[Finding]:
+    """The first layer hardly changes, and so what the others see of an image.
+
+    Adaptive optimizers divide a gradient by its own size, so that a small one moves a weight too.
+    """
+    ratios = m.step.ratios
+    names = [c.name for c in m.weighted if c.name in ratios and c.name not in m.unchanged]
+    fastest = max(names, key=lambda name: ratios[name], default="")
+    unlike = m.rate is None or m.adaptive or m.zero_initialised  # then the first step tells little
+    if unlike or not names or not 0 < ratios[fastest] < inf:
+        return
+    left = ratios[names[0]] / ratios[fastest]
+    if left < VANISHED_GRADIENT:
+        yield _finding(
+            "vanishing-gradient",
+            left,
+            VANISHED_GRADIENT,
+            layer=names[0],
+            predicted=1.0,
+            fastest=fastest,
+        )
 
 
 def _seed_spread(m: Measurements) -> Iterator[Finding]:

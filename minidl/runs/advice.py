@@ -36,7 +36,7 @@ def with_safe_rate(config: Config, data: Dataset) -> Config:
     """
     model, optimizer, batch = opened(config, data, largest_rate=True)
     rate = safe_rate(model, batch, optimizer, loss=config.build_loss(), clip=config.build_clip())
-    return dataclasses.replace(config, lr=rate, base_batch=None)
+    return dataclasses.replace(config, lr=config.given(rate))
 
 
 # Each remedy for exploding gradients, and the options that bring it.
@@ -92,11 +92,11 @@ def try_remedies(
 
 def _with(config: Config, remedy: str) -> Config:
     if remedy == "a tenth of the rate":
-        return dataclasses.replace(config, lr=config.rate / 10)
+        return dataclasses.replace(config, lr=config.given(config.rate / 10))
     options = REMEDIES[remedy]
     if options.get("batch_norm") or options.get("residual"):
         # The default optimizer and rate depend on the body: keep those that are being judged.
-        options = options | {"optimizer": config.method, "lr": config.rate}
+        options = options | {"optimizer": config.method, "lr": config.given(config.rate)}
     changed = dataclasses.replace(config, **options)
     same = changed.resolved() == config.resolved() and config.lr != "auto"
     return config if same and options != {"lr": "auto"} else changed

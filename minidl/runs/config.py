@@ -330,10 +330,18 @@ class Config:
         batch (Goyal et al. 2017, section 2.1). For "auto" it is the larger one of the optimizer's
         two rates, at which the search for a safe rate begins.
         """
+        return self._unscaled * (self.batch_size / self.base_batch if self.base_batch else 1)
+
+    def given(self, rate: float) -> float:
+        """The `lr` with which these options have this rate."""
+        return rate * (self.base_batch / self.batch_size if self.base_batch else 1)
+
+    @property
+    def _unscaled(self) -> float:
+        """The rate for batches of `base_batch`."""
         _, calm, other = OPTIMIZERS[self.method]
         suits = calm if self.data in GREY or self.is_normalised or self.lr == AUTO else other
-        rate = suits if self.lr in (None, AUTO) else float(self.lr)
-        return rate * self.batch_size / self.base_batch if self.base_batch else rate
+        return suits if self.lr in (None, AUTO) else float(self.lr)
 
     @property
     def method(self) -> str:
@@ -356,13 +364,11 @@ class Config:
 
         The rate "auto" stays: only a look at the model and the data can say what it is.
         """
-        auto = self.lr == AUTO
         return dataclasses.replace(
             self,
             optimizer=self.method,
-            lr=AUTO if auto else self.rate,
+            lr=AUTO if self.lr == AUTO else self._unscaled,
             standardize=self.standardizes,
-            base_batch=self.base_batch if auto else None,  # the rate is the scaled one already
         )
 
     def build_model(self, shape: tuple[int, ...], classes: int) -> Module:

@@ -8,7 +8,7 @@ import numpy as np
 from .. import memory
 from ..data import Dataset
 from ..device import to_device
-from ..errors import ConfigError, DeviceError
+from ..errors import ConfigError, DeviceError, ShapeError
 from ..modes import evaluating, no_grad
 from ..tensor import Tensor
 from .capture import Answers
@@ -48,6 +48,11 @@ def outputs(job: Settings, data: Dataset, batch_size: int) -> Iterator[np.ndarra
                 memory.release_gpu_memory()
                 batch_size = max(1, min(batch_size, len(batch)) // 2)
                 continue
+            if found.shape[:1] != (len(batch),):
+                raise ShapeError(
+                    f"evaluate, predict: expected outputs for each of {len(batch)} inputs of shape "
+                    f"{batch.shape[1:]}, got {found.shape}; write x[None] for a single input"
+                )
             start += len(batch)
             yield found
 
@@ -67,7 +72,7 @@ def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[s
     with np.errstate(over="ignore", invalid="ignore"), no_grad():
         there = (Tensor(to_device(array, job.device)) for array in (found, targets))
         loss = one_number(job.loss(*there)).item()
-    score = Score(job.loss, targets)
+    score = job.score if job.score.of_training else Score(job.loss, targets)
     results = {"loss": float(loss), "accuracy": float(score.accuracy(found, targets))}
     if not job.score.knows:
         job.score = score

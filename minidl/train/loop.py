@@ -162,10 +162,13 @@ class Loop:
             return False
         if self.session.epoch - (best or 0) < self.patience:
             return False
-        self.progress.say(
-            f"stopped after epoch {self.session.epoch}: the validation loss has not fallen for "
-            f"{self.session.epoch - (best or 0)} epochs; the weights are those of epoch {best}"
+        why = (
+            "the validation loss was never finite; the weights are those of this epoch"
+            if best is None
+            else f"the validation loss has not fallen for {self.session.epoch - best} epochs; the "
+            f"weights are those of epoch {best}"
         )
+        self.progress.say(f"stopped after epoch {self.session.epoch}: {why}")
         return True
 
     def _one_step(self, images: np.ndarray, labels: np.ndarray) -> None:

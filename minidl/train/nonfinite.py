@@ -133,6 +133,14 @@ def search(job: Settings, what: str, rate: float) -> NotFiniteError:
     assert job.batch is not None
     images, targets = job.batch
 
+    for name, values in (("inputs", images), ("targets", to_host(targets))):
+        if values.dtype.kind == "f" and not is_finite(values):
+            return NotFiniteError(
+                f"{what}. The source: the {name} of this batch hold {_counted(values)}: from "
+                f"transform, or beyond the range of {values.dtype}",
+                "inputs",
+                rate,
+            )
     with np.errstate(all="ignore"):
         loss = job.loss(job.forward(images), Tensor(targets))
         culprit = forward_culprit(loss, job.model) or backward_culprit(loss, job.model)
@@ -144,6 +152,10 @@ def search(job: Settings, what: str, rate: float) -> NotFiniteError:
     shared = culprit.phase == "forward" and culprit.shape[:1] == (len(images),)
     owners = job.team.owners(culprit.rows, len(images)) if shared else ""
     return NotFiniteError(f"{what}. The source{owners}: {culprit}", cure, rate)
+
+
+def _counted(values: np.ndarray) -> str:
+    return f"{int(np.isnan(values).sum())} NaN and {int(np.isinf(values).sum())} Inf"
 
 
 def _layer_name(model: Module, layer: Any) -> str:

@@ -47,13 +47,16 @@ class Score:
     with one for each input; for binary_cross_entropy, with any number. If the loss measures a
     distance (mse_loss, l1_loss, huber_loss) targets are numbers, and have no accuracy.
     knows: whether this is decided. It is not if the loss is another function, and no targets have
-    been seen.
+    been seen. of_training: whether the targets are those of a training; they decide for all others.
     """
 
-    def __init__(self, loss: Any, targets: np.ndarray | None = None) -> None:
+    def __init__(
+        self, loss: Any, targets: np.ndarray | None = None, of_training: bool = False
+    ) -> None:
         while isinstance(loss, functools.partial):  # such as a cross_entropy with its options
             loss = loss.func
         self._loss, self._axis = loss, 1
+        self.of_training = of_training
         self.knows = targets is not None or loss in (*_OF_CLASSES, *_DISTANCES)
         self._binary = targets is None or bool(np.isin(targets, (0, 1)).all())
         self._classes = loss not in _DISTANCES

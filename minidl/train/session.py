@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..data import DataLoader
+from ..data import DataLoader, Dataset
 from ..errors import CheckpointError
 from ..files import PathLike, append_text, remove_parts
 from . import recipe
@@ -44,14 +44,20 @@ class Session:
         self._best: dict[str, np.ndarray] | None = None  # the best weights, where there is no out
         self._begun = time.perf_counter()  # when this epoch began; pauses of the run do not count
 
-    def begin(self, *, resume: bool) -> None:
-        """Start in an empty folder, or go on from the newest checkpoint."""
+    def begin(self, *, resume: bool, validation: Dataset | None = None) -> None:
+        """Start in an empty folder, or go on from the newest checkpoint, with the same validation.
+
+        Other validation data would be one history with the old, and one choice of the best epoch.
+        """
         self._begun = time.perf_counter()
         if self.out is None:
             self.check_weights()
             return
         remove_parts(self.out, "history.csv", "model.safetensors", BEST)
         self._recipe = recipe.describe(self.job, self.loader)
+        self._recipe["validation data"] = (
+            "none" if validation is None else recipe.digest(validation)
+        )
         checkpoints = Checkpoints(self.out / "checkpoint")
         newest = checkpoints.newest() if resume else None
         if newest is not None:

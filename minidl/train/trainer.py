@@ -115,7 +115,7 @@ class Trainer(Settings):
             drop_last=drop_last,
             transform=transform,
         )
-        self.score = Score(self.loss, loader.dataset.labels)
+        self.score = Score(self.loss, loader.dataset.labels, of_training=True)
         self._axes = len(loader.dataset.shape)
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None and self.score.of_classes:
@@ -132,7 +132,7 @@ class Trainer(Settings):
             if out is not None:
                 team.first(lambda: stack.enter_context(locked(out)))
             stack.enter_context(rng.using(np.random.default_rng(seed)))
-            team.first(lambda: session.begin(resume=resume))
+            team.first(lambda: session.begin(resume=resume, validation=held_out))
             loop = Loop(self, session, held_out, epochs, checkpoint_every, progress, patience)
             team.begin(session, about, loop.progress.say)
             loop.run()

@@ -1,5 +1,6 @@
 """The doctor's verdicts: each regime is named, and what it prescribes trains the network."""
 
+import itertools
 import json
 
 import numpy as np
@@ -212,3 +213,38 @@ def test_clipping_is_part_of_the_update():
     assert tight.numbers["expected_change"] == pytest.approx(4 * tight.numbers["change"])
     assert tight.verdict != "will diverge"
     assert training.train(recipe.but(clip=("norm", 0.25)), 0).outcome == "trained"
+
+
+def deep(depth, activation, *, frozen=False):
+    """An MLP, and what the doctor says of it under plain gradient descent."""
+    md.manual_seed(0)
+    sizes = [784, *[128] * depth]
+    hidden = [
+        layer
+        for n, m in itertools.pairwise(sizes)
+        for layer in (md.nn.Dense(n, m, init="xavier_normal"), activation())
+    ]
+    model = md.nn.Sequential(md.nn.Flatten(), *hidden, md.nn.Dense(128, 10, init="xavier_normal"))
+    if frozen:
+        for p in model.layers[1].parameters():
+            p.requires_grad = False
+    optimizer = md.optim.SGD(model.parameters(), 0.05)
+    return doctor(model, cnn.first_batch(cnn.HEALTHY, 0), optimizer)
+
+
+@pytest.mark.parametrize("depth", [6, 8, 12, 25])
+def test_a_gradient_that_vanishes_on_its_way_back_is_found(depth):
+    found = deep(depth, md.nn.Sigmoid)
+    assert (found.verdict, found.regime) == ("will not learn", "signal vanishes")
+    first = next(f for f in found.findings if f.code in ("vanishing-gradient", "dead"))
+    assert first.layer in ("1", "model")
+    assert "ReLU" in found.advice()
+
+
+def test_a_gradient_that_does_not_vanish_is_not_blamed():
+    for depth in (2, 4, 12):
+        codes = [f.code for f in deep(depth, md.nn.Tanh).findings]
+        assert "vanishing-gradient" not in codes
+    assert "vanishing-gradient" not in [f.code for f in deep(2, md.nn.Sigmoid).findings]
+    frozen = [f.layer for f in deep(3, md.nn.Tanh, frozen=True).findings]
+    assert not frozen

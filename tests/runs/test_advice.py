@@ -1,5 +1,6 @@
 """What is said of a run before it is trained: each remedy, a safe rate, a test of rates."""
 
+import dataclasses
 import json
 
 import pytest
@@ -90,3 +91,11 @@ def test_data_that_cannot_be_read_is_no_remedys_fault(tmp_path):
     assert steps.exit_code == 2 and "expected trial_steps an int >= 0, got -1" in steps.output
     one = CliRunner().invoke(cli, ["doctor", "--all-remedies", "--out", str(tmp_path / "d")])
     assert one.exit_code == 2 and "expected for one report" in one.output
+
+
+def test_remedies_keep_the_rate_that_a_base_batch_scales():
+    config = Config(data="digits", batch_size=256, base_batch=16, lr=0.01)
+    tried = {t.name: t for t in try_remedies(config, lambda c: load_data(c, None, False).train)}
+    tenth = dataclasses.replace(config, **tried["a tenth of the rate"].options)
+    assert tenth.rate == pytest.approx(config.rate / 10)
+    assert all(v is not None for t in tried.values() for v in t.options.values())

@@ -113,3 +113,11 @@ def test_an_option_stands_once_in_a_file(read, tmp_path):
     path.write_text("batch_size = 8\nbatch-size = 16\n")
     with pytest.raises(ConfigError, match="expected batch-size once, got it with - and with _"):
         read(path)
+
+
+def test_a_rate_is_given_for_the_base_batch():
+    config = Config(lr=0.3, batch_size=100, base_batch=7, optimizer="sgd")
+    same = dataclasses.replace(config, lr=config.given(config.rate / 10))
+    assert same.rate == pytest.approx(config.rate / 10)
+    assert config.resolved() == dataclasses.replace(config, standardize=config.standardizes)
+    assert Config(lr=0.3).given(0.1) == 0.1

@@ -5,7 +5,7 @@ import pytest
 
 import minidl as md
 from minidl import nn
-from minidl.errors import ConfigError, DataError, DeviceError
+from minidl.errors import ConfigError, DataError, DeviceError, ShapeError
 
 X, Y = np.random.default_rng(0).random((20, 1, 2, 2), np.float32), np.arange(20) % 3
 
@@ -128,3 +128,22 @@ def test_masked_values_are_refused():
     ):
         with pytest.raises(md.errors.DTypeError, match="without a mask"):
             call()
+
+
+def test_a_single_input_without_its_axis_is_refused():
+    model = nn.Dense(5, 3)
+    job = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.05))
+    with pytest.raises(ShapeError, match=r"outputs for each of 5 inputs .* write x\[None\]"):
+        job.predict(np.ones(5, np.float32))
+    assert job.predict(np.ones((1, 5), np.float32)).shape == (1, 3)
+
+
+def test_what_the_targets_are_is_decided_by_the_training():
+    x = np.random.default_rng(0).random((40, 5), np.float32)
+    model = nn.Dense(5, 1)
+    loss = lambda o, t: md.ops.mse_loss(o, t)  # noqa: E731
+    job = md.Trainer(model, loss=loss, optimizer=md.optim.SGD(model.parameters(), 0.05), seed=0)
+    part = x[:2], np.zeros((2, 1), np.float32)
+    history = job.fit((x, x[:, :1]), validation=part, epochs=1, batch_size=8, progress=False)
+    assert np.isnan(history.last["validation_accuracy"])
+    assert "accuracy" not in job.evaluate((x[:2], np.ones((2, 1), np.float32)))

@@ -9,6 +9,7 @@ import minidl as md
 from minidl.errors import GradientError
 from minidl.graph import record
 from minidl.tensor import Tensor
+from minidl.train.nonfinite import NotFiniteError
 
 
 def block(width):
@@ -115,3 +116,24 @@ def test_the_last_checkpoint_is_kept(tmp_path):
     with pytest.raises(GradientError, match="layer '7'"):
         trainer.fit(data, epochs=2, batch_size=6, progress=False, out=tmp_path, resume=True)
     assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+@pytest.mark.host
+def test_a_batch_that_is_not_finite_is_named_itself():
+    images, labels = np.random.default_rng(0).random((6, 1, 4, 4), np.float32), np.arange(6) % 2
+    model = md.nn.Sequential(md.nn.Flatten(), md.nn.Dense(16, 2))
+
+    def spoil(batch):
+        batch = batch.copy()
+        batch[0, 0, 0, 0] = np.nan
+        return batch
+
+    trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.1), seed=0)
+    with pytest.raises(NotFiniteError, match="the inputs of this batch hold 1 NaN and 0 Inf"):
+        trainer.fit((images, labels), epochs=1, batch_size=3, transform=spoil, progress=False)
+    model = md.nn.Sequential(md.nn.Flatten(), md.nn.Dense(16, 1))
+    optimizer = md.optim.SGD(model.parameters(), 0.1)
+    trainer = md.Trainer(model, loss=md.ops.mse_loss, optimizer=optimizer, seed=0)
+    data = images, np.full((6, 1), 1e300)
+    with pytest.raises(NotFiniteError, match=r"targets .* 0 NaN and 3 Inf.* float32"):
+        trainer.fit(data, epochs=1, batch_size=3, progress=False)

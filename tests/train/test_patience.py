@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl.errors import ConfigError
+from minidl.errors import CheckpointError, ConfigError
 from minidl.runs import Config, Run
 from minidl.runs import train as run_train
 
@@ -145,3 +145,30 @@ def _parts(config):
     splits = load_data(config)
     assert not set(splits.hashes["validation"]) & set(splits.hashes["test"])
     return {"train": splits.train, "validation": splits.validation, "test": splits.test}
+
+
+def test_a_validation_loss_that_is_never_finite_is_told(capsys):
+    x = np.random.default_rng(0).random((40, 5), np.float32)
+    model = md.nn.Dense(5, 1)
+    optimizer = md.optim.SGD(model.parameters(), 0.05)
+    job = md.Trainer(model, loss=md.ops.mse_loss, optimizer=optimizer, seed=0)
+    far = x, np.full((40, 1), 3e38, np.float32)
+    job.fit((x, x[:, :1]), validation=far, epochs=5, patience=2, batch_size=16)
+    err = capsys.readouterr().err
+    assert "stopped after epoch 2: the validation loss was never finite" in err
+    assert "None" not in err
+
+
+def test_a_run_goes_on_with_the_same_validation_data_alone(tmp_path):
+    x, y = np.random.default_rng(0).random((40, 5), np.float32), np.arange(40) % 3
+
+    def fit(validation, epochs, **options):
+        model = md.nn.Dense(5, 3)
+        job = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.05), seed=0)
+        options |= {"batch_size": 8, "out": tmp_path / "run", "progress": False}
+        return job.fit((x, y), validation=validation, epochs=epochs, **options)
+
+    fit((x[:5], y[:5]), 1)
+    with pytest.raises(CheckpointError, match="validation data: was"):
+        fit((x[5:], y[5:]), 2, resume=True)
+    assert len(fit((x[:5], y[:5]), 2, resume=True).epochs["epoch"]) == 2
