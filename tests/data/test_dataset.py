@@ -267,3 +267,11 @@ def test_large_whole_numbers_are_no_classes():
     assert prices.classes == () and prices.labels.dtype == np.int64
     assert len(Dataset(np.zeros((2, 2)), [0, 99_999]).classes) == 100_000
     assert len(prices.split(0.4)[1]) == 1
+
+
+def test_labels_beyond_the_integers_of_64_bits_are_refused_with_their_value():
+    labels = np.full(4, 2**64 - 1, np.uint64)
+    with pytest.raises(DataError, match=r"labels of at most 9223372036854775807, got 1844674"):
+        md.data.Dataset(np.zeros((4, 1, 2, 2), "f"), labels)
+    small = md.data.Dataset(np.zeros((4, 1, 2, 2), "f"), np.arange(4, dtype=np.uint64))
+    assert small.labels.dtype == np.int64

@@ -107,3 +107,8 @@ def test_impossible_options(name, args):
 def test_rates_are_python_numbers():
     for made in (optim.constant(0.1), optim.cosine(0.1, 10), optim.one_cycle(0.1, 10)):
         assert type(made(3)) is float
+
+
+def test_warmup_needs_a_schedule():
+    with pytest.raises(ConfigError, match="warmup: expected schedule as a function, got 5"):
+        optim.warmup(5, 3)

@@ -99,3 +99,22 @@ def test_remedies_keep_the_rate_that_a_base_batch_scales():
     tenth = dataclasses.replace(config, **tried["a tenth of the rate"].options)
     assert tenth.rate == pytest.approx(config.rate / 10)
     assert all(v is not None for t in tried.values() for v in t.options.values())
+
+
+def test_rates_are_shown_as_they_have_to_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rates = []
+    for more in ([], ["--base-batch", "16"]):
+        options = ["--data", "digits", "--batch-size", "64", *more]
+        found = CliRunner().invoke(cli, ["lr-find", "--steps", "40", *options])
+        assert found.exit_code == 0, found.output
+        rates.append(float(found.output.partition("--lr ")[2].split()[0]))
+    assert rates[0] / rates[1] == pytest.approx(4, rel=0.1)
+
+
+def test_a_run_with_a_base_batch_goes_on_with_the_same_command(tmp_path):
+    command = ["train", "--data", "digits", "--epochs", "1", "--base-batch", "32", "--quiet"]
+    command += ["--out", str(tmp_path / "run")]
+    for more in ([], ["--resume"]):
+        done = CliRunner().invoke(cli, [*command, *more])
+        assert done.exit_code == 0, done.output
