@@ -19,41 +19,37 @@ def _launch(kernel: str, columns: int, *args: Any) -> None:
     launch("rows", kernel, (blocks,), (*args, rows, columns), TEAM=team)
 
 
-def _like(x: Array) -> Array:
-    return array_module(x).empty(x.shape, x.dtype)
+def _made(kernel: str, columns: int, *given: Array) -> Array:
+    """What a kernel makes of the given arrays, in the shape of the first of them."""
+    made = array_module(given[0]).empty(given[0].shape, given[0].dtype)
+    _launch(kernel, columns, *map(dense, given), made)
+    return made
 
 
 def softmax(x: Array, axis: int) -> Array:
     """eˣ / Σ eˣ along the last axis."""
-    y = _like(x)
-    _launch("softmax", x.shape[-1], dense(x), y)
-    return y
+    return _made("softmax", x.shape[-1], x)
 
 
 def softmax_grad(g: Array, y: Array, axis: int) -> Array:
     """The gradient by x of y = softmax x."""
-    dx = _like(g)
-    _launch("softmax_grad", g.shape[-1], dense(g), dense(y), dx)
-    return dx
+    return _made("softmax_grad", g.shape[-1], g, y)
 
 
 def log_softmax(x: Array, axis: int) -> Array:
     """ln softmax x along the last axis."""
-    y = _like(x)
-    _launch("log_softmax", x.shape[-1], dense(x), y)
-    return y
+    return _made("log_softmax", x.shape[-1], x)
 
 
 def log_softmax_grad(g: Array, y: Array, axis: int) -> Array:
     """The gradient by x of y = ln softmax x."""
-    dx = _like(g)
-    _launch("log_softmax_grad", g.shape[-1], dense(g), dense(y), dx)
-    return dx
+    return _made("log_softmax_grad", g.shape[-1], g, y)
 
 
 def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
     """(x - mean)/√(variance + ε) along the last axes, and the divisor."""
-    y, kept = _like(x), tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    y = array_module(x).empty(x.shape, x.dtype)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     deviation = array_module(x).empty(kept, x.dtype)
     _launch("standardize", x.size // deviation.size, dense(x), y, deviation, float(eps))
     return y, deviation
@@ -61,7 +57,5 @@ def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Arr
 
 def standardize_grad(g: Array, y: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
     """The gradient by x of a standardised y."""
-    dx = _like(g)
     columns = math.prod(g.shape[i] for i in axes)
-    _launch("standardize_grad", columns, dense(g), dense(y), dense(deviation), dx)
-    return dx
+    return _made("standardize_grad", columns, g, y, deviation)
