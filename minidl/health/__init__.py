@@ -13,8 +13,11 @@ The doctor works in seven stages. Each is one file, and imports only from the st
 
 `doctor.py` runs the stages in this order and puts the model back as it was. `monitor.py` stands
 beside them: it uses the probe's idea at every step of a training. `rate.py` chooses a learning
-rate.
+rate. After a NaN, `find_culprit` names the operation and the layer that made it; it stands in
+`train/nonfinite.py`, because the Trainer asks it too.
 """
+
+from ..train.nonfinite import Culprit, find_culprit
 
 from .doctor import doctor
 from .rate import RateTest, rate_test, safe_rate

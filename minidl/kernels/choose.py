@@ -1,8 +1,8 @@
 """Which version of a kernel runs: one table.
 
 Find the operation's row in `TABLE`, then the column that fits its arrays. The file named there
-computes the result. All versions of an operation have the same name and take the same arguments,
-and all agree with the loops of `reference`.
+computes the result. All versions of an operation have the same name and take the same arguments.
+All agree: for convolution and pooling with the loops of `reference`, for the rest with `portable`.
 
 - Column `cpu`: NumPy arrays, all of float32 or all of float64, none of them empty.
 - Column `gpu`: such CuPy arrays, if the CUDA kernels can be compiled and are not switched off
@@ -51,7 +51,7 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
 }
 # fmt: on
 
-THIN = 16  # with fewer rows in a kernel's matrix (kh·C), a product is not worth its call
+THIN = 16  # a product that sums over fewer terms (kh·C) is not worth its call
 ONE_BYTE = 256  # taps that an index of one byte can tell apart; relu takes one of its numbers
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
@@ -151,7 +151,8 @@ def conv_pool_grads(
         if grads is not None:
             return grads
     wide = max_unpool(g, index, pool)
-    return conv_weight_grad(x, wide, window, groups), wide.sum((0, 2, 3))
+    by_bias = portable.add_up(wide, (0, 2, 3), keepdims=False).astype(g.dtype, copy=False)
+    return conv_weight_grad(x, wide, window, groups), by_bias
 
 
 @_silent
@@ -199,12 +200,14 @@ def values_per_channel(x: Any) -> int:
     return count if switches.joint is None else switches.joint.count(count)
 
 
+@_silent
 def batch_norm_moments(x: Array) -> tuple[Array, Array]:
     """The mean and variance (C,) of images x (N, C, H, W), or of the batch that x is a part of."""
     own: tuple[Array, Array] = version("batch normalisation", x).batch_norm_moments(x)
     return own if switches.joint is None else switches.joint.moments(*own, x.size // x.shape[1])
 
 
+@_silent
 def batch_norm_statistics(
     x: Array, weight: Array, eps: float, running: Running, momentum: float
 ) -> tuple[Array, Array, Array, tuple[Array, Array]]:
@@ -226,6 +229,7 @@ def batch_norm_statistics(
     return moments[0], *engine.batch_norm_settle(*moments, weight, eps, running, momentum, unbiased)
 
 
+@_silent
 def batch_norm_affine(
     x: Array, mean: Array, scale: Array, bias: Array, rectify: bool = False
 ) -> Array:
@@ -234,6 +238,7 @@ def batch_norm_affine(
     return engine.batch_norm_affine(x, mean, scale, bias, rectify)
 
 
+@_silent
 def batch_norm_grads(
     g: Array, x: Array, weight: Array, mean: Array, inverse: Array, bias: Array | None = None
 ) -> tuple[Array, Array, Array]:
@@ -281,31 +286,37 @@ def _by_rows(operation: str, axes: tuple[int, ...], x: Array, *others: Array) ->
     return version(operation, x, *others) if last else portable
 
 
+@_silent
 def softmax(x: Array, axis: int) -> Array:
     """eˣ / Σ eˣ along an axis."""
     return _by_rows("softmax", (axis,), x).softmax(x, axis)
 
 
+@_silent
 def softmax_grad(g: Array, y: Array, axis: int) -> Array:
     """The gradient by x of y = softmax x."""
     return _by_rows("softmax", (axis,), g, y).softmax_grad(g, y, axis)
 
 
+@_silent
 def log_softmax(x: Array, axis: int) -> Array:
     """ln softmax x along an axis."""
     return _by_rows("softmax", (axis,), x).log_softmax(x, axis)
 
 
+@_silent
 def log_softmax_grad(g: Array, y: Array, axis: int) -> Array:
     """The gradient by x of y = ln softmax x."""
     return _by_rows("softmax", (axis,), g, y).log_softmax_grad(g, y, axis)
 
 
+@_silent
 def standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
     """(x - mean)/√(variance + ε) along axes, and the divisor."""
     return _by_rows("standardisation", axes, x).standardize(x, axes, eps)
 
 
+@_silent
 def standardize_grad(g: Array, y: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
     """The gradient by x of a standardised y."""
     engine = _by_rows("standardisation", axes, g, y, deviation)

@@ -2,12 +2,14 @@
 
 `Sequential` calls its layers through `fused`. Results are equal to those of the layers one by one,
 except that sums in another order are rounded differently. Time and memory are saved. The rules:
-- relu and max-pooling change places, because relu is monotonic: max(relu(x)) = relu(max(x)).
-  Pooling first leaves relu fewer pixels.
-- a convolution, the max-pooling after it and the relu after that run as one kernel, if there is one
-  for their shapes. The convolution's full output is then not stored.
-- relu runs in the same kernel as the batch normalisation or max-pooling before it, and on a GPU as
-  the dense layer before it: their `forward` takes `rectify`.
+1. relu and a max-pooling right behind it change places, because relu is monotonic: max(relu(x)) =
+   relu(max(x)). Pooling first leaves relu fewer pixels.
+2. a convolution, the max-pooling after it and the relu after that run as one kernel, if there is
+   one for their shapes. The convolution's full output is then not stored.
+3. relu runs in the same kernel as the max-pooling or the batch normalisation (in training) before
+   it, and on a GPU as the dense layer before it: their `forward` takes `rectify`.
+The first rule goes first: of convolution, batch normalisation, relu and max-pooling, the last two
+are joined. A convolution with a relu behind it and no pooling runs in two steps.
 A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 

@@ -20,7 +20,7 @@ from .capture import Captured, foreign
 from .evaluation import evaluate
 from .fitting import too_large
 from .interrupt import Stopped, interrupted
-from .nonfinite import NotFiniteError, search
+from .nonfinite import CURES, NotFiniteError, explain
 from .progress import LossJump, Progress
 from .session import Session
 from .settings import Settings
@@ -28,7 +28,6 @@ from .step import gradients, step
 from .whole import NotRecordedError, WholeSteps, obstacle
 
 AHEAD = 4  # steps that may be started on a GPU before the numbers of the first of them are read
-_ADVICE = "use a smaller learning rate (it is {rate:g}); md.health.doctor says how small"
 _HOOKS = ("start", "before_step", "before_update", "after_update", "finish")
 
 
@@ -65,7 +64,7 @@ class Loop:
         self.progress = Progress(epochs, len(self.loader), show=progress and self.team.rank == 0)
         monitors = list(job.monitors)
         if not any(isinstance(m, LossJump) for m in monitors):
-            monitors.append(LossJump(self.progress.say, _ADVICE))
+            monitors.append(LossJump(self.progress.say, CURES["rate"]))
         self._hooks: dict[str, list[Callable[..., Any]]] = {
             hook: [getattr(m, hook) for m in monitors if hasattr(m, hook)] for hook in _HOOKS
         }
@@ -287,8 +286,9 @@ class Loop:
             images, labels = self.loader.whole(at.batch)
             self.job.batch = images, self.job.place_targets(labels)
         what = f"fit: {what} at {place}, so training stopped before that update{kept}"
-        rate = float(self.history.column("learning_rate", 2)[0])  # of the update before
-        return search(self.job, what, rate)
+        # The last two steps of the history are the update before and this step.
+        rate = float(self.history.column("learning_rate", 2)[0])
+        return explain(self.job, what, rate)
 
 
 class _NotFinite(Exception):

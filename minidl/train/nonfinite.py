@@ -1,23 +1,26 @@
 """Which operation, of which layer, made the first NaN or infinity.
 
 A NaN spreads: when the loss is NaN, every layer after the source of the NaN holds it too. The
-source is the operation whose result is not finite although all its inputs are finite.
+source is the operation whose result is not finite although all its inputs are finite. Every
+operation tells an observer its result and its inputs (`observe` in `modes.py`). `find_culprit`
+keeps those results that are not finite, and follows them back from the loss.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backward import sweep
 from ..device import Array, array_module, to_host
-from ..errors import GradientError
+from ..errors import ConfigError, GradientError
 from ..modes import observe
 from ..nn import Module
-from ..tensor import Node, Tensor
+from ..tensor import Tensor
 from .settings import Settings
 
-# Advice for each cause, in terms of code; `runs` has it in terms of the command line.
+# Advice for each cause, in terms of code; `runs/opinion.py` has it in options of the command line.
 CURES = {
     "rate": "use a smaller learning rate (it is {rate:g}); md.health.doctor says how small",
     "init": "initialise for the activation (init='he_normal' for ReLU); md.health.doctor helps",
@@ -26,28 +29,22 @@ CURES = {
     "code": "look at its code",
 }
 
-
-class NotFiniteError(GradientError):
-    """A training that met NaN or infinity.
-
-    what: the place and the cause, in words. cure: a name in CURES. rate: the learning rate.
-    """
-
-    def __init__(self, what: str, cure: str, rate: float) -> None:
-        super().__init__(f"{what}: {CURES[cure].format(rate=rate)}")
-        self.what, self.cure, self.rate = what, cure, rate
-
-
-_BOUNDED = ("log", "log1p", "sqrt", "divide", "reciprocal", "power", "arcsin", "arccos")
+# Operations whose result is finite for some arguments only: log(0) is not, nor is exp(100) in
+# float32.
+_LIMITED = (
+    *("log", "log1p", "sqrt", "divide", "reciprocal", "power", "arcsin", "arccos"),
+    *("exp", "expm1", "sinh", "cosh", "square"),
+)
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """The producer of the first value that is not finite.
+    """The operation that made the first value that is not finite.
 
-    phase: "forward", "backward" or "update". layer: its name in the model and its type.
-    nans, infinities: how many the result holds. largest: the largest |value| among the inputs.
-    cause: the reason, in words. cure: a name in CURES.
+    phase: "forward", "backward" or "update". operation: its name. layer: the layer's name in the
+    model and its type; for an update, the parameter's name. shape: of the result. nans, infinities:
+    how many the result holds. largest: the largest |value| that it was computed from; in the
+    backward pass, of the gradient that arrived. cause: the reason, in words. cure: a name in CURES.
     rows: the indices on the first axis where the result is not finite.
     """
 
@@ -66,11 +63,35 @@ class Culprit:
         where = f"{self.phase} pass of '{self.operation}' in layer {self.layer}"
         before = f", from finite values of at most {self.largest:.3g}"
         if self.phase == "update":
-            where, before = f"update of parameter '{self.layer}'", ""
+            where = f"update of parameter '{self.layer}'"
+        if self.phase == "update" or not np.isfinite(self.largest):
+            before = ""
         return (
             f"the {where} made {self.nans} NaN and {self.infinities} Inf in a result of shape "
             f"{self.shape}{before}: {self.cause}"
         )
+
+
+class NotFiniteError(GradientError):
+    """A training that met NaN or infinity.
+
+    what: the place and the cause, in words. cure: a name in CURES. rate: the learning rate.
+    culprit: the operation that made the first of them, or None where it was not searched or found.
+    """
+
+    def __init__(self, what: str, cure: str, rate: float, culprit: Culprit | None = None) -> None:
+        super().__init__(f"{what}: {CURES[cure].format(rate=rate)}")
+        self.what, self.cure, self.rate, self.culprit = what, cure, rate, culprit
+
+
+class _Result(NamedTuple):
+    """The result of an operation or a pullback, as an observer sees it."""
+
+    phase: str
+    operation: str
+    layer: Any
+    value: Array
+    sources: list[Array]
 
 
 def is_finite(array: Array) -> bool:
@@ -78,72 +99,75 @@ def is_finite(array: Array) -> bool:
     return bool(array_module(array).isfinite(array).all())
 
 
-def forward_culprit(loss: Tensor, model: Module) -> Culprit | None:
-    """The operation that made the first non-finite value on the way to `loss`.
+def find_culprit(model: Module, compute: Callable[[], Tensor]) -> Culprit | None:
+    """The operation that made the first NaN or infinity of a loss, or else of its gradients.
 
-    loss: its graph must not have been freed. Returns None if every recorded value is finite.
+    For a training loop of your own: `find_culprit(model, lambda: loss_function(model(x), labels))`,
+    with the weights and the batch of the step that failed. The Trainer does it by itself.
+    compute: computes the loss anew; called once. The gradients of the parameters do not change.
+    A parameter that is not finite is named before any operation. Returns None where the loss and
+    all gradients are finite.
+    Raises: ConfigError where compute returns no Tensor.
     """
     for name, parameter in model.named_parameters():
         if not is_finite(parameter.data):
-            return _culprit("update", "update", name, parameter.data, [])
-    found: list[tuple[Node, Tensor]] = []
-    seen: set[int] = set()
-    stack = [loss]
-    while stack:
-        y = stack.pop()
-        if id(y) in seen or y.node is None:
-            continue
-        seen.add(id(y))
-        inputs = [x for x, _ in y.node.inputs or ()]
-        if not is_finite(y.data) and all(is_finite(x.data) for x in inputs):
-            found.append((y.node, y))
-        stack.extend(inputs)
-    if not found:
-        return None
-    node, y = min(found, key=lambda pair: pair[0].order)
-    sources = [x.data for x, _ in node.inputs or ()]
-    return _culprit("forward", node.name, _layer_name(model, node.layer), y.data, sources)
+            return _update_of(name, parameter.data)
+    bad: list[_Result] = []
+
+    def watch(*seen: Any) -> None:
+        result = _Result(*seen)
+        if not is_finite(result.value):
+            bad.append(result)
+
+    with np.errstate(all="ignore"), observe(watch):
+        loss = compute()
+        if not isinstance(loss, Tensor):
+            raise ConfigError(f"find_culprit: expected compute to return a Tensor, got {loss!r}")
+        reached = {id(loss.data)}
+        if is_finite(loss.data):
+            # A value that did not reach the loss did no harm: -inf = log(0) where a mask hides it.
+            bad.clear()
+            ones = Tensor(array_module(loss.data).ones_like(loss.data))
+            sweep([(loss, ones)], retain_graph=False, create_graph=False)
+            reached = {id(result.value) for result in bad}
+    found = _first(bad, reached)
+    return None if found is None else _culprit(model, found)
 
 
-def backward_culprit(loss: Tensor, model: Module) -> Culprit | None:
-    """The pullback, or sum of gradients, that makes the first non-finite value of finite ones.
+def _first(bad: list[_Result], reached: set[int]) -> _Result | None:
+    """The first of the results that reached the loss and were made of none of the others.
 
-    loss: its graph must not have been freed. This call frees it. No `.grad` of a leaf is changed.
+    bad: the results that are not finite, in the order in which they were made. reached: the ids of
+    their arrays that reached the loss. The walk from the last result to the first adds to it what
+    each of them was made of.
     """
-    found: list[Culprit] = []
-
-    def watch(phase: str, operation: str, layer: Any, value: Array, sources: list[Array]) -> None:
-        guilty = phase == "backward" and not found and not is_finite(value)
-        if guilty and all(is_finite(s) for s in sources):
-            name = _layer_name(model, layer)
-            found.append(_culprit("backward", operation, name, value, sources))
-
-    with observe(watch):
-        ones = Tensor(array_module(loss.data).ones_like(loss.data))
-        sweep([(loss, ones)], retain_graph=False, create_graph=False)
-    return found[0] if found else None
+    ids, first, earliest = {id(result.value) for result in bad}, None, None
+    for result in reversed(bad):
+        if id(result.value) in reached:
+            made_of = ids & {id(s) for s in result.sources if not is_finite(s)}
+            reached |= made_of
+            first, earliest = first if made_of else result, result
+    return first or earliest
 
 
-def search(job: Settings, what: str, rate: float) -> NotFiniteError:
-    """The error for a step that met NaN or infinity, with its source.
+def explain(job: Settings, what: str, rate: float) -> NotFiniteError:
+    """The error for a step of the Trainer that met NaN or infinity, with its source.
 
     job.batch is computed again to find the source. what: the beginning of the message. rate: the
     learning rate of the update before.
     """
     assert job.batch is not None
     images, targets = job.batch
-
     for name, values in (("inputs", images), ("targets", to_host(targets))):
         if values.dtype.kind == "f" and not is_finite(values):
+            nans, infinities = _counts(values)
             return NotFiniteError(
-                f"{what}. The source: the {name} of this batch hold {_counted(values)}: from "
-                f"transform, or beyond the range of {values.dtype}",
+                f"{what}. The source: the {name} of this batch hold {nans} NaN and {infinities} "
+                f"Inf: from transform, or beyond the range of {values.dtype}",
                 "inputs",
                 rate,
             )
-    with np.errstate(all="ignore"):
-        loss = job.loss(job.forward(images), Tensor(targets))
-        culprit = forward_culprit(loss, job.model) or backward_culprit(loss, job.model)
+    culprit = find_culprit(job.model, lambda: job.loss(job.forward(images), Tensor(targets)))
     if culprit is None:
         return NotFiniteError(f"{what}. It was gone when the same step was run again", "rate", rate)
     cure = culprit.cure
@@ -151,11 +175,7 @@ def search(job: Settings, what: str, rate: float) -> NotFiniteError:
         cure = "inputs" if np.abs(images).max() > 100 else "init"
     shared = culprit.phase == "forward" and culprit.shape[:1] == (len(images),)
     owners = job.team.owners(culprit.rows, len(images)) if shared else ""
-    return NotFiniteError(f"{what}. The source{owners}: {culprit}", cure, rate)
-
-
-def _counted(values: np.ndarray) -> str:
-    return f"{int(np.isnan(values).sum())} NaN and {int(np.isinf(values).sum())} Inf"
+    return NotFiniteError(f"{what}. The source{owners}: {culprit}", cure, rate, culprit)
 
 
 def _layer_name(model: Module, layer: Any) -> str:
@@ -165,25 +185,41 @@ def _layer_name(model: Module, layer: Any) -> str:
     return "none: outside the model (the loss)" if layer is None else type(layer).__name__
 
 
-def _culprit(phase: str, operation: str, layer: str, value: Array, sources: list[Array]) -> Culprit:
-    host = to_host(value)
-    nans, infinities = int(np.isnan(host).sum()), int(np.isinf(host).sum())
-    sizes = [float(np.abs(to_host(s)).max()) for s in sources if s.size]
-    largest = max(sizes, default=0.0)
-    cause, cure = _cause(phase, operation, largest)
-    finite = np.isfinite(host).reshape(len(host) if host.ndim else 1, -1).all(1)
+def _update_of(name: str, values: Array) -> Culprit:
+    cause = "the last update overflowed, or no update was made yet and it began so"
+    return Culprit("update", "update", name, values.shape, *_counts(values), np.nan, cause, "rate")
+
+
+def _culprit(model: Module, found: _Result) -> Culprit:
+    value = to_host(found.value)
+    sizes = [np.abs(to_host(s)).max() for s in found.sources if s.size]
+    largest = float(np.max(sizes, initial=0.0))  # NaN if one of them is
+    cause, cure = _cause(found, largest)
+    finite = np.isfinite(value).reshape(len(value) if value.ndim else 1, -1).all(1)
     rows = tuple(np.flatnonzero(~finite).tolist())
+    layer, counts = _layer_name(model, found.layer), _counts(value)
     return Culprit(
-        phase, operation, layer, host.shape, nans, infinities, largest, cause, cure, rows
+        found.phase, found.operation, layer, value.shape, *counts, largest, cause, cure, rows
     )
 
 
-def _cause(phase: str, operation: str, largest: float) -> tuple[str, str]:
-    if phase == "update":
-        return "the last step overflowed", "rate"
-    if largest > 1e9:
-        kind = "signal" if phase == "forward" else "gradient"
+def _counts(values: Array) -> tuple[int, int]:
+    """How many of the values are NaN, and how many are infinite."""
+    host = to_host(values)
+    return int(np.isnan(host).sum()), int(np.isinf(host).sum())
+
+
+def _cause(found: _Result, largest: float) -> tuple[str, str]:
+    """The cause in words, and the name of a cure."""
+    if not np.isfinite(largest):
+        return (
+            "one of the values that it was computed from was not finite already, and no operation "
+            "and no parameter made that one: the batch, a constant, a buffer or a hook did"
+        ), "code"
+    # Products of up to four such factors can be beyond the largest number of their type.
+    if largest > float(np.finfo(found.value.dtype).max) ** 0.25:
+        kind = "signal" if found.phase == "forward" else "gradient"
         return f"an overflow, because the {kind} had already grown to {largest:.1e}", "rate"
-    if operation in _BOUNDED:
-        return f"'{operation}' left its domain", "argument"
-    return f"'{operation}' itself turned finite numbers into others", "code"
+    if found.operation in _LIMITED:
+        return f"the result of '{found.operation}' is finite for some arguments only", "argument"
+    return f"'{found.operation}' itself turned finite numbers into others", "code"

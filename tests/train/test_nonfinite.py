@@ -137,3 +137,97 @@ def test_a_batch_that_is_not_finite_is_named_itself():
     data = images, np.full((6, 1), 1e300)
     with pytest.raises(NotFiniteError, match=r"targets .* 0 NaN and 3 Inf.* float32"):
         trainer.fit(data, epochs=1, batch_size=3, progress=False)
+
+
+def culprit_of(layer, compute):
+    model = md.nn.Sequential(layer, md.nn.Dense(3, 2))
+    x = Tensor(np.ones((4, 3), np.float32))
+    return md.health.find_culprit(model, lambda: compute(model(x)))
+
+
+def cross_entropy(logits):
+    return md.ops.cross_entropy(logits, np.zeros(len(logits), np.int64))
+
+
+class Of(md.nn.Module):
+    """A layer without parameters, so that no gradient is recorded for its operations."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("operation", ["log", "reciprocal"])
+def test_an_operation_that_needs_no_gradient_is_found_too(operation):
+    found = culprit_of(Of(lambda x: getattr(md.ops, operation)(x - 1)), cross_entropy)
+    assert (found.phase, found.operation, found.layer) == ("forward", operation, "'0' (Of)")
+    assert found.shape == (4, 3) and found.infinities == 12 and found.cure == "argument"
+
+
+@pytest.mark.parametrize("operation", ["exp", "expm1", "sinh", "cosh"])
+def test_a_result_beyond_the_range_is_no_fault_of_the_code(operation):
+    found = culprit_of(Of(lambda x: getattr(md.ops, operation)(1000 * x)), cross_entropy)
+    assert (found.operation, found.cure) == (operation, "argument")
+    assert "finite for some arguments only" in str(found)
+
+
+def test_a_constant_that_is_not_finite_is_told_from_an_operation():
+    constant = Tensor(np.array([0.0, np.nan, 0.0], np.float32))
+    found = culprit_of(Of(lambda x: x + constant), cross_entropy)
+    assert (found.phase, found.operation, found.layer) == ("forward", "add", "'0' (Of)")
+    assert "no operation and no parameter made that one" in str(found)
+    assert "from finite values" not in str(found)
+
+
+def test_a_value_that_a_mask_hides_is_not_blamed_but_its_gradient_is():
+    weight = md.tensor([0.0, 1.0], requires_grad=True)
+
+    def loss():
+        return md.ops.where(np.array([False, True]), md.ops.log(weight), 0.0).sum()
+
+    with np.errstate(divide="ignore"):
+        assert np.isfinite(loss().data)
+    found = md.health.find_culprit(md.nn.Sequential(), loss)
+    assert (found.phase, found.operation) == ("backward", "log")
+    assert weight.grad is None
+
+
+def test_of_two_sources_the_one_behind_the_loss_is_named():
+    def compute(logits):
+        md.ops.log(logits * 0)  # -inf, but nothing reads it
+        return cross_entropy(logits / 0)
+
+    found = culprit_of(Of(lambda x: x), compute)
+    assert (found.operation, found.layer) == ("divide", "none: outside the model (the loss)")
+
+
+def test_a_hook_that_makes_a_nan_is_told_from_the_operation_that_met_it():
+    def compute(logits):
+        logits.register_hook(lambda g: g * np.nan)
+        return cross_entropy(logits)
+
+    found = culprit_of(Of(lambda x: x), compute)
+    assert found.phase == "backward" and "a hook did" in found.cause
+
+
+def test_without_a_nan_nobody_is_blamed_and_no_gradient_changes():
+    model = md.nn.Dense(3, 2)
+    x = Tensor(np.ones((4, 3), np.float32))
+    assert md.health.find_culprit(model, lambda: cross_entropy(model(x))) is None
+    assert model.weight.grad is None
+    with pytest.raises(md.errors.ConfigError, match="expected compute to return a Tensor, got 3"):
+        md.health.find_culprit(model, lambda: 3)
+
+
+def test_the_error_of_a_training_has_the_culprit():
+    md.manual_seed(0)
+    model = models()["plain"]
+    plant(model.layers[5], "forward", np.nan, 0)
+    images = np.random.default_rng(0).standard_normal((6, 1, 8, 8), np.float32)
+    trainer = md.Trainer(model, optimizer=md.optim.SGD(model.parameters(), 0.1), seed=0)
+    with pytest.raises(NotFiniteError) as error:
+        trainer.fit((images, np.arange(6) % 3), epochs=1, batch_size=6, progress=False)
+    assert (error.value.culprit.operation, error.value.culprit.layer) == ("planted", "'5' (Dense)")

@@ -5,19 +5,19 @@ For one output row r and one column j of the kernel,
 
     y[r] (O, W·N)  +=  w_j (O, kh·C)  @  x[r·stride : r·stride + kh] (kh·C, W·N), shifted by j·N
 
-is all the arithmetic. The shift is an offset in memory, and BLAS adds the product to y. At the
-border the shifted view is shorter and fewer lines of the kernel are used, which replaces padding.
-The product is linear in w and in x, so both gradients are products of such matrices too. They shift
-g instead of x: G holds kw copies of one row of g, one below the other, the j-th shifted by -j·N.
-Then
+is all the arithmetic. (Rows are counted from the first row of the padding.) The shift is an offset
+in memory, and BLAS adds the product to y. At the border the shifted view is shorter and fewer lines
+of the kernel are used, which replaces padding. The product is linear in w and in x, so both
+gradients are products of such matrices too. They shift g instead of x: G holds kw copies of one row
+of g, one below the other, the j-th shifted by -j·N. Then
 
     x[rows]  +=  Wᵀ @ G              W  +=  G @ x[rows]ᵀ              W (kw·O, kh·C): all the w_j
 
-Why it is fast: each product sums over many terms (kh·C or kw·O), its output row stays in the cache
-while the next product is added to it, and no column matrix is written. Building G copies g, but
-turns kw products into one, so that BLAS reads the rows of x only once. The gradient by w, whose
-sums are long and whose result is small, then takes 0.5 to 0.8 of the time. G holds zeros where a
-shifted copy does not reach.
+Why it is fast: each product sums over many terms (kh·C, kw·O, or W·N for the gradient by w), its
+output row stays in the cache while the next product is added to it, and no column matrix is
+written. Building G copies g, but turns kw products into one, so that BLAS reads the rows of x only
+once. With G the gradient by w takes 0.5 to 0.8 of the time that kw products take, because its sums
+are long and its result is small. G holds zeros where a shifted copy does not reach.
 
 Zeros change the result if a number is not finite, because 0·∞ is NaN. This file leaves out the
 zeros of the padding, and adds the zeros of G. So three cases are left to `portable`: weights that
