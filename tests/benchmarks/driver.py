@@ -81,6 +81,7 @@ def measure(case: Case, rounds: int, seconds: float) -> dict[str, Any]:
             else:
                 workers[engine] = worker
         machine, limits = workers.pop("machine"), []
+        result["machine"] = machine.about["version"]
         times: dict[str, list[float]] = {engine: [] for engine in workers}
         for _ in range(rounds):
             limits.append(machine.ask("limits"))

@@ -4,8 +4,16 @@ import time
 from importlib.metadata import version
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
-VERSION = f"NumPy {version('numpy')}"
+# A build of OpenBLAS has kernels for several processors. OPENBLAS_CORETYPE in the environment can
+# make it take slower ones than the processor allows, and then minidl alone is slower, not its peers.
+BLAS = [
+    f"{info['internal_api']} {info['version']} ({info.get('architecture', 'unknown')} kernels)"
+    for info in threadpool_info()
+    if info["user_api"] == "blas"
+]
+VERSION = f"NumPy {version('numpy')} on {' and '.join(BLAS) or 'an unknown BLAS'}"
 SIZE, BYTES = 1024, 128 * 2**20
 
 
