@@ -7,7 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 # A build of OpenBLAS has kernels for several processors. OPENBLAS_CORETYPE in the environment can
-# make it take slower ones than the processor allows, and then minidl alone is slower, not its peers.
+# make it take slower ones than the processor allows. Then minidl is slower, and its peers are not.
 BLAS = [
     f"{info['internal_api']} {info['version']} ({info.get('architecture', 'unknown')} kernels)"
     for info in threadpool_info()
