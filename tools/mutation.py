@@ -34,6 +34,7 @@ from mutants import ROOT, mutants
 
 RESULTS = ROOT / ".mutation" / "results.jsonl"
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
+MODULE = "(module)"  # what a mutant outside of all functions has for a function
 LIMIT = 150  # seconds of processor time; who needs more hangs, which is a failure that shows
 CHECKS = "tests/test_checks.py"
 CUDA = "tests/kernels/gpu/test_launch.py"
@@ -187,9 +188,24 @@ def known():
 
 
 def reviewed():
-    """The equivalent mutants: (file, function, mutated line) -> reason."""
+    """The equivalent mutants: (file, function, mutated line) -> reason.
+
+    A constant of a module that decides about speed alone is named once, for all of its mutants.
+    """
     rows = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
-    return {(r["file"], r["function"], new): r["reason"] for r in rows for new in r["mutants"]}
+    return {
+        (row["file"], row.get("function", MODULE), name): row["reason"]
+        for row in rows
+        for name in (*row.get("mutants", ()), *row.get("constants", ()))
+    }
+
+
+def places(mutant):
+    """What `reviewed` may name a mutant by: its line, or the constant that the line sets."""
+    names = [mutant.new]
+    if mutant.function == MODULE:
+        names += mutant.new.partition(" = ")[0].split(", ")
+    return [(mutant.path, mutant.function, name) for name in names]
 
 
 def report(found):
@@ -209,9 +225,9 @@ def report(found):
     for path in TARGETS:
         count = Counter()
         for mutant in mutants(path):
-            place = (path, mutant.function, mutant.new)
-            named.add(place)
-            row, reason = found.get(mutant.key), equal.get(place)
+            named.update(places(mutant))
+            row = found.get(mutant.key)
+            reason = next((equal[place] for place in places(mutant) if place in equal), None)
             count["mutants"] += 1
             count["judged"] += bool(row or reason)
             if row["verdict"] == "survived" if row else reason:
@@ -256,7 +272,7 @@ def main():
             m
             for path in chosen
             for m in mutants(path)
-            if m.key not in settled and (path, m.function, m.new) not in equal
+            if m.key not in settled and not equal.keys() & set(places(m))
         ]
         samples = {seed: drawn(todo, options.sample, seed) for seed in options.seed}
         run(list({m.key: m for s in samples.values() for m in s}.values()), found, options.jobs)

@@ -267,18 +267,19 @@ def test_products_and_batch_normalisation_go_by_device_and_type(ran):
 @pytest.mark.parametrize(
     ("x", "size", "engine"),
     [
-        (np.ones((2, 5, 8, 8), "f"), 3, "cpu.conv_pool"),
-        (np.ones((2, 6, 8, 8), "f"), 3, None),
-        (on_gpu(2, 7, 8, 8), 3, "gpu.convolution"),
-        (on_gpu(2, 8, 8, 8), 3, None),
-        (on_gpu(2, 4, 8, 8), 4, "gpu.convolution"),
-        (np.ones((2, 5, 8, 8), "e"), 3, None),
+        (np.ones((2, 5, 8, 8), "f"), (3, 3), "cpu.conv_pool"),
+        (np.ones((2, 6, 8, 8), "f"), (3, 3), None),
+        (np.ones((2, 6, 8, 8), "f"), (2, 3), "cpu.conv_pool"),
+        (on_gpu(2, 7, 8, 8), (3, 3), "gpu.convolution"),
+        (on_gpu(2, 8, 8, 8), (3, 3), None),
+        (on_gpu(2, 4, 8, 8), (4, 4), "gpu.convolution"),
+        (np.ones((2, 5, 8, 8), "e"), (3, 3), None),
     ],
 )
 def test_convolution_and_pooling_in_one_want_few_channels(ran, x, size, engine):
     window = kernels.window("conv2d", (8, 8), size, 1, "same")
     pool = kernels.window("max_pool2d", (8, 8), 2, 2)
-    w = np.ones((3, x.shape[1], size, size), x.dtype) if isinstance(x, np.ndarray) else x
+    w = np.ones((3, x.shape[1], *size), x.dtype) if isinstance(x, np.ndarray) else x
     kernels.conv_pool(x, w, None, window, 1, pool, False)
     kernels.conv_pool(x, w, None, window, 2, pool, False)
     kernels.conv_pool(x, w, np.ones(3, "e"), window, 1, pool, False)  # a bias of another type

@@ -53,6 +53,7 @@ def test_taps_meet_every_pixel_that_the_formula_names(extra, size, stride, paddi
 
 @given(st.integers(1, 60), pairs, pairs, pairs)
 @example(40, (4, 1), (1, 1), (4, 1))
+@example(40, (4, 1), (1, 2), (4, 1))
 def test_bands_of_one_list_meet_no_image_row_twice(height, size, stride, dilation):
     place = window("conv2d", (height + 12, 13), size, stride, 0, dilation)
     assert sorted(r for bands in place.bands for band in bands for r in band) == list(

@@ -237,3 +237,4 @@ def test_the_output_padding_is_below_the_stride_whatever_the_dilation():
 def test_one_pixel_is_transposed_to_the_kernel():
     w = np.arange(9.0).reshape(1, 1, 3, 3)
     assert (ops.conv_transpose2d(np.full((1, 1, 1, 1), 2.0), w).numpy() == 2 * w).all()
+    assert ops.conv_transpose2d(np.full((1, 1, 1, 1), 2.0), w[..., :1, :1]).shape == (1, 1, 1, 1)
