@@ -4,6 +4,7 @@ All threads share one generator. A thread may draw from a generator of its own i
 that trainings in several threads do not take each other's numbers.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ _streams = _Streams()
 def manual_seed(seed: int) -> None:
     """Restart the random numbers of initializers, dropout, `rand` and `randn`.
 
-    Numbers are drawn on the host even for a GPU, so a seed gives the same model on every device.
+    A seed gives the same numbers on every device: they are drawn on the host, and those of dropout
+    from keys that are drawn on the host.
     Raises: ConfigError unless the seed is an integer >= 0.
     """
     global _shared
@@ -78,6 +80,17 @@ def drawing(instead: Callable[[Draw, str], Array]) -> Iterator[None]:
         _streams.drawn = before
 
 
+def key(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Three whole numbers, from which Philox can draw numbers of this shape (`kernels/philox.py`).
+
+    The first two are Philox's key, new for each call. The third is the position of the first number
+    of the shape: 0, or where the images begin if they are some of a batch (`Rows`).
+    """
+    drawn = [random.integers(1 << 63) for _ in range(2)]
+    first = random.numbers_before(shape) if isinstance(random, Rows) else 0
+    return np.array([*drawn, first], np.uint64)
+
+
 class Rows(np.random.Generator):
     """A generator that draws for all images of a batch, and returns the numbers of some of them.
 
@@ -103,6 +116,11 @@ class Rows(np.random.Generator):
         """As NumPy's."""
         draw = super().integers
         return self._part(size, lambda whole: draw(low, high, whole, **options))
+
+    def numbers_before(self, shape: tuple[int, ...]) -> int:
+        """How many numbers of the whole batch come before those of these images; see `_part`."""
+        own = self.rows.stop - self.rows.start
+        return 0 if not shape or shape[0] % own else self.rows.start * (math.prod(shape) // own)
 
     def _part(self, size: Any, draw: Callable[[Any], Any]) -> Any:
         shape = tuple(np.atleast_1d(() if size is None else size).tolist())

@@ -17,13 +17,14 @@ matrix product does not warn either. A caller who needs finite numbers checks th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..device import Array, is_host
 from ..modes import switches
-from . import cpu, gpu, portable
+from . import cpu, gpu, philox, portable
 from .window import NO_TAP, Window
 
 # fmt: off
@@ -47,6 +48,7 @@ TABLE: dict[str, tuple[Any, Any, Any]] = {
     "gradient of relu":            (None,           gpu.elementwise, None),
     "softmax":                     (portable,       gpu.rows,   portable),  # GPU: last axis
     "standardisation":             (portable,       gpu.rows,   portable),  # GPU: last axes
+    "dropout's mask":              (None,           gpu.philox, None),
     "optimizer step":              (cpu.update,     gpu.update, None),
 }
 # fmt: on
@@ -327,6 +329,18 @@ def keep_positive(g: Array, y: Array) -> Array | None:
     """g where y > 0, else 0, in one launch on a GPU; None elsewhere."""
     engine = version("gradient of relu", g, y) if g.shape == y.shape else None
     return None if engine is None else engine.keep_positive(g, y)
+
+
+def dropout_mask(draw: Callable[[Any], Array], like: Array, p: float) -> Array:
+    """1/(1 - p) where a random number is not below p, else 0, for each number of `like`.
+
+    draw: called with a function that makes an array from a key; returns that array for a new key,
+    on like's device. On a GPU the array is the key itself, from which a kernel draws the mask.
+    """
+    engine = version("dropout's mask", like)
+    if engine is None:
+        return draw(lambda key: philox.dropout_mask(key, like, p))
+    return engine.dropout_mask(draw(lambda key: key), like, p)
 
 
 def update(rule: str, steps: list[Update]) -> list[Update]:

@@ -1,9 +1,12 @@
 """Dropout: in training, values are set to 0 at random."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .. import rng
+from .. import kernels, rng
 from ..checks import check, floating
+from ..device import Array
 from ..tensor import ArrayLike, Tensor
 from .module import Module
 
@@ -24,10 +27,9 @@ class Dropout(Module):
         x, _ = floating(x)
         if not self.training or self.p == 0:
             return x
-        shape, dtype = x.shape, x.dtype
+        shape, device = x.shape, x.device
 
-        def mask(random: np.random.Generator) -> np.ndarray:
-            kept = random.random(shape, dtype=np.float32) >= self.p
-            return kept.astype(dtype) * (1 / (1 - self.p))
+        def draw(from_key: Callable[[np.ndarray], np.ndarray]) -> Array:
+            return rng.drawn(lambda random: from_key(rng.key(random, shape)), device)
 
-        return x * Tensor(rng.drawn(mask, x.device))
+        return x * Tensor(kernels.dropout_mask(draw, x.data, self.p))

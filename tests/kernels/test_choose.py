@@ -58,6 +58,7 @@ OPERATIONS = {
     "gradient of relu": ("keep_positive",),
     "softmax": ("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"),
     "standardisation": ("standardize", "standardize_grad"),
+    "dropout's mask": ("dropout_mask",),
 }
 
 

@@ -128,6 +128,9 @@ static unsigned atomicInc(unsigned* at, unsigned most) {
     return old;
 }
 static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned __int128)a * b >> 64;
+}
 static unsigned __float_as_uint(float v) { unsigned u; memcpy(&u, &v, 4); return u; }
 static float __uint_as_float(unsigned u) { float v; memcpy(&v, &u, 4); return v; }
 static float __int_as_float(int u) { float v; memcpy(&v, &u, 4); return v; }

@@ -8,6 +8,7 @@ from . import (
     implicit,
     launch,
     loss,
+    philox,
     pool,
     product,
     rows,
