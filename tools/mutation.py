@@ -81,6 +81,7 @@ TARGETS = {
     "minidl/kernels/masks.py": ["tests/ops/test_activation.py", *OPS],
     "minidl/kernels/ordered.py": ["tests/ops/test_contract.py", *OPS],
     "minidl/kernels/linear.py": ["tests/ops/test_contract.py", *OPS, "tests/nn"],
+    "minidl/kernels/philox.py": ["tests/kernels/test_philox.py", "tests/nn/test_dropout.py"],
     "minidl/kernels/gpu/update.py": ["tests/optim/test_rules.py", CUDA],
     **{
         f"minidl/optim/{name}.py": [f"tests/optim/test_{name}.py", "tests/optim", CHECKS, CUDA]

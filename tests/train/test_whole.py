@@ -135,7 +135,7 @@ class Own(md.nn.Module):
 
 
 def dropping():
-    """Two layers that draw; the keys of a step's masks are drawn on the host, as without a graph."""
+    """Two layers that draw; a step's keys are drawn on the host, as without a graph."""
     *first, last = article()
     return md.nn.Sequential(md.nn.Dropout(0.2), *first, md.nn.Dropout(0.5), last)
 
