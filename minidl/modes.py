@@ -138,12 +138,15 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 class RemovableHook:
-    """A registered hook, returned by the call that registered it; `remove()` takes it off."""
+    """A registered hook, returned by the call that registered it; `remove()` takes it off.
 
-    def __init__(self, hooks: list[Any], hook: Callable[..., Any]) -> None:
+    in_graphs: see `Module.register_forward_hook`.
+    """
+
+    def __init__(self, hooks: list[Any], hook: Callable[..., Any], in_graphs: bool = False) -> None:
         if not callable(hook):
             raise ConfigError(f"hook: expected a function, got {hook!r}")
-        self._hooks, self._hook = hooks, hook
+        self._hooks, self._hook, self.in_graphs = hooks, hook, in_graphs
         hooks.append(self)
 
     def __call__(self, *seen: Any) -> Any:

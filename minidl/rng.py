@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import Array, to_device
+from .device import Array, is_host, to_device
 from .errors import ConfigError
 
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -89,6 +89,11 @@ def key(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     drawn = [random.integers(1 << 63) for _ in range(2)]
     first = random.numbers_before(shape) if isinstance(random, Rows) else 0
     return np.array([*drawn, first], np.uint64)
+
+
+def from_key(make: Callable[[np.ndarray], np.ndarray], like: Array) -> Array:
+    """make(key), for a new key of like's shape, on like's device."""
+    return drawn(lambda random: make(key(random, like.shape)), "cpu" if is_host(like) else "cuda")
 
 
 class Rows(np.random.Generator):

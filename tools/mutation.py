@@ -68,8 +68,17 @@ TARGETS = {
             *(f"tests/kernels/test_{name}.py", "tests/kernels", "tests/ops/test_window.py"),
             *("tests/ops/test_window_options.py", "tests/ops/test_window_pooling.py"),
         ]
-        for name in ("window", "portable", "choose")
+        for name in ("window", "choose")
     },
+    "minidl/kernels/portable.py": [
+        *(
+            "tests/kernels/test_portable.py",
+            "tests/ops/test_normalize.py",
+            "tests/ops/test_loss.py",
+        ),
+        *("tests/kernels/cpu/test_batch_norm.py", "tests/kernels", "tests/ops/test_window.py"),
+        *("tests/ops/test_reduce.py", "tests/ops/test_window_options.py"),
+    ],
     **{
         f"minidl/kernels/cpu/{name}.py": [f"tests/kernels/cpu/test_{name}.py", *KERNELS]
         for name in (

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from array import array
+from collections.abc import Callable
 from functools import partial
 from math import inf, isfinite, nan, sqrt
 from typing import Any
@@ -83,7 +84,7 @@ class GradientMonitor:
         self._seen: dict[str, dict[str, Any]] = {}
         self._before: dict[str, list[tuple[Any, Array]]] = {}
         self._handles = [
-            layer.register_forward_hook(partial(self._look, name))
+            layer.register_forward_hook(partial(self._look, name), in_graphs=True)
             for name, layer in self.layers.items()
         ]
 
@@ -184,6 +185,19 @@ class GradientMonitor:
     def start(self, trainer: Any) -> None:
         """Note, as training begins, whether other processes have a part of each batch."""
         self._team = trainer.team if trainer.team.size > 1 else None
+
+    def recorded(self) -> Callable[[], None]:
+        """Called when a forward and backward pass was recorded as a CUDA graph.
+
+        Returns what the Trainer calls after each launch of the graph. A launch writes new numbers
+        into the same arrays on the GPU, so it is enough to note these arrays again.
+        """
+        arrays = {name: dict(seen) for name, seen in self._seen.items()}
+
+        def note_again() -> None:
+            self._seen = {name: dict(seen) for name, seen in arrays.items()}
+
+        return note_again
 
     def finish(self, trainer: Any = None) -> None:
         """Write the rows of a last step whose update never came, as training ends."""

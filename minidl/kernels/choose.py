@@ -58,6 +58,8 @@ ONE_BYTE = 256  # taps that an index of one byte can tell apart; relu takes one 
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
 
+FromKey = Callable[[Callable[[np.ndarray], np.ndarray], Array], Array]
+
 Running = tuple[Array, Array, Array]  # running mean and variance, and the number of batches
 
 _silent = np.errstate(over="ignore", invalid="ignore", under="ignore")
@@ -331,16 +333,16 @@ def keep_positive(g: Array, y: Array) -> Array | None:
     return None if engine is None else engine.keep_positive(g, y)
 
 
-def dropout_mask(draw: Callable[[Any], Array], like: Array, p: float) -> Array:
+def dropout_mask(from_key: FromKey, like: Array, p: float) -> Array:
     """1/(1 - p) where a random number is not below p, else 0, for each number of `like`.
 
-    draw: called with a function that makes an array from a key; returns that array for a new key,
-    on like's device. On a GPU the array is the key itself, from which a kernel draws the mask.
+    from_key: `rng.from_key`, which calls a function with a new key, and brings the array that it
+    returns to like's device. A kernel of the GPU draws the mask itself, and needs the key alone.
     """
     engine = version("dropout's mask", like)
     if engine is None:
-        return draw(lambda key: philox.dropout_mask(key, like, p))
-    return engine.dropout_mask(draw(lambda key: key), like, p)
+        return from_key(lambda key: philox.dropout_mask(key, like, p), like)
+    return engine.dropout_mask(from_key(lambda key: key, like), like, p)
 
 
 def update(rule: str, steps: list[Update]) -> list[Update]:

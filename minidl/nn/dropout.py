@@ -1,12 +1,7 @@
 """Dropout: in training, values are set to 0 at random."""
 
-from collections.abc import Callable
-
-import numpy as np
-
 from .. import kernels, rng
 from ..checks import check, floating
-from ..device import Array
 from ..tensor import ArrayLike, Tensor
 from .module import Module
 
@@ -27,9 +22,4 @@ class Dropout(Module):
         x, _ = floating(x)
         if not self.training or self.p == 0:
             return x
-        shape, device = x.shape, x.device
-
-        def draw(from_key: Callable[[np.ndarray], np.ndarray]) -> Array:
-            return rng.drawn(lambda random: from_key(rng.key(random, shape)), device)
-
-        return x * Tensor(kernels.dropout_mask(draw, x.data, self.p))
+        return x * Tensor(kernels.dropout_mask(rng.from_key, x.data, self.p))

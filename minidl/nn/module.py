@@ -37,8 +37,8 @@ class Module(ModuleHtml):
 
     buffers: tuple[str, ...] = ()
     training: bool
-    _forward_hooks: list["Hook"]
-    _forward_pre_hooks: list["PreHook"]
+    _forward_hooks: list[RemovableHook]
+    _forward_pre_hooks: list[RemovableHook]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         self = super().__new__(cls)  # so that a subclass need not call super().__init__()
@@ -61,14 +61,17 @@ class Module(ModuleHtml):
         """The output for these inputs: each subclass defines its own."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
 
-    def register_forward_hook(self, hook: "Hook") -> RemovableHook:
+    def register_forward_hook(self, hook: "Hook", in_graphs: bool = False) -> RemovableHook:
         """Call hook(module, inputs, output) after each forward pass; inputs is a tuple.
 
         If hook returns a value other than None, the value replaces the output. To see the gradient
         by the output too, let hook call `output.register_hook(f)`.
+        in_graphs: on a GPU a step may be a CUDA graph, which repeats recorded launches without
+        Python. True says that all that hook does is to compute arrays, which the graph can repeat.
+        With False the step is not recorded.
         The result's `remove()` takes the hook off.
         """
-        return RemovableHook(self._forward_hooks, hook)
+        return RemovableHook(self._forward_hooks, hook, in_graphs)
 
     def register_forward_pre_hook(self, hook: "PreHook") -> RemovableHook:
         """Call hook(module, inputs) before each forward pass; inputs is a tuple.

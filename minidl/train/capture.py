@@ -1,7 +1,7 @@
 """CUDA graphs of a forward and backward pass without the update, and of a forward pass alone."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,12 @@ class Assumptions:
 
     def violated(self) -> str | None:
         """Which Python code of others would have to run in each step; None if there is none."""
-        watched = [name or "model" for name, module in self._modules if module.is_watched]
+        watched = [
+            name or "model"
+            for name, module in self._modules
+            for hook in (*module._forward_hooks, *module._forward_pre_hooks)
+            if not hook.in_graphs
+        ]
         if watched:
             return f"hooks look at the outputs of layers {', '.join(watched)}"
         if any(p.hooks for p in self._parameters):
@@ -59,6 +64,24 @@ class Assumptions:
 def _options(module: Module) -> list[Any]:
     """The module's attributes that are numbers, words, or True and False: its options."""
     return [v for v in vars(module).values() if isinstance(v, bool | int | float | str)]
+
+
+class Draws:
+    """Stands for `rng.drawn` while a graph is recorded: the graph reads the same arrays each time.
+
+    arrays: one for each draw, in order, on the device. `values` draws new numbers for them.
+    """
+
+    def __init__(self, arrays: list[Array]) -> None:
+        self.arrays, self._noted = arrays, list[rng.Draw]()
+
+    def __call__(self, draw: rng.Draw, device: str) -> Array:
+        self._noted.append(draw)
+        return self.arrays[len(self._noted) - 1]
+
+    def values(self) -> list[np.ndarray]:
+        """What a step without a graph would draw now."""
+        return [draw(rng.generator()) for draw in self._noted]
 
 
 def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.ndarray]:
@@ -137,11 +160,14 @@ class Captured:
             if why is not None:
                 self._give_up(why)
                 return self._work(x, targets)
-            rehearse(job, self._compute, x, targets)
+            noted = rehearse(job, self._compute, x, targets)
             job.forget_gradients()
             randomness = rng.generator().bit_generator.state
             try:
-                recording = _Recording(self._work, x, targets, self._parameters, self._buffers)
+                recording = _Recording(
+                    self._work, x, targets, self._parameters, self._buffers, noted
+                )
+                recording.tell(job.monitors)
             except Exception as error:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
                 job.forget_gradients()
@@ -158,22 +184,33 @@ class Captured:
 class _Recording:
     """A graph with the arrays that it reads (a batch) and those that it writes.
 
-    It writes the gradients and the buffers, such as the running mean of `BatchNorm2d`.
+    It writes the gradients, the buffers, such as the running mean of `BatchNorm2d`, and what a
+    monitor's hooks compute. noted: arrays of the host like those that the work draws at random.
     """
 
     def __init__(
-        self, work: Any, x: Tensor, targets: Array, parameters: list[Any], buffers: list[Tensor]
-    ) -> None:
+        self, work: Any, x: Tensor, targets: Array, parameters: list[Any], buffers: list[Tensor],
+        noted: list[np.ndarray],
+    ) -> None:  # fmt: skip
         self._x, self._targets, self._parameters = Tensor(x.data.copy()), targets.copy(), parameters
         self._held = [p.data for p in parameters]  # see `Assumptions`
-        self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
+        self._draws = Draws([to_device(array, x.device) for array in noted])
+        with rng.drawing(self._draws):
+            self._graph = kernels.Graph(lambda: work(self._x, self._targets), like=x.data)
+        self._again: list[Callable[[], None]] = []
         self._gradients = [p.grad for p in parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
+
+    def tell(self, monitors: Iterable[Any]) -> None:
+        """Ask the monitors what they have to do after a launch, which runs none of their hooks."""
+        self._again = [m.recorded() for m in monitors if hasattr(m, "recorded")]
 
     def start(self, x: Tensor, targets: Array) -> Array:
         """The same work on another batch."""
         self._x.data[...] = x.data
         self._targets[...] = targets
+        for array, values in zip(self._draws.arrays, self._draws.values(), strict=True):
+            array[...] = to_device(values, x.device)
         for buffer, array in self._buffers:
             if buffer.data is not array:  # a step without the graph has made a new array
                 array[...] = buffer.data
@@ -181,6 +218,8 @@ class _Recording:
         result = self._graph.launch()
         for p, gradient in zip(self._parameters, self._gradients, strict=True):
             p.grad = gradient
+        for again in self._again:
+            again()
         return result
 
 

@@ -14,7 +14,7 @@ from ..device import Array, array_module
 from ..kernels.gpu.launch import compiled
 from ..optim import Optimizer
 from ..tensor import Tensor
-from .capture import Assumptions, rehearse
+from .capture import Assumptions, Draws, rehearse
 from .settings import Settings
 from .step import gradients, one_number
 
@@ -93,17 +93,13 @@ class _Recording:
         self._numbers = np.zeros((len(trained), kernels.COLUMNS))
         self._feed = kernels.Feed([inputs, targets, self._numbers, *noted])
         x, there, numbers, *random = self._feed.arrays
-        self._draws: list[rng.Draw] = []  # what is drawn anew for each step
+        self._draws = Draws(random)
         limit = 0.0 if job.clip is None else float(job.clip_option)  # type: ignore[arg-type]
         rule = job.optimizer.fast
         self._ending = kernels.Ending(self._parameters, trained, rule, limit, numbers, verdict)
         self._mailbox = kernels.Mailbox()
         changed = set(map(id, trained))
         self._counts = [f"{i}.step" for i, p in enumerate(job.optimizer.params) if id(p) in changed]
-
-        def drawn(draw: rng.Draw, device: str) -> Array:
-            self._draws.append(draw)
-            return random[len(self._draws) - 1]
 
         def work() -> None:
             job.forget_gradients()
@@ -119,7 +115,7 @@ class _Recording:
             share = None if counted else job.score.accuracy(outputs.data, there)
             self._ending.record(loss.data, outputs.data, there, share)
 
-        with rng.drawing(drawn):
+        with rng.drawing(self._draws):
             self._graph = kernels.Graph(work, like=x)
         self._gradients = [p.grad for p in job.parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
@@ -140,8 +136,7 @@ class _Recording:
             self._ending.fill(steps)
             self._filled = arrays  # held, so that their numbers stay theirs
         self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
-        random = [draw(rng.generator()) for draw in self._draws]
-        self._feed.put([images, targets, self._numbers, *random])
+        self._feed.put([images, targets, self._numbers, *self._draws.values()])
         self._graph.launch()
         letter = self._mailbox.send(self._ending.measured)
         return _Numbers(letter, self)

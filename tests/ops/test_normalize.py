@@ -82,3 +82,10 @@ def test_an_axis_that_is_not_there(name):
 def test_a_number_has_no_axis(name):
     with pytest.raises(ShapeError, match=rf"{name}: axis -1 is outside the 0 axes"):
         getattr(ops, name)(np.float64(1.0))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "cumsum"])
+def test_one_axis_is_asked_for(name):
+    for x, axis in ((np.zeros(3), None), (np.zeros((2, 3)), (0, 1))):
+        with pytest.raises(ShapeError, match=rf"{name}: expected one axis as an int, got"):
+            getattr(ops, name)(x, axis)

@@ -170,3 +170,7 @@ def test_the_gradient_of_many_ties_in_float16_is_shared():
     x = md.tensor(np.zeros(70_000), dtype="float16", requires_grad=True)
     x.max().backward()
     assert x.grad.numpy().sum(dtype=float) == pytest.approx(1, rel=0.05)
+
+
+def test_sums_of_short_integers_do_not_wrap_around():
+    assert ops.sum(np.full(3, 100, np.int8)).numpy() == 300

@@ -80,18 +80,20 @@ def close(a, b):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+class Looks:
+    """A monitor with a hook of its own, which might do anything."""
+
+    def __init__(self, model):
+        model.layers[0].register_forward_hook(lambda *looked: None)
+
+
 class Scale(md.nn.Module):
     def forward(self, x):
         return x * float(abs(x.data).max())
 
 
 REASONS = {
-    "Dropout, watched": (
-        lambda: md.nn.Sequential(*article(), md.nn.Dropout(0.5)),
-        {"monitors": [object()]},
-        "from the host",
-    ),
-    "a monitor": (article, {"monitors": [md.health.GradientMonitor]}, "hooks look at .*conv|hooks"),
+    "a hook of one's own": (article, {"monitors": [Looks]}, "hooks look at the outputs of layers"),
     "the CPU": (article, {"device": "cpu"}, "on the CPU"),
     "a layer that reads": (lambda: md.nn.Sequential(Scale(), *article()), {}, "capturing"),
 }
@@ -111,6 +113,33 @@ def test_what_cannot_be_recorded_goes_on_after_one_line(gpu, name):
         )
     for name, value in plain[1].items():
         np.testing.assert_array_equal(captured[1][name], value)
+
+
+def test_a_monitor_sees_in_a_graph_what_it_sees_without(gpu):
+    """With two sizes of batches, and so two graphs, which take turns."""
+    count, seen = Count(), []
+    for capture, others in ((True, [count]), (False, [])):
+        md.manual_seed(0)
+        model = article()
+        seen.append(md.health.GradientMonitor(model))
+        trained(lambda made=model: made, capture=capture, monitors=[seen[-1], *others])
+    assert [step.count("graph") for step in count.launched] == [1] * STEPS
+    for name in md.health.monitor.FIELDS:
+        if name != "layer":
+            close(seen[0].column(name), seen[1].column(name))
+    assert np.isfinite(seen[0].column("gradient")).all()
+
+
+def test_dropout_draws_new_masks_for_each_launch(gpu):
+    def model():
+        *first, last = article().layers
+        return md.nn.Sequential(*first, md.nn.Dropout(0.5), last)
+
+    count = Count()
+    captured, plain = trained(model, capture=True, monitors=[count]), trained(model)
+    assert [step.count("graph") for step in count.launched] == [1] * STEPS
+    for name in plain[0].step_names:
+        close(captured[0].column(name, STEPS), plain[0].column(name, STEPS))
 
 
 def test_without_kernels_cublas_is_named(gpu, monkeypatch):

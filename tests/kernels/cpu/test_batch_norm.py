@@ -158,3 +158,17 @@ def test_a_graph_that_is_kept_answers_for_each_gradient_anew():
     y.backward(2 * g)
     for t, first in zip((x, weight, bias), once, strict=True):
         np.testing.assert_allclose(t.grad.numpy(), 3 * first, atol=1e-12)
+
+
+@pytest.mark.host
+def test_the_order_of_the_gradient_in_memory_does_not_change_a_byte():
+    random = np.random.default_rng(0)
+    x, g = (random.normal(size=(8, 3, 64, 9)).astype("f").transpose(3, 1, 0, 2) for _ in range(2))
+    mean, variance = batch_norm.batch_norm_moments(x)
+    for other in (np.ascontiguousarray(g), g.copy(order="F")):
+        for ours, theirs in zip(
+            batch_norm.batch_norm_grads(g, x, mean + 1, mean, variance),
+            batch_norm.batch_norm_grads(other, x, mean + 1, mean, variance),
+            strict=True,
+        ):
+            assert np.array_equal(ours, theirs)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -374,3 +375,17 @@ def test_no_helper_keeps_a_program_from_ending():
     threads.share(lambda i: i, range(9))
     helpers = [thread for thread in threading.enumerate() if thread.name == "minidl"]
     assert helpers and all(thread.daemon for thread in helpers)
+
+
+def test_of_an_error_and_ctrl_c_after_it_ctrl_c_is_raised():
+    def task(i):
+        raise ValueError(i)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    md.set_threads(1)
+    work = threads._Work(task, [0, 1])
+    work.all_ended = SimpleNamespace(acquire=interrupted, release=lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        work.run(threads._team())
