@@ -133,7 +133,8 @@ class _Graph:
     def layer(self, layer: Any, x: _Value) -> _Value:
         """The layer's output for x."""
         kind: Any = next((kind for kind in type(layer).__mro__ if kind in _FORMS), None)
-        if kind is None or type(layer).forward is not kind.forward or "forward" in vars(layer):
+        same = kind and (type(layer).forward, type(layer).__call__) == (kind.forward, kind.__call__)
+        if not same or "forward" in vars(layer):
             raise ConfigError(
                 f"export_onnx: expected minidl's own layers, got {type(layer).__name__} at "
                 f"{self.paths[id(layer)]!r}, which has no ONNX form; build it from "

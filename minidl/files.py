@@ -99,9 +99,16 @@ def write_bytes(path: PathLike, content: bytes) -> None:
 
     The bytes go to a temporary file in the same folder and reach the disk before the name moves,
     so that neither a kill nor a power cut leaves half a file.
-    Raises: CheckpointError where the folder cannot be written or the disk is full.
+    A link stays a link: the file that it points to is replaced.
+    Raises: CheckpointError where the folder cannot be written, the disk is full, or the path is a
+    folder, a pipe or a device.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise CheckpointError(
+            f"cannot write {str(path)!r}: it is {'a folder' if target.is_dir() else 'no file'}; "
+            "choose the name of a file"
+        )
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

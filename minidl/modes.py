@@ -137,6 +137,20 @@ def evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def keeping_buffers(model: Any) -> Iterator[None]:
+    """Context after which a model's buffers, such as running means, are as they were before."""
+    trained = {id(p) for _, p in model.named_parameters()}
+    buffers = [t for t in model._state().values() if id(t) not in trained]
+    kept = [(buffer, buffer.data, buffer.data.copy()) for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, array, values in kept:
+            array[...] = values
+            buffer.data = array
+
+
 class RemovableHook:
     """A registered hook, returned by the call that registered it; `remove()` takes it off.
 

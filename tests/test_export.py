@@ -186,3 +186,12 @@ def test_a_flatten_may_be_shared_by_values_of_other_ranks(tmp_path):
     flat = nn.Flatten(-2)
     layers = flat, nn.Softmax(-1), flat, nn.Dense(12, 2)
     same(lambda: nn.Sequential(*layers), (3, 2, 2), tmp_path / "m.onnx")
+
+
+def test_a_call_of_ones_own_has_no_form(tmp_path):
+    class Twice(nn.Dense):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    with pytest.raises(ConfigError, match="minidl's own layers, got Twice"):
+        md.export_onnx(tmp_path / "model.onnx", nn.Sequential(Twice(3, 2)), (3,))

@@ -82,3 +82,20 @@ def test_a_folder_for_results_is_made_and_tried(tmp_path):
     for taken in ("file", "file/inside"):
         with pytest.raises(CheckpointError, match=r"out: cannot write to .*; choose another"):
             writable_folder("out", tmp_path / taken)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("old", encoding="utf-8")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink() and real.read_text(encoding="utf-8") == "new"
+
+
+def test_only_files_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, kind in (("pipe", "no file"), ("folder", "a folder")):
+        with pytest.raises(CheckpointError, match=f"cannot write .*{name}.*: it is {kind}; choose"):
+            write_text(tmp_path / name, "new")
+    assert not (tmp_path / "pipe").is_file()

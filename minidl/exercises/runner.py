@@ -25,6 +25,8 @@ def judge(exercise: Exercise, path: Path) -> str:
         raise
     except SyntaxError as error:
         raise Wrong(f"Line {error.lineno} is no Python: {error.msg}.") from None
+    except SystemExit:
+        raise Wrong("The file ends the program (sys.exit), so nothing was checked.") from None
     except RecursionError:
         raise Wrong("A function calls itself without an end.") from None
     except Exception as error:

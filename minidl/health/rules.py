@@ -22,6 +22,7 @@ GROWTH_AMBER = 1.5  # times, from one weighted layer to the next
 DEAD_AMBER, DEAD_RED = 0.5, 0.999  # share of a layer's units
 VANISHED = 1e-2  # share of the first layer's signal that is left at the last
 VANISHED_GRADIENT = 5e-3  # share of the largest relative step that the first layer takes
+FINEST = 1.2e-7  # the smallest relative step that float32 can take
 SPREAD_AMBER = 1.5  # standard deviation of ln ‖x‖² between seeds
 BATCH_NORM_AMBER = 10.0  # times
 
@@ -274,7 +275,9 @@ def _vanishing_gradient(m: Measurements) -> Iterator[Finding]:
     names = [c.name for c in m.weighted if c.name in ratios and c.name not in m.unchanged]
     fastest = max(names, key=lambda name: ratios[name], default="")
     unlike = m.rate is None or m.adaptive or m.zero_initialised  # then the first step tells little
-    if unlike or not names or not 0 < ratios[fastest] < inf:
+    # At tiny rates most updates are rounded away, and the ratios compare what is left of them.
+    readable = FINEST / VANISHED_GRADIENT
+    if unlike or not names or not readable < ratios[fastest] < inf:
         return
     left = ratios[names[0]] / ratios[fastest]
     if left < VANISHED_GRADIENT:

@@ -13,7 +13,9 @@ from ..device import erf as erf_of
 from ..errors import ConfigError
 from ..kernels import masks
 from ..tensor import ArrayLike, Tensor, as_tensor, record
-from .elementwise import erf, exp, keep_where, tanh, where
+from .elementwise import clip, erf, exp, keep_where, tanh, where
+
+FAR = 30  # for gelu: beyond it tanh is 1 in every float type
 
 
 def sigmoid(x: ArrayLike) -> Tensor:
@@ -122,6 +124,7 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
 
     approximate: "none" computes Φ by the error function. "tanh" is much faster on NumPy, and within
     5e-4 of it: Φ(x) ≈ (1 + tanh u)/2, u = √(2/π)(x + 0.044715x³), φ ≈ (1 - tanh² u)·u'/2.
+    Numerics: beyond ±30, tanh u is ±1, and x³ could overflow: there x counts as ±30 in u.
     Raises: ConfigError for another `approximate`.
     Source: Hendrycks, Gimpel 2016.
     """
@@ -132,14 +135,16 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     if exact:
         share = 0.5 * (1 + erf_of(x.data * _root(0.5)))
     else:
-        share = 0.5 * (1 + xp.tanh(c * (x.data + cubic * x.data**3)))
+        near = xp.clip(x.data, -FAR, FAR)
+        share = 0.5 * (1 + xp.tanh(c * (near + cubic * near**3)))
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         if exact:
             slope = 0.5 * (1 + erf(x * _root(0.5))) + x * exp(-0.5 * x * x) * (0.5 * c)
         else:
-            t = tanh(c * (x + cubic * x**3))
-            slope = 0.5 * (1 + t) + x * (1 - t * t) * (0.5 * c) * (1 + 3 * cubic * x * x)
+            near = clip(x, -FAR, FAR)
+            t = tanh(c * (near + cubic * near**3))
+            slope = 0.5 * (1 + t) + near * (1 - t * t) * (0.5 * c) * (1 + 3 * cubic * near * near)
         return g * slope
 
     return record(x.data * share, (x, pullback), name="gelu")

@@ -146,8 +146,9 @@ def _diagonal(x: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
     letters = "".join(dict.fromkeys(name))
     if len(letters) < len(name):
         shapes = {c: [-1 if c == other else 1 for other in letters] for c in letters}
-        return getitem(x, tuple(np.arange(sizes[c]).reshape(shapes[c]) for c in name))
-    shape = tuple(sizes[c] for c in name)
+        places = (np.arange(n).reshape(shapes[c]) for c, n in zip(name, x.shape, strict=True))
+        x = getitem(x, tuple(places))
+    shape = tuple(sizes[c] for c in letters)
     return x if x.shape == shape else broadcast_to(x, shape)
 
 

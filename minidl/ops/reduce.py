@@ -68,15 +68,15 @@ def mean_of(call: str, x: ArrayLike, axis: Axis, keepdims: bool) -> Tensor:
 def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = Σ (x - mean)² / (n - ddof); dy/dx = 2(x - mean)/(n - ddof).
 
-    Numerics: the mean is subtracted before squaring. Rounding leaves a little of the mean in
-    x - mean. Its square is subtracted from the variance, so that a large constant has variance 0.
+    Numerics: the mean is subtracted before squaring, and twice, because rounding leaves a little of
+    a large one. So a large constant has variance 0.
     Raises: ShapeError unless n > ddof.
     """
-    x, kept, freedom, centred, squares = _spread("var", x, axis, ddof)
-    value = _in_dtype(squares, x, axes_of("var", x, axis), keepdims)
+    x, axes, freedom, centred, centre = _spread("var", x, axis, ddof)
+    value = _in_dtype(add_up(x._module.square(centre), axes) / freedom, x, axes, keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
-        return reshape(g, kept) * (2 / freedom) * centred()
+        return reshape(g, _kept(x, axes)) * (2 / freedom) * centred()
 
     return record(value, (x, pullback), name="var")
 
@@ -84,19 +84,21 @@ def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) 
 def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """y = √var; dy/dx = (x - mean)/((n - ddof)·y), NaN where y = 0.
 
-    Numerics and errors are those of `var`.
+    Numerics and errors are those of `var`; but squares neither overflow nor vanish, as in `norm`.
     """
-    x, kept, freedom, centred, squares = _spread("std", x, axis, ddof)
-    value = _in_dtype(x._module.sqrt(squares), x, axes_of("std", x, axis), keepdims)
+    x, axes, freedom, centred, centre = _spread("std", x, axis, ddof)
+    value = norms.l2(centre, axes, keepdims=True) / math.sqrt(freedom)
+    value = _in_dtype(value, x, axes, keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
-        return reshape(g, kept) / reshape(y, kept) * (1 / freedom) * centred()
+        kept = _kept(x, axes)
+        return reshape(g, kept) * (1 / freedom) * (centred() / reshape(y, kept))
 
     return record(value, (x, pullback), name="std")
 
 
 def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
-    """For var and std: x, its shape with the axes kept, n - ddof, x - mean, and the variance."""
+    """For var and std: x, its axes, n - ddof, a function for x - mean, and the array x - mean."""
     x, _ = floating(unmasked(x, axis))
     axes = axes_of(call, x, axis)
     n = _count(x, axes)
@@ -104,14 +106,12 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
         raise ShapeError(f"{call}: expected more than {ddof} elements along {axis}, got {x.shape}")
     data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
     centre = data - (add_up(data, axes) / n).astype(data.dtype)
-    left = add_up(centre, axes)  # 0, if there were no rounding
-    squares = (add_up(x._module.square(centre), axes) - left * left / n) / (n - ddof)
-    kept = _kept(x, axes)
+    centre -= (add_up(centre, axes) / n).astype(data.dtype)
 
     def centred() -> Tensor:
-        return x - reshape(mean(x, axes), kept)
+        return x - reshape(mean(x, axes), _kept(x, axes))
 
-    return x, kept, n - ddof, centred, x._module.maximum(squares, 0)
+    return x, axes, n - ddof, centred, centre
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -181,7 +181,8 @@ def norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         length = reshape(y, kept)
-        return reshape(g, kept) * (x / where(length.data == 0, 1.0, length))
+        none = length.data == 0
+        return reshape(g, kept) * where(none, 0.0, x / where(none, 1.0, length))
 
     return record(value, (x, pullback), name="norm")
 

@@ -222,9 +222,8 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     """
     x = as_tensor(x)
     items = index if isinstance(index, tuple) else (index,)
-    items = tuple(i.data if isinstance(i, Tensor) else i for i in items)
-    items = tuple(copy.deepcopy(i) if isinstance(i, list) else i for i in items)  # it may change
-    index = tuple(to_device(i.copy(), x.device) if is_host(i) else i for i in items)
+    items = copy.deepcopy(tuple(i.data if isinstance(i, Tensor) else i for i in items))
+    index = tuple(to_device(i, x.device) if is_host(i) else i for i in items)
     try:
         value = x.data[index]
     except (IndexError, ValueError, TypeError) as error:  # ValueError: CuPy's for a string

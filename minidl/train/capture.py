@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import kernels, rng
 from ..device import Array, to_device
-from ..modes import switches
+from ..modes import keeping_buffers, switches
 from ..nn import Module
 from ..tensor import Tensor
 from .settings import Settings, one_tensor
@@ -93,9 +93,6 @@ def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.nd
     a graph, and a training that goes on from a checkpoint computes the same bytes, although it
     meets each shape of a batch anew.
     """
-    trained = {id(p) for p in job.parameters}
-    buffers = [t for t in job.model._state().values() if id(t) not in trained]
-    kept = [(buffer, buffer.data, buffer.data.copy()) for buffer in buffers]
     randomness = rng.generator().bit_generator.state
     drawn: list[np.ndarray] = []
 
@@ -105,13 +102,10 @@ def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.nd
 
     try:
         job.forget_gradients()
-        with rng.drawing(note):
+        with rng.drawing(note), keeping_buffers(job.model):
             work(job, x, targets)
     finally:
         rng.generator().bit_generator.state = randomness
-        for buffer, array, values in kept:
-            array[...] = values
-            buffer.data = array
     return drawn
 
 

@@ -77,7 +77,8 @@ def evaluate(job: Settings, dataset: Dataset, batch_size: int = BATCH) -> dict[s
     if not job.score.knows:
         job.score = score
     for metric in job.metrics:
-        value = metric(found, targets)
+        # Copies: a metric that writes into them must not change the data, nor other metrics.
+        value = metric(found.copy(), targets.copy())
         try:
             results[metric_name(metric)] = float(value)
         except (TypeError, ValueError):

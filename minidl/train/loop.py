@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -100,6 +100,24 @@ class Loop:
 
     def run(self) -> None:
         """Train to the end. See `Trainer.fit`."""
+        try:
+            self._train()
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        """Let the monitors finish, and close what is open, each even if another one fails."""
+        with ExitStack() as stack:
+            stack.callback(self.session.close)
+            stack.callback(self.progress.close)
+            for finish in reversed(self._hooks["finish"]):
+                stack.callback(finish, self.job)
+            stack.callback(self._leave_graphs)
+
+    def _train(self) -> None:
         session = self.session
         self.job.model.train()
         try:
@@ -120,11 +138,6 @@ class Loop:
             number = getattr(stop, "number", 2)
             said = self.team.first(lambda: session.stop(self.epochs))
             raise Stopped(said, number) from None
-        finally:
-            self._leave_graphs()
-            self._call("finish")
-            self.progress.close()
-            session.close()
 
     def _one_epoch(self) -> None:
         session = self.session

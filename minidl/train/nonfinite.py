@@ -15,7 +15,7 @@ import numpy as np
 from ..backward import sweep
 from ..device import Array, array_module, to_host
 from ..errors import ConfigError, GradientError
-from ..modes import observe
+from ..modes import keeping_buffers, observe
 from ..nn import Module
 from ..tensor import Tensor
 from .settings import Settings
@@ -29,12 +29,10 @@ CURES = {
     "code": "look at its code",
 }
 
-# Operations whose result is finite for some arguments only: log(0) is not, nor is exp(100) in
-# float32.
-_LIMITED = (
-    *("log", "log1p", "sqrt", "divide", "reciprocal", "power", "arcsin", "arccos"),
-    *("exp", "expm1", "sinh", "cosh", "square"),
-)
+# Operations whose result is finite for some arguments only: first those with an edge, such as log
+# at 0; then those that large arguments take beyond the range, such as exp of 100 in float32.
+_EDGED = ("log", "log1p", "sqrt", "arcsin", "arccos", "divide", "reciprocal")
+_STEEP = ("power", "exp", "expm1", "sinh", "cosh", "square")
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,10 @@ def find_culprit(model: Module, compute: Callable[[], Tensor]) -> Culprit | None
 
     For a training loop of your own: `find_culprit(model, lambda: loss_function(model(x), labels))`,
     with the weights and the batch of the step that failed. The Trainer does it by itself.
-    compute: computes the loss anew; called once. The gradients of the parameters do not change.
-    A parameter that is not finite is named before any operation. Returns None where the loss and
-    all gradients are finite.
+    compute: computes the loss anew, without `backward`; called once. The parameters' gradients and
+    the buffers, such as running means, come out as they were. A parameter that is not finite is
+    named before any operation. Values are followed as whole arrays, from each result to what it was
+    made of. Returns None where the loss and all gradients are finite.
     Raises: ConfigError where compute returns no Tensor.
     """
     for name, parameter in model.named_parameters():
@@ -119,17 +118,18 @@ def find_culprit(model: Module, compute: Callable[[], Tensor]) -> Culprit | None
         if not is_finite(result.value):
             bad.append(result)
 
-    with np.errstate(all="ignore"), observe(watch):
+    with np.errstate(all="ignore"), keeping_buffers(model), observe(watch):
         loss = compute()
         if not isinstance(loss, Tensor):
             raise ConfigError(f"find_culprit: expected compute to return a Tensor, got {loss!r}")
+        # A value that does not reach the loss does no harm, such as log(0) where a mask hides it.
+        # Nor does a gradient that does not reach a parameter.
         reached = {id(loss.data)}
         if is_finite(loss.data):
-            # A value that did not reach the loss did no harm: -inf = log(0) where a mask hides it.
             bad.clear()
             ones = Tensor(array_module(loss.data).ones_like(loss.data))
-            sweep([(loss, ones)], retain_graph=False, create_graph=False)
-            reached = {id(result.value) for result in bad}
+            ends = sweep([(loss, ones)], retain_graph=False, create_graph=False)
+            reached = {id(g.data) for _, g in ends}
     found = _first(bad, reached)
     return None if found is None else _culprit(model, found)
 
@@ -216,10 +216,13 @@ def _cause(found: _Result, largest: float) -> tuple[str, str]:
             "one of the values that it was computed from was not finite already, and no operation "
             "and no parameter made that one: the batch, a constant, a buffer or a hook did"
         ), "code"
+    limited = f"the result of '{found.operation}' is finite for some arguments only", "argument"
+    if found.operation in _EDGED:
+        return limited
     # Products of up to four such factors can be beyond the largest number of their type.
     if largest > float(np.finfo(found.value.dtype).max) ** 0.25:
         kind = "signal" if found.phase == "forward" else "gradient"
         return f"an overflow, because the {kind} had already grown to {largest:.1e}", "rate"
-    if found.operation in _LIMITED:
-        return f"the result of '{found.operation}' is finite for some arguments only", "argument"
+    if found.operation in _STEEP:
+        return limited
     return f"'{found.operation}' itself turned finite numbers into others", "code"

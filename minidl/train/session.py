@@ -67,6 +67,13 @@ class Session:
                 f"fit: {str(self.out)!r} holds a run already; choose another out, or resume=True "
                 "to go on with it"
             )
+        else:
+            for name in ("model.safetensors", BEST):
+                if (self.out / name).exists():
+                    raise CheckpointError(
+                        f"fit: {str(self.out)!r} holds {name!r} but no checkpoint to go on from, "
+                        "and a new run would replace it; choose another out"
+                    )
         self.history.to_csv(self.out / "history.csv")
         self._written = len(self.history)
         if newest is None:

@@ -61,6 +61,7 @@ class Trainer(Settings):
     """
 
     _axes: int | None = None  # of the inputs, once `fit` has seen them
+    _classes: tuple[str, ...] = ()  # the names of its labels, then
 
     def fit(
         self,
@@ -117,7 +118,7 @@ class Trainer(Settings):
             transform=transform,
         )
         self.score = Score(self.loss, loader.dataset.labels, of_training=True)
-        self._axes = len(loader.dataset.shape)
+        self._axes, self._classes = len(loader.dataset.shape), loader.dataset.classes
         held_out = None if validation is None else as_dataset(validation)
         if held_out is not None and self.score.of_classes:
             _same_labels(loader.dataset, held_out)
@@ -146,7 +147,9 @@ class Trainer(Settings):
         memory is halved.
         """
         check("evaluate", "an int >= 1", batch_size=batch_size)
-        results = evaluate(self, as_dataset(data), batch_size)
+        dataset = as_dataset(data)
+        _same_names("evaluate", self._classes, dataset.classes)
+        results = evaluate(self, dataset, batch_size)
         return {name: x for name, x in results.items() if name != "accuracy" or x == x}
 
     def predict(self, x: Any, *, batch_size: int = BATCH) -> np.ndarray:
@@ -193,9 +196,10 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def _same_labels(train: Dataset, validation: Dataset) -> None:
-    """Raise DataError where validation has a class that train lacks."""
+    """Raise DataError where validation has a class that train lacks, or other names of classes."""
     if not (train.classes and validation.classes):
         return
+    _same_names("fit", train.classes, validation.classes)
     missing = np.setdiff1d(validation.labels, train.labels)
     if missing.size:
         count = int(np.isin(validation.labels, missing).sum())
@@ -204,6 +208,22 @@ def _same_labels(train: Dataset, validation: Dataset) -> None:
             f"fit: {count} of {len(validation)} validation images have labels that are missing "
             f"from the training part: {names}; add such images to it, or remove them"
         )
+
+
+def _same_names(call: str, trained: tuple[str, ...], other: tuple[str, ...]) -> None:
+    """Raise DataError where a label means another class than in training.
+
+    Labels without names have their numbers for names, which say nothing.
+    """
+    if any(names == tuple(map(str, range(len(names)))) for names in (trained, other)):
+        return
+    for label, (name, here) in enumerate(zip(trained, other, strict=False)):
+        if name != here:
+            raise DataError(
+                f"{call}: label {label} is '{here}' in these data, and '{name}' in training; "
+                "expected the same classes in the same order: give the training part's, for "
+                "example ImageFolder(root, classes=train.classes)"
+            )
 
 
 def _host(values: Any) -> Any:

@@ -46,3 +46,9 @@ def test_a_number_without_an_exercise():
 
 def test_a_place_that_cannot_be_written(tmp_path):
     assert "cannot write" in call(1, "--file", tmp_path / "none" / "mine.py", code=2)
+
+
+def test_a_file_that_ends_the_program_is_no_answer(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("import sys\nsys.exit(0)\n", encoding="utf-8")
+    assert "Not yet. The file ends the program" in call(1, "--file", mine, code=1)

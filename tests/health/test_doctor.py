@@ -248,3 +248,15 @@ def test_a_gradient_that_does_not_vanish_is_not_blamed():
     assert "vanishing-gradient" not in [f.code for f in deep(2, md.nn.Sigmoid).findings]
     frozen = [f.layer for f in deep(3, md.nn.Tanh, frozen=True).findings]
     assert not frozen
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e-8, 1e-9, 1e-12])
+def test_steps_that_are_rounded_away_are_not_called_vanishing(rate):
+    md.manual_seed(0)
+    layers = [(md.nn.Dense(20, 64), md.nn.ReLU())] + [
+        (md.nn.Dense(64, 64), md.nn.ReLU()) for _ in range(2)
+    ]
+    model = md.nn.Sequential(*(part for pair in layers for part in pair), md.nn.Dense(64, 4))
+    x = np.random.default_rng(0).standard_normal((64, 20), np.float32)
+    found = md.health.doctor(model, (x, np.arange(64) % 4), md.optim.SGD(model.parameters(), rate))
+    assert found.regime != "signal vanishes" and found.verdict in ("healthy", "watch")

@@ -99,3 +99,19 @@ def test_a_trained_option_is_refused_and_not_ignored():
             with pytest.raises(md.errors.ConfigError, match=f"{words} as a number, got"):
                 call(wrong)
         assert call(a.detach()).dtype == call(np.float64(0.25)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_fast_gelu_is_x_or_0_far_away(dtype):
+    """Value, slope and second derivative, where a cube would overflow."""
+    ends = [-6e4, -800.0, -100.0, 100.0, 800.0, 6e4]
+    ends = ends if dtype == "float16" else [*ends, -1e20, 1e20]
+    x = md.tensor(ends, dtype=dtype)
+    right = x.numpy() > 0
+
+    def slope(t):
+        return md.grad(lambda u: ops.gelu(u, "tanh").sum())(t)
+
+    assert np.array_equal(ops.gelu(x, "tanh").numpy(), np.where(right, x.numpy(), 0))
+    assert np.array_equal(slope(x).numpy(), right.astype(dtype))
+    assert np.array_equal(md.grad(lambda t: slope(t).sum())(x).numpy(), np.zeros_like(right))

@@ -119,3 +119,10 @@ def test_einsum_with_lengths_of_1_broadcasts_behind_dots_alone():
         np.testing.assert_allclose(x.grad.numpy(), wanted, rtol=1e-5)
         with pytest.raises(ShapeError, match="axis 'n' has lengths"):
             ops.einsum("ni,ni->n", first, second)
+
+
+def test_a_diagonal_beside_axes_that_broadcast():
+    a, b = np.arange(4.0).reshape(2, 1, 2), np.arange(3.0)
+    found = ops.einsum("a...a,...->a...", a, b).numpy()
+    assert np.array_equal(found, np.einsum("a...a,...->a...", a, b))
+    md.testing.gradcheck(lambda *x: ops.einsum("a...a,...->a...", *x), a, b, order=2)

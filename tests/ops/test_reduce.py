@@ -174,3 +174,25 @@ def test_the_gradient_of_many_ties_in_float16_is_shared():
 
 def test_sums_of_short_integers_do_not_wrap_around():
     assert ops.sum(np.full(3, 100, np.int8)).numpy() == 300
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-18, 1.0, 1e20, 1e37])
+def test_the_spread_of_very_large_and_very_small_numbers(scale):
+    x = md.tensor(np.float32([1, 2, 3, 4]) * np.float32(scale), requires_grad=True)
+    y = ops.std(x)
+    y.backward()
+    slopes = np.array([-1.5, -0.5, 0.5, 1.5]) / (4 * np.sqrt(1.25))
+    assert y.numpy() == pytest.approx(scale * np.sqrt(1.25), rel=1e-5)
+    assert x.grad.numpy() == pytest.approx(slopes, rel=1e-5)
+
+
+def test_a_variance_beyond_the_range_is_infinite_and_no_nan():
+    with np.errstate(over="ignore"):
+        spread = np.float32([1, 2, 3, 4]) * np.float32(1e25)
+        assert ops.var(spread + np.float32(1e27)).numpy() == np.inf
+        assert ops.var(np.full(9, 1e27, np.float32)).numpy() == 0
+
+
+def test_the_norm_has_no_curvature_at_zero():
+    curved = md.hvp(ops.norm, md.tensor([0.0, 0.0]), md.tensor([1.0, 2.0]))
+    assert curved.numpy().tolist() == [0, 0]

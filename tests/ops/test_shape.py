@@ -1,5 +1,7 @@
 """Where values go, defaults, views, and errors of the operations that move them."""
 
+from array import array
+
 import numpy as np
 import pytest
 
@@ -214,3 +216,12 @@ def test_pad_with_what_the_type_holds():
 def test_what_is_no_axis_shape_or_subscript_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_indices_of_other_libraries_are_copied_too():
+    x = md.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    places = array("l", [0, 1])
+    y = x[places]
+    places[0] = places[1] = 2
+    y.sum().backward()
+    assert x.grad.numpy().tolist() == [1, 1, 0]

@@ -231,3 +231,36 @@ def test_the_error_of_a_training_has_the_culprit():
     with pytest.raises(NotFiniteError) as error:
         trainer.fit((images, np.arange(6) % 3), epochs=1, batch_size=6, progress=False)
     assert (error.value.culprit.operation, error.value.culprit.layer) == ("planted", "'5' (Dense)")
+
+
+def test_a_gradient_that_a_mask_stops_is_not_blamed():
+    layer = md.nn.Dense(1, 1)
+    layer.weight, layer.bias = [[1.0]], [0.0]
+    x = md.tensor([[-1.0], [4.0]])
+
+    def stopped():
+        return md.ops.sqrt(md.ops.relu(layer(x))).sum()  # at 0 the slope of sqrt is infinite
+
+    assert md.health.find_culprit(layer, stopped) is None
+    weight = md.tensor([0.0, 0.0], requires_grad=True)
+    found = md.health.find_culprit(layer, lambda: stopped() + md.ops.power(weight, 0.5).sum())
+    assert (found.phase, found.operation, found.shape) == ("backward", "power", (2,))
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [("float16", 20.0), ("float32", 1e10)])
+def test_an_edge_is_told_from_an_overflow(dtype, largest):
+    x = md.tensor([0.0, largest], dtype=dtype, requires_grad=True)
+    found = md.health.find_culprit(md.nn.Sequential(), lambda: md.ops.log(x).sum())
+    assert (found.operation, found.cure) == ("log", "argument")
+    steep = md.tensor([1.0, 1e10], requires_grad=True)
+    found = md.health.find_culprit(md.nn.Sequential(), lambda: md.ops.exp(steep).sum())
+    assert (found.operation, found.cure) == ("exp", "rate")
+
+
+def test_the_search_leaves_running_means_alone():
+    model = md.nn.Sequential(md.nn.Conv2d(1, 1, 1), md.nn.BatchNorm2d(1))
+    before = {name: values.copy() for name, values in model.state_dict().items()}
+    x = np.full((1, 1, 2, 2), np.inf, np.float32)
+    assert md.health.find_culprit(model, lambda: model(x).sum()) is not None
+    for name, values in model.state_dict().items():
+        assert np.array_equal(values, before[name])

@@ -6,7 +6,7 @@ import pytest
 
 import minidl as md
 from minidl import nn, optim
-from minidl.errors import ConfigError, DataError, GradientError, ShapeError
+from minidl.errors import CheckpointError, ConfigError, DataError, GradientError, ShapeError
 from minidl.train import Checkpoints, History, Trainer, gradient_norms, load
 
 
@@ -212,3 +212,85 @@ def test_bad_counts(small, options):
 def test_a_model_without_parameters():
     with pytest.raises(ConfigError, match="parameters"):
         Trainer(nn.Sequential(nn.ReLU()), optimizer=None)
+
+
+def named(classes, count=12):
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % len(classes)
+    return md.data.Dataset(random.random((count, 6), np.float32), labels, classes=classes)
+
+
+def test_a_label_must_mean_the_same_class_in_all_data():
+    model = nn.Dense(6, 3)
+    trainer = md.Trainer(model, optimizer=optim.SGD(model.parameters(), 0.1), seed=0)
+    fruit = named(["apple", "berry", "cherry"])
+    trainer.fit(fruit, validation=fruit, epochs=1, batch_size=4, progress=False)
+    for other in (named(["berry", "cherry"]), named(["x", "y", "z"])):
+        first = other.classes[0]
+        with pytest.raises(DataError, match=f"evaluate: label 0 is '{first}' in these data, and"):
+            trainer.evaluate(other)
+        with pytest.raises(
+            DataError, match=f"fit: label 0 is '{first}' in these data, and 'apple'"
+        ):
+            trainer.fit(fruit, validation=other, epochs=1, batch_size=4, progress=False)
+    trainer.evaluate(named(["apple", "berry"]))
+    trainer.evaluate((fruit.images, fruit.labels))  # labels without names
+
+
+def test_a_metric_that_writes_changes_neither_data_nor_other_metrics():
+    def writes(outputs, targets):
+        outputs[...], targets[...] = 0, 0
+        return 1.0
+
+    def right(outputs, targets):
+        return (outputs.argmax(1) == targets).mean()
+
+    model, data = nn.Dense(6, 3), named(["a", "b", "c"])
+    before = data.labels.copy()
+    trainer = md.Trainer(
+        model, optimizer=optim.SGD(model.parameters(), 0.1), metrics=[writes, right], seed=0
+    )
+    found = trainer.evaluate(data)
+    assert np.array_equal(data.labels, before) and found["right"] == found["accuracy"]
+
+
+def test_a_monitor_that_fails_at_the_end_hides_no_error_and_loses_no_row(tmp_path):
+    class Fails:
+        def after_update(self, trainer, step):
+            if step == 4:
+                raise RuntimeError("in the middle")
+
+    class FailsLast:
+        def finish(self, trainer):
+            raise ValueError("at the end")
+
+    class Ends:
+        ended = False
+
+        def finish(self, trainer):
+            self.ended = True
+
+    for monitors, error in (([Fails(), FailsLast()], "middle"), ([FailsLast()], "at the end")):
+        model, last = nn.Dense(6, 3), Ends()
+        trainer = md.Trainer(
+            model, optimizer=optim.SGD(model.parameters(), 0.1), seed=0, monitors=[*monitors, last]
+        )
+        out = tmp_path / error
+        with pytest.raises((RuntimeError, ValueError), match=error):
+            trainer.fit(named(["a", "b"], 24), epochs=1, batch_size=4, out=out, progress=False)
+        assert last.ended
+        assert len((out / "history.csv").read_text().splitlines()) >= 1 + 5
+
+
+def test_weights_without_a_checkpoint_are_not_replaced(tmp_path):
+    model = nn.Dense(6, 3)
+    for name in ("model.safetensors", "best.safetensors"):
+        out = tmp_path / name
+        out.mkdir()
+        md.save(out / name, model)
+        kept = (out / name).read_bytes()
+        for resume in (False, True):
+            trainer = md.Trainer(model, optimizer=optim.SGD(model.parameters(), 0.1), seed=0)
+            with pytest.raises(CheckpointError, match=f"holds '{name}' but no checkpoint"):
+                trainer.fit(named(["a"]), epochs=1, batch_size=4, out=out, resume=resume)
+        assert (out / name).read_bytes() == kept
