@@ -1,5 +1,6 @@
 """The Trainer: a model, its loss and its optimizer, taught with data."""
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -101,6 +102,8 @@ class Trainer(Settings):
         for name, count in counts.items():
             if count is not None and (isinstance(count, bool) or not _whole(count) or count < 1):
                 raise ConfigError(f"fit: expected {name} as an int of at least 1, got {count!r}")
+        if out is not None and not os.fspath(out):
+            raise ConfigError("fit: expected out as the path of a folder, got ''")
         if resume and out is None:
             raise ConfigError("fit: resume=True needs out, the folder of the run")
         if patience is not None and validation is None:

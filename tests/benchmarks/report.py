@@ -193,7 +193,7 @@ def section(name: str, run: dict[str, Any]) -> list[str]:
     lines += [f"Missing: {engine} ({why}).\n" for engine, why in run["missing"].items()]
     return [
         *lines,
-        f"The machine in these rounds, with {run['machine']}: "
+        f"The machine in these rounds, with {run.get('machine', 'NumPy')}: "
         f"{limits['operations'] / 1e9:.0f} G operations/s in a matrix product, "
         f"{limits['bytes'] / 1e9:.1f} GB/s in a copy. The step multiplies for "
         f"{operations / 1e9:.3g} G operations and moves {moved / 1e6:.3g} MB layer by layer: at "

@@ -150,7 +150,7 @@ def test_split_depends_on_the_seed_and_draws_within_a_class():
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), "half", None])
 def test_split_refuses_other_fractions(fraction):
     with pytest.raises(ConfigError, match="between 0 and 1"):
         make().split(fraction)

@@ -39,7 +39,7 @@ def test_what_is_no_optimizer_is_named(call, optimizer):
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("clip", [0, -1.0, float("inf"), float("nan"), "1"])
+@pytest.mark.parametrize("clip", [0, -1.0, float("inf"), float("nan"), "1", True, [1.0]])
 def test_a_clip_is_a_norm_above_0_or_a_function(call, clip):
     model = md.models.mlp(16, [4], 2)
     with pytest.raises(ConfigError, match=f"{call}: expected clip as a largest gradient norm"):

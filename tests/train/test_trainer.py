@@ -202,7 +202,10 @@ def test_float64_models_stay_float64(small):
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 0}, {"epochs": 1.5}, {"epochs": True}, {"batch_size": 0}, {"checkpoint_every": 0}],
+    [
+        *({"epochs": 0}, {"epochs": 1.5}, {"epochs": True}, {"batch_size": 0}),
+        *({"checkpoint_every": 0}, {"out": ""}),
+    ],
 )
 def test_bad_counts(small, options):
     with pytest.raises(ConfigError, match=next(iter(options))):
