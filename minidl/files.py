@@ -104,11 +104,13 @@ def write_bytes(path: PathLike, content: bytes) -> None:
     folder, a pipe or a device.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise CheckpointError(
-            f"cannot write {str(path)!r}: it is {'a folder' if target.is_dir() else 'no file'}; "
-            "choose the name of a file"
-        )
+    with contextlib.suppress(ValueError):  # what is wrong then, is said below
+        kind = _look(target)[0]
+        if kind not in ("file", ""):
+            raise CheckpointError(
+                f"cannot write {str(path)!r}: it is {'a folder' if kind == 'folder' else 'no file'}"
+                "; choose the name of a file"
+            )
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

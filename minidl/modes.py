@@ -151,13 +151,19 @@ def keeping_buffers(model: Any) -> Iterator[None]:
             buffer.data = array
 
 
+# Called when a step has been recorded as a CUDA graph; returns what to call after each launch.
+InGraphs = Callable[[], Callable[[], Any]] | None
+
+
 class RemovableHook:
     """A registered hook, returned by the call that registered it; `remove()` takes it off.
 
     in_graphs: see `Module.register_forward_hook`.
     """
 
-    def __init__(self, hooks: list[Any], hook: Callable[..., Any], in_graphs: bool = False) -> None:
+    def __init__(
+        self, hooks: list[Any], hook: Callable[..., Any], in_graphs: InGraphs = None
+    ) -> None:
         if not callable(hook):
             raise ConfigError(f"hook: expected a function, got {hook!r}")
         self._hooks, self._hook, self.in_graphs = hooks, hook, in_graphs

@@ -30,8 +30,8 @@ _streams = _Streams()
 def manual_seed(seed: int) -> None:
     """Restart the random numbers of initializers, dropout, `rand` and `randn`.
 
-    A seed gives the same numbers on every device: they are drawn on the host, and those of dropout
-    from keys that are drawn on the host.
+    A seed gives the same numbers on every device, because the host draws them. For dropout the host
+    draws keys, and a key gives the same mask on every device.
     Raises: ConfigError unless the seed is an integer >= 0.
     """
     global _shared
@@ -93,7 +93,8 @@ def key(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def from_key(make: Callable[[np.ndarray], np.ndarray], like: Array) -> Array:
     """make(key), for a new key of like's shape, on like's device."""
-    return drawn(lambda random: make(key(random, like.shape)), "cpu" if is_host(like) else "cuda")
+    shape = like.shape
+    return drawn(lambda random: make(key(random, shape)), "cpu" if is_host(like) else "cuda")
 
 
 class Rows(np.random.Generator):

@@ -137,7 +137,7 @@ class Dataset:
         within one image (the split is stratified). Both parts keep the order of the rows.
         Raises: ConfigError unless 0 < fraction < 1; DataError if a part would be empty.
         """
-        number = isinstance(fraction, int | float | np.number)
+        number = isinstance(fraction, int | float | np.integer | np.floating)
         if not number or not 0 < fraction < 1:
             raise ConfigError(f"split: expected a fraction between 0 and 1, got {fraction!r}")
         held_out = round(fraction * len(self))

@@ -84,7 +84,7 @@ class GradientMonitor:
         self._seen: dict[str, dict[str, Any]] = {}
         self._before: dict[str, list[tuple[Any, Array]]] = {}
         self._handles = [
-            layer.register_forward_hook(partial(self._look, name), in_graphs=True)
+            layer.register_forward_hook(partial(self._look, name), in_graphs=self._recorded)
             for name, layer in self.layers.items()
         ]
 
@@ -109,7 +109,12 @@ class GradientMonitor:
     @_silent
     def _look(self, name: str, layer: Module, inputs: Any, y: Tensor) -> None:
         """Note the size of a layer's output now, and of its gradient once that arrives."""
-        if examining.get() or not (layer.training and is_recording() and y.requires_grad):
+        # After a step that failed the Trainer computes its batch again: the row is noted already.
+        if (
+            examining.get()
+            or self._before
+            or not (layer.training and is_recording() and y.requires_grad)
+        ):
             return
         part = self._part(layer, y.data)
         if not part.size:
@@ -186,11 +191,10 @@ class GradientMonitor:
         """Note, as training begins, whether other processes have a part of each batch."""
         self._team = trainer.team if trainer.team.size > 1 else None
 
-    def recorded(self) -> Callable[[], None]:
-        """Called when a forward and backward pass was recorded as a CUDA graph.
+    def _recorded(self) -> Callable[[], None]:
+        """What to call after each launch of a graph in which these hooks were recorded.
 
-        Returns what the Trainer calls after each launch of the graph. A launch writes new numbers
-        into the same arrays on the GPU, so it is enough to note these arrays again.
+        A launch writes new numbers into the same arrays on the GPU, so these are noted again.
         """
         arrays = {name: dict(seen) for name, seen in self._seen.items()}
 

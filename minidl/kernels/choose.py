@@ -2,7 +2,8 @@
 
 Find the operation's row in `TABLE`, then the column that fits its arrays. The file named there
 computes the result. All versions of an operation have the same name and take the same arguments.
-All agree: for convolution and pooling with the loops of `reference`, for the rest with `portable`.
+All agree: those of convolution and pooling with the loops of `reference`, the others with the array
+code of `portable`, an optimizer's step with its formula, dropout's mask with `philox`.
 
 - Column `cpu`: NumPy arrays, all of float32 or all of float64, none of them empty.
 - Column `gpu`: such CuPy arrays, if the CUDA kernels can be compiled and are not switched off
@@ -17,11 +18,11 @@ matrix product does not warn either. A caller who needs finite numbers checks th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .. import rng
 from ..device import Array, is_host
 from ..modes import switches
 from . import cpu, gpu, philox, portable
@@ -57,8 +58,6 @@ THIN = 16  # a product that sums over fewer terms (kh·C) is not worth its call
 ONE_BYTE = 256  # taps that an index of one byte can tell apart; relu takes one of its numbers
 
 Update = tuple[Array, Array, int, list[Array], dict[str, Any]]  # theta, g, t, slots, options
-
-FromKey = Callable[[Callable[[np.ndarray], np.ndarray], Array], Array]
 
 Running = tuple[Array, Array, Array]  # running mean and variance, and the number of batches
 
@@ -333,16 +332,17 @@ def keep_positive(g: Array, y: Array) -> Array | None:
     return None if engine is None else engine.keep_positive(g, y)
 
 
-def dropout_mask(from_key: FromKey, like: Array, p: float) -> Array:
-    """1/(1 - p) where a random number is not below p, else 0, for each number of `like`.
+def dropout_mask(like: Array, p: float) -> Array:
+    """1/(1 - p) where a new random number is not below p, else 0, for each number of `like`.
 
-    from_key: `rng.from_key`, which calls a function with a new key, and brings the array that it
-    returns to like's device. A kernel of the GPU draws the mask itself, and needs the key alone.
+    A kernel of the GPU draws the mask itself, and needs the key alone.
     """
     engine = version("dropout's mask", like)
-    if engine is None:
-        return from_key(lambda key: philox.dropout_mask(key, like, p), like)
-    return engine.dropout_mask(from_key(lambda key: key, like), like, p)
+    if engine is not None:
+        found: Array = engine.dropout_mask(rng.from_key(lambda key: key, like), like, p)
+        return found
+    shape, dtype = like.shape, like.dtype  # what draws anew for each step must not hold `like`
+    return rng.from_key(lambda key: philox.dropout_mask(key, shape, dtype, p), like)
 
 
 def update(rule: str, steps: list[Update]) -> list[Update]:

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..device import Array
 from .cpu.threads import share
 
 BLOCK = 8  # numbers of 32 bits that Philox computes together
 PART = 1 << 16  # numbers that a thread draws at a time; a multiple of BLOCK
 
 
-def dropout_mask(key: Array, like: Array, p: float) -> Array:
-    """1/(1 - p) where a random number is not below p, else 0, for each number of `like`.
+def dropout_mask(key: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, p: float) -> np.ndarray:
+    """1/(1 - p) where a random number is not below p, else 0, for each number of an array.
 
     key: the three numbers of `rng.key`: Philox's key, and the position of the first number.
     """
-    mask = np.empty(like.shape, like.dtype)
-    flat, first, scale = mask.reshape(-1), int(key[2]), like.dtype.type(1 / (1 - p))
+    mask = np.empty(shape, dtype)
+    flat, first, scale = mask.reshape(-1), int(key[2]), mask.dtype.type(1 / (1 - p))
 
     def draw(start: int) -> None:
         part = flat[start : start + PART]

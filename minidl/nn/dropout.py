@@ -1,6 +1,6 @@
 """Dropout: in training, values are set to 0 at random."""
 
-from .. import kernels, rng
+from .. import kernels
 from ..checks import check, floating
 from ..tensor import ArrayLike, Tensor
 from .module import Module
@@ -22,4 +22,4 @@ class Dropout(Module):
         x, _ = floating(x)
         if not self.training or self.p == 0:
             return x
-        return x * Tensor(kernels.dropout_mask(rng.from_key, x.data, self.p))
+        return x * Tensor(kernels.dropout_mask(x.data, self.p))

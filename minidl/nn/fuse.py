@@ -8,8 +8,8 @@ except that sums in another order are rounded differently. Time and memory are s
    one for their shapes. The convolution's full output is then not stored.
 3. relu runs in the same kernel as the max-pooling or the batch normalisation (in training) before
    it, and on a GPU as the dense layer before it: their `forward` takes `rectify`.
-The first rule goes first: of convolution, batch normalisation, relu and max-pooling, the last two
-are joined. A convolution with a relu behind it and no pooling runs in two steps.
+Rule 1 is applied before the others. So of convolution, batch normalisation, relu and max-pooling
+the last two are joined. A convolution with a relu behind it and no pooling runs in two steps.
 A layer with hooks, or whose `forward` was replaced, runs by itself.
 """
 

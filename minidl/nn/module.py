@@ -8,7 +8,7 @@ import numpy as np
 from ..checks import new_values, same_shapes
 from ..device import FLOAT, Array, to_device
 from ..errors import ConfigError
-from ..modes import RemovableHook, no_grad, running
+from ..modes import InGraphs, RemovableHook, no_grad, running
 from ..notebook import ModuleHtml
 from ..tensor import ArrayLike, Tensor, tensor
 
@@ -61,14 +61,16 @@ class Module(ModuleHtml):
         """The output for these inputs: each subclass defines its own."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
 
-    def register_forward_hook(self, hook: "Hook", in_graphs: bool = False) -> RemovableHook:
+    def register_forward_hook(self, hook: "Hook", in_graphs: InGraphs = None) -> RemovableHook:
         """Call hook(module, inputs, output) after each forward pass; inputs is a tuple.
 
         If hook returns a value other than None, the value replaces the output. To see the gradient
         by the output too, let hook call `output.register_hook(f)`.
-        in_graphs: on a GPU a step may be a CUDA graph, which repeats recorded launches without
-        Python. True says that all that hook does is to compute arrays, which the graph can repeat.
-        With False the step is not recorded.
+        in_graphs: for a GPU, where a step may be a CUDA graph. A graph repeats recorded launches
+        without Python, so hook runs once, while the step is recorded. If all it does is to compute
+        arrays and to note them, give a function here. It is called when the step has been recorded,
+        and returns a function that is called after each launch, when the same arrays hold new
+        numbers. With None the step is not recorded.
         The result's `remove()` takes the hook off.
         """
         return RemovableHook(self._forward_hooks, hook, in_graphs)

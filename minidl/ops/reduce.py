@@ -72,11 +72,11 @@ def var(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) 
     a large one. So a large constant has variance 0.
     Raises: ShapeError unless n > ddof.
     """
-    x, axes, freedom, centred, centre = _spread("var", x, axis, ddof)
+    x, axes, freedom, centre = _spread("var", x, axis, ddof)
     value = _in_dtype(add_up(x._module.square(centre), axes) / freedom, x, axes, keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
-        return reshape(g, _kept(x, axes)) * (2 / freedom) * centred()
+        return reshape(g, _kept(x, axes)) * (2 / freedom) * (x - mean(x, axes, keepdims=True))
 
     return record(value, (x, pullback), name="var")
 
@@ -86,19 +86,22 @@ def std(x: ArrayLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) 
 
     Numerics and errors are those of `var`; but squares neither overflow nor vanish, as in `norm`.
     """
-    x, axes, freedom, centred, centre = _spread("std", x, axis, ddof)
-    value = norms.l2(centre, axes, keepdims=True) / math.sqrt(freedom)
-    value = _in_dtype(value, x, axes, keepdims)
+    x, axes, freedom, centre = _spread("std", x, axis, ddof)
+    if centre.dtype.kind == "c":  # √Σ(x - mean)², and no modulus: for complex-step derivatives
+        length = x._module.sqrt(add_up(x._module.square(centre), axes))
+    else:
+        length = norms.l2(centre, axes, keepdims=True)
+    value = _in_dtype(length / math.sqrt(freedom), x, axes, keepdims)
 
     def pullback(g: Tensor, y: Tensor) -> Tensor:
         kept = _kept(x, axes)
-        return reshape(g, kept) * (1 / freedom) * (centred() / reshape(y, kept))
+        return reshape(g, kept) / freedom * ((x - mean(x, axes, keepdims=True)) / reshape(y, kept))
 
     return record(value, (x, pullback), name="std")
 
 
 def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
-    """For var and std: x, its axes, n - ddof, a function for x - mean, and the array x - mean."""
+    """For var and std: x, its axes, n - ddof, and the array x - mean."""
     x, _ = floating(unmasked(x, axis))
     axes = axes_of(call, x, axis)
     n = _count(x, axes)
@@ -107,11 +110,7 @@ def _spread(call: str, x: ArrayLike, axis: Axis, ddof: int) -> tuple[Any, ...]:
     data = x.data.astype(np.float32) if x.dtype.itemsize == 2 else x.data  # squares overflow
     centre = data - (add_up(data, axes) / n).astype(data.dtype)
     centre -= (add_up(centre, axes) / n).astype(data.dtype)
-
-    def centred() -> Tensor:
-        return x - reshape(mean(x, axes), _kept(x, axes))
-
-    return x, axes, n - ddof, centred, centre
+    return x, axes, n - ddof, centre
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -1,14 +1,14 @@
 """CUDA graphs of a forward and backward pass without the update, and of a forward pass alone."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, rng
 from ..device import Array, to_device
-from ..modes import keeping_buffers, switches
+from ..modes import RemovableHook, keeping_buffers, switches
 from ..nn import Module
 from ..tensor import Tensor
 from .settings import Settings, one_tensor
@@ -32,7 +32,10 @@ class Assumptions:
 
     def now(self) -> tuple[Any, ...]:
         """A key for the state of the model."""
-        layers = [(*_options(module), module.is_watched) for _, module in self._modules]
+        layers = [
+            (*_options(module), *(hook.in_graphs for hook in _hooks(module)))
+            for _, module in self._modules
+        ]
         kept = [(id(p.data), p.requires_grad, bool(p.hooks)) for p in self._parameters]
         return *layers, *kept
 
@@ -50,8 +53,7 @@ class Assumptions:
         watched = [
             name or "model"
             for name, module in self._modules
-            for hook in (*module._forward_hooks, *module._forward_pre_hooks)
-            if not hook.in_graphs
+            if any(hook.in_graphs is None for hook in _hooks(module))
         ]
         if watched:
             return f"hooks look at the outputs of layers {', '.join(watched)}"
@@ -66,22 +68,26 @@ def _options(module: Module) -> list[Any]:
     return [v for v in vars(module).values() if isinstance(v, bool | int | float | str)]
 
 
+def _hooks(module: Module) -> list[RemovableHook]:
+    return [*module._forward_hooks, *module._forward_pre_hooks]
+
+
 class Draws:
     """Stands for `rng.drawn` while a graph is recorded: the graph reads the same arrays each time.
 
-    arrays: one for each draw, in order, on the device. `values` draws new numbers for them.
+    arrays: one for each draw, in order, on the device. `draw_again` draws new numbers for them.
     """
 
     def __init__(self, arrays: list[Array]) -> None:
-        self.arrays, self._noted = arrays, list[rng.Draw]()
+        self.arrays, self._functions = arrays, list[rng.Draw]()
 
     def __call__(self, draw: rng.Draw, device: str) -> Array:
-        self._noted.append(draw)
-        return self.arrays[len(self._noted) - 1]
+        self._functions.append(draw)
+        return self.arrays[len(self._functions) - 1]
 
-    def values(self) -> list[np.ndarray]:
+    def draw_again(self) -> list[np.ndarray]:
         """What a step without a graph would draw now."""
-        return [draw(rng.generator()) for draw in self._noted]
+        return [draw(rng.generator()) for draw in self._functions]
 
 
 def rehearse(job: Settings, work: Work, x: Tensor, targets: Array) -> list[np.ndarray]:
@@ -161,7 +167,7 @@ class Captured:
                 recording = _Recording(
                     self._work, x, targets, self._parameters, self._buffers, noted
                 )
-                recording.tell(job.monitors)
+                recording.listen(job.model)
             except Exception as error:
                 self._give_up((str(error).splitlines() or [type(error).__name__])[0])
                 job.forget_gradients()
@@ -195,15 +201,17 @@ class _Recording:
         self._gradients = [p.grad for p in parameters]
         self._buffers = [(buffer, buffer.data) for buffer in buffers]
 
-    def tell(self, monitors: Iterable[Any]) -> None:
-        """Ask the monitors what they have to do after a launch, which runs none of their hooks."""
-        self._again = [m.recorded() for m in monitors if hasattr(m, "recorded")]
+    def listen(self, model: Module) -> None:
+        """Ask the hooks what to call after a launch, which runs none of them."""
+        hooks = [hook for _, module in model.named_modules() for hook in _hooks(module)]
+        recorded = dict.fromkeys(hook.in_graphs for hook in hooks if hook.in_graphs is not None)
+        self._again = [ask() for ask in recorded]
 
     def start(self, x: Tensor, targets: Array) -> Array:
         """The same work on another batch."""
         self._x.data[...] = x.data
         self._targets[...] = targets
-        for array, values in zip(self._draws.arrays, self._draws.values(), strict=True):
+        for array, values in zip(self._draws.arrays, self._draws.draw_again(), strict=True):
             array[...] = to_device(values, x.device)
         for buffer, array in self._buffers:
             if buffer.data is not array:  # a step without the graph has made a new array

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -110,12 +110,16 @@ class Loop:
 
     def _end(self) -> None:
         """Let the monitors finish, and close what is open, each even if another one fails."""
-        with ExitStack() as stack:
-            stack.callback(self.session.close)
-            stack.callback(self.progress.close)
-            for finish in reversed(self._hooks["finish"]):
-                stack.callback(finish, self.job)
-            stack.callback(self._leave_graphs)
+        finish = [partial(method, self.job) for method in self._hooks["finish"]]
+        errors = []
+        acts: tuple[Callable[[], Any], ...] = (self._leave_graphs, *finish)
+        for act in (*acts, self.progress.close, self.session.close):
+            try:
+                act()
+            except BaseException as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _train(self) -> None:
         session = self.session

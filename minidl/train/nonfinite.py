@@ -31,7 +31,7 @@ CURES = {
 
 # Operations whose result is finite for some arguments only: first those with an edge, such as log
 # at 0; then those that large arguments take beyond the range, such as exp of 100 in float32.
-_EDGED = ("log", "log1p", "sqrt", "arcsin", "arccos", "divide", "reciprocal")
+_EDGED = ("log", "log1p", "sqrt", "std", "arcsin", "arccos", "divide", "reciprocal")
 _STEEP = ("power", "exp", "expm1", "sinh", "cosh", "square")
 
 
@@ -42,8 +42,8 @@ class Culprit:
     phase: "forward", "backward" or "update". operation: its name. layer: the layer's name in the
     model and its type; for an update, the parameter's name. shape: of the result. nans, infinities:
     how many the result holds. largest: the largest |value| that it was computed from; in the
-    backward pass, of the gradient that arrived. cause: the reason, in words. cure: a name in CURES.
-    rows: the indices on the first axis where the result is not finite.
+    backward pass, of the gradient that arrived; NaN for an update. cause: the reason, in words.
+    cure: a name in CURES. rows: the indices on the first axis where the result is not finite.
     """
 
     phase: str
@@ -81,6 +81,10 @@ class NotFiniteError(GradientError):
         super().__init__(f"{what}: {CURES[cure].format(rate=rate)}")
         self.what, self.cure, self.rate, self.culprit = what, cure, rate, culprit
 
+    def __reduce__(self) -> Any:
+        """So that it can be pickled, and be sent to other processes."""
+        return type(self), (self.what, self.cure, self.rate, self.culprit)
+
 
 class _Result(NamedTuple):
     """The result of an operation or a pullback, as an observer sees it."""
@@ -104,8 +108,9 @@ def find_culprit(model: Module, compute: Callable[[], Tensor]) -> Culprit | None
     with the weights and the batch of the step that failed. The Trainer does it by itself.
     compute: computes the loss anew, without `backward`; called once. The parameters' gradients and
     the buffers, such as running means, come out as they were. A parameter that is not finite is
-    named before any operation. Values are followed as whole arrays, from each result to what it was
-    made of. Returns None where the loss and all gradients are finite.
+    named before any operation. A result is taken to come from each of its inputs that is not
+    finite, even if a mask within the operation has hidden that input. Returns None where the loss
+    and all gradients are finite.
     Raises: ConfigError where compute returns no Tensor.
     """
     for name, parameter in model.named_parameters():
@@ -134,14 +139,14 @@ def find_culprit(model: Module, compute: Callable[[], Tensor]) -> Culprit | None
     return None if found is None else _culprit(model, found)
 
 
-def _first(bad: list[_Result], reached: set[int]) -> _Result | None:
+def _first(bad: list[_Result], ends: set[int]) -> _Result | None:
     """The first of the results that reached the loss and were made of none of the others.
 
-    bad: the results that are not finite, in the order in which they were made. reached: the ids of
-    their arrays that reached the loss. The walk from the last result to the first adds to it what
-    each of them was made of.
+    bad: the results that are not finite, in the order in which they were made. ends: the ids of the
+    loss's array, or of the parameters' gradients. The walk goes from the last result to the first,
+    and adds what each of them was made of to what has reached these.
     """
-    ids, first, earliest = {id(result.value) for result in bad}, None, None
+    ids, reached, first, earliest = {id(result.value) for result in bad}, set(ends), None, None
     for result in reversed(bad):
         if id(result.value) in reached:
             made_of = ids & {id(s) for s in result.sources if not is_finite(s)}
@@ -167,7 +172,10 @@ def explain(job: Settings, what: str, rate: float) -> NotFiniteError:
                 "inputs",
                 rate,
             )
-    culprit = find_culprit(job.model, lambda: job.loss(job.forward(images), Tensor(targets)))
+    try:
+        culprit = find_culprit(job.model, lambda: job.loss(job.forward(images), Tensor(targets)))
+    except MemoryError:
+        return NotFiniteError(f"{what}. The memory did not suffice to search it", "rate", rate)
     if culprit is None:
         return NotFiniteError(f"{what}. It was gone when the same step was run again", "rate", rate)
     cure = culprit.cure

@@ -200,7 +200,7 @@ def clipper(call: str, clip: Clip | None) -> Callable[[list[Any], float | None],
         return None
     if callable(clip):
         return lambda parameters, norm: clip(parameters)
-    number = isinstance(clip, int | float | np.number) and not isinstance(clip, bool)
+    number = isinstance(clip, int | float | np.integer | np.floating) and not isinstance(clip, bool)
     if not number or not 0 < clip < inf:
         raise ConfigError(
             f"{call}: expected clip as a largest gradient norm above 0 or a function, got {clip!r}"

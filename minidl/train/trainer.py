@@ -48,9 +48,9 @@ class Trainer(Settings):
     launch; the host reads a step's numbers some steps later. Model and loss must do the same
     launches in every step. "auto" does so if all layers and the loss are minidl's own; True, for
     your own too; False never. With monitors, a clip function, or an optimizer of your own, only the
-    gradients are recorded. `evaluate` and `predict` start a recording from the third batch of a
-    shape on. Some steps cannot be recorded, such as those with hooks (as of a
-    GradientMonitor). Training then goes on without a graph, and one line says why.
+    gradients are recorded. `evaluate` and `predict` record the second batch of a shape. Some steps
+    cannot be recorded, such as those with hooks of your own (see `Module.register_forward_hook`).
+    Training then goes on without a graph, and one line says why.
     deterministic: cut each batch into four shards, so that one process, two and four compute the
     same bytes.
     sync_batch_norm: whether BatchNorm2d takes the moments of the whole batch, not of each process's
@@ -84,7 +84,8 @@ class Trainer(Settings):
         train, validation: a Dataset (an ImageFolder is one) or a pair (images, labels).
         out: a folder for model.safetensors, checkpoint/ and history.csv; checkpoints are written
         at the start, after each epoch and every `checkpoint_every` steps.
-        resume: go on from the newest checkpoint in `out`, or start where there is none. Weights
+        resume: go on from the newest checkpoint in `out`, or start where there is none. A folder
+        that has weights but no checkpoint is refused, because they would be lost. Weights
         and history come out as if the run had never stopped, bit for bit (but for the seconds).
         transform: augmentation of the training batches, as in DataLoader.
         patience: stop when the validation loss has reached no new minimum for so many epochs. At
@@ -92,7 +93,8 @@ class Trainer(Settings):
         `out` they are in best.safetensors, beside those of the last epoch.
         drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
         for BatchNorm2d after a Dense layer.
-        Raises: DataError where validation has labels that train lacks; GradientError as soon as
+        Raises: DataError where validation has labels that train lacks, or where a label means
+        another class; GradientError as soon as
         a loss or gradient is not finite (the weights of the last checkpoint stay; the error's
         `culprit` is what `md.health.find_culprit` found);
         CheckpointError where `out` cannot be written or resumed, or another training fills it;
@@ -147,7 +149,7 @@ class Trainer(Settings):
         """{"loss", "accuracy", and the metrics} over all the data, without training.
 
         There is no accuracy if the targets are numbers, not classes. A batch that does not fit into
-        memory is halved.
+        memory is halved. Raises: DataError where a label means another class than in training.
         """
         check("evaluate", "an int >= 1", batch_size=batch_size)
         dataset = as_dataset(data)

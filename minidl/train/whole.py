@@ -136,7 +136,7 @@ class _Recording:
             self._ending.fill(steps)
             self._filled = arrays  # held, so that their numbers stay theirs
         self._numbers[...] = kernels.numbers_of(job.optimizer.fast, steps)
-        self._feed.put([images, targets, self._numbers, *self._draws.values()])
+        self._feed.put([images, targets, self._numbers, *self._draws.draw_again()])
         self._graph.launch()
         letter = self._mailbox.send(self._ending.measured)
         return _Numbers(letter, self)

@@ -27,7 +27,7 @@ def straight(pair, count, p, dtype):
     st.sampled_from([np.float16, np.float32, np.float64]),
 )  # fmt: skip
 def test_a_part_has_the_numbers_of_the_whole(pair, first, count, p, dtype):
-    found = philox.dropout_mask(key(pair, first), np.empty((count, 1), dtype), p)
+    found = philox.dropout_mask(key(pair, first), (count, 1), np.dtype(dtype), p)
     assert found.shape == (count, 1) and found.dtype == dtype
     assert np.array_equal(found[:, 0], straight(pair, first + count, p, dtype)[first:])
 
@@ -37,7 +37,7 @@ def test_any_number_of_threads_draws_the_same(threads):
     before = md.get_threads()
     md.set_threads(threads)
     try:
-        found = philox.dropout_mask(key((3, 4), 13), np.empty((5, 40_000), np.float32), 0.3)
+        found = philox.dropout_mask(key((3, 4), 13), (5, 40_000), np.dtype("f"), 0.3)
     finally:
         md.set_threads(before)
     right = straight((3, 4), 13 + 200_000, 0.3, np.float32)[13:]
@@ -48,9 +48,9 @@ def test_any_number_of_threads_draws_the_same(threads):
 def test_an_image_has_its_numbers_in_every_part_of_a_batch(seed, images, each, width):
     """`each`: how many things of an image the first axis runs over."""
     drawn = rng.key(np.random.default_rng(seed), (images * each, width))
-    whole = philox.dropout_mask(drawn, np.empty((images * each, width), np.float32), 0.5)
+    whole = philox.dropout_mask(drawn, (images * each, width), np.dtype("f"), 0.5)
     for i in range(images):
         rows = rng.Rows(np.random.default_rng(seed).bit_generator, slice(i, i + 1), images)
         part = rng.key(rows, (each, width))
-        own = philox.dropout_mask(part, np.empty((each, width), np.float32), 0.5)
+        own = philox.dropout_mask(part, (each, width), np.dtype("f"), 0.5)
         assert np.array_equal(own, whole[i * each : (i + 1) * each])

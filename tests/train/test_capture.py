@@ -130,6 +130,34 @@ def test_a_monitor_sees_in_a_graph_what_it_sees_without(gpu):
     assert np.isfinite(seen[0].column("gradient")).all()
 
 
+def test_a_monitor_within_a_monitor_sees_all_steps(gpu):
+    class Wrapper:
+        def __init__(self, model):
+            self.inner = md.health.GradientMonitor(model)
+            self.before_update = self.inner.before_update
+            self.after_update = self.inner.after_update
+
+    md.manual_seed(0)
+    model = article()
+    wrapper = Wrapper(model)
+    trained(lambda: model, capture=True, monitors=[wrapper])
+    for name in ("activation", "gradient", "dead"):
+        assert np.isfinite(wrapper.inner.column(name)).all()
+
+
+def test_a_hook_that_comes_later_is_called(gpu):
+    calls = []
+
+    class Later:
+        def before_step(self, trainer, step):
+            if step == 3:
+                trainer.model.layers[0].register_forward_hook(lambda *looked: calls.append(step))
+
+    with pytest.warns(UserWarning, match="hooks look at the outputs of layers"):
+        trained(article, capture=True, monitors=[md.health.GradientMonitor, Later()])
+    assert len(calls) >= STEPS - 3
+
+
 def test_dropout_draws_new_masks_for_each_launch(gpu):
     def model():
         *first, last = article().layers

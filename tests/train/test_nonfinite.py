@@ -1,5 +1,7 @@
 """A NaN or infinity is laid at the door of the layer that made it, not of one that passed it on."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -264,3 +266,10 @@ def test_the_search_leaves_running_means_alone():
     assert md.health.find_culprit(model, lambda: model(x).sum()) is not None
     for name, values in model.state_dict().items():
         assert np.array_equal(values, before[name])
+
+
+def test_the_error_can_be_sent_to_other_processes():
+    with np.errstate(all="ignore"):
+        found = culprit_of(Of(lambda x: md.ops.log(x - 1)), cross_entropy)
+    error = pickle.loads(pickle.dumps(NotFiniteError("fit: the loss is nan", "rate", 0.5, found)))
+    assert "smaller learning rate (it is 0.5)" in str(error) and error.culprit == found

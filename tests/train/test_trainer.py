@@ -273,7 +273,14 @@ def test_a_monitor_that_fails_at_the_end_hides_no_error_and_loses_no_row(tmp_pat
         def finish(self, trainer):
             self.ended = True
 
-    for monitors, error in (([Fails(), FailsLast()], "middle"), ([FailsLast()], "at the end")):
+    class FailsAfterIt:
+        def finish(self, trainer):
+            raise OSError("later still")
+
+    cases = (
+        ([Fails(), FailsLast()], "middle"), ([FailsLast(), FailsAfterIt()], "at the end"),
+    )  # fmt: skip
+    for monitors, error in cases:
         model, last = nn.Dense(6, 3), Ends()
         trainer = md.Trainer(
             model, optimizer=optim.SGD(model.parameters(), 0.1), seed=0, monitors=[*monitors, last]
