@@ -94,9 +94,8 @@ class Trainer(Settings):
         drop_last: leave out the smaller last batch of each epoch. A batch of one has no variance
         for BatchNorm2d after a Dense layer.
         Raises: DataError where validation has labels that train lacks, or where a label means
-        another class; GradientError as soon as
-        a loss or gradient is not finite (the weights of the last checkpoint stay; the error's
-        `culprit` is what `md.health.find_culprit` found);
+        another class; GradientError as soon as a loss or gradient is not finite (the weights of the
+        last checkpoint stay; the error's `culprit` is what `md.health.find_culprit` found);
         CheckpointError where `out` cannot be written or resumed, or another training fills it;
         KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written.
         """
