@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minidl.kernels
 from minidl.kernels import choose, portable, reference
-from minidl.kernels.cpu import blas, columns, layout, rows
+from minidl.kernels.cpu import columns, layout, rows
 from tests.device import Moved
 
 from .cases import Case, cases, close
@@ -15,10 +15,18 @@ from .cases import Case, cases, close
 kernels, portable = Moved(minidl.kernels), Moved(portable)
 
 
-@pytest.fixture(params=["rows", "rows without BLAS", "columns", "columns, small tiles"])
+@pytest.fixture(
+    params=[
+        "rows",
+        "rows, some at a time",
+        "rows, one at a time",
+        "columns",
+        "columns, small tiles",
+    ]
+)
 def path(request, monkeypatch):
-    if request.param == "rows without BLAS":
-        monkeypatch.setattr(blas, "_gemm", {})
+    if "at a time" in request.param:
+        monkeypatch.setattr(rows, "TILE", 1 if "one" in request.param else 1000)
     if request.param == "columns, small tiles":
         monkeypatch.setattr(columns, "TILE", 100)
     return rows if "rows" in request.param else columns

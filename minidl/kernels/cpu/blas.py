@@ -1,15 +1,12 @@
-"""BLAS, the library behind NumPy's products: two of its routines, and how many threads it uses.
+"""BLAS, the library behind NumPy's products: one of its routines, and how many threads it uses.
 
-NumPy computes out += a @ b and out += factor·a in two steps: a temporary array, then an addition.
-BLAS has one call for each. `gemm` computes out = a·b + beta·out, which adds to out if beta = 1.
-`axpy` computes out = factor·a + out and stores no temporary array. NumPy contains a BLAS, but its
-interface has neither call. So this file finds the two functions in NumPy's own compiled module and
-calls them through ctypes. Where they are not found, or with MINIDL_BLAS=0, NumPy does the same in
-two steps.
+NumPy computes out += factor·a in two steps: a temporary array, then an addition. BLAS has one call
+for it, `axpy`, which stores no temporary array. NumPy contains a BLAS, but its interface lacks this
+call. So this file finds the function in NumPy's own compiled module and calls it through ctypes.
+Where it is not found, or with MINIDL_BLAS=0, NumPy does the same in two steps.
 
 ctypes checks nothing, and a wrong address would crash the process. So two kinds of array are left
-to NumPy: those whose memory order BLAS cannot read, which NumPy copies, and read-only ones, which
-NumPy refuses.
+to NumPy: those whose memory has gaps, and read-only ones, which NumPy refuses.
 """
 
 from __future__ import annotations
@@ -24,35 +21,15 @@ from typing import Self
 
 import numpy as np
 
-# CblasRowMajor, CblasNoTrans and CblasTrans of the CBLAS interface.
-_ROW_MAJOR, _NOT_TRANSPOSED, _TRANSPOSED = 101, 111, 112
-
-# The names that builds of NumPy give the routines, and the width of the routines' integers.
+# The names that builds of NumPy give the routine, and the width of its integers.
 _NAMES = (
-    ("scipy_cblas_{}64_", ctypes.c_int64),
-    ("cblas_{}64_", ctypes.c_int64),
-    ("scipy_cblas_{}", ctypes.c_int32),
-    ("cblas_{}", ctypes.c_int32),
+    ("scipy_cblas_{}axpy64_", ctypes.c_int64),
+    ("cblas_{}axpy64_", ctypes.c_int64),
+    ("scipy_cblas_{}axpy", ctypes.c_int32),
+    ("cblas_{}axpy", ctypes.c_int32),
 )
 _DATA = object.__basicsize__  # in NumPy's array object the data's address follows Python's header
 _REALS = {"f": ctypes.c_float, "d": ctypes.c_double}
-
-
-def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """out += a @ b for matrices of one float type; out must not overlap a or b."""
-    dtype, form_a, form_b, form_out = out.dtype, _form(a), _form(b), _form(out)
-    gemm = _gemm.get(dtype.char)
-    if (
-        gemm is None or not out.flags.writeable
-        or not dtype.isnative or not a.dtype == b.dtype == dtype
-        or form_a is None or form_b is None or form_out is None or form_out[0] != _NOT_TRANSPOSED
-    ):  # fmt: skip
-        out += a @ b
-        return
-    gemm(
-        _ROW_MAJOR, form_a[0], form_b[0], *out.shape, a.shape[1],
-        1.0, _address(a), form_a[1], _address(b), form_b[1], 1.0, _address(out), form_out[1],
-    )  # fmt: skip
 
 
 def add_multiple(out: np.ndarray, factor: float, a: np.ndarray) -> None:
@@ -145,21 +122,6 @@ def _after_fork() -> None:
     one_blas_thread.limit = _Limit()
 
 
-def _form(matrix: np.ndarray) -> tuple[int, int] | None:
-    """How BLAS can read a matrix: (transposed or not, numbers from one line to the next).
-
-    None where BLAS cannot read it without a copy, or where the matrix is empty.
-    """
-    (rows, columns), (down, across), item = matrix.shape, matrix.strides, matrix.itemsize
-    if not rows or not columns:
-        return None
-    if (across == item or columns == 1) and (down >= columns * item or rows == 1):
-        return _NOT_TRANSPOSED, max(down // item, columns)
-    if (down == item or rows == 1) and (across >= rows * item or columns == 1):
-        return _TRANSPOSED, max(across // item, rows)
-    return None
-
-
 def _address(array: np.ndarray) -> int:
     # NumPy's documented way to the address builds a dictionary, which takes as long as a small
     # product.
@@ -167,45 +129,38 @@ def _address(array: np.ndarray) -> int:
     return ctypes.c_void_p.from_address(id(array) + _DATA).value  # type: ignore[return-value]
 
 
-def _find(routine: str, char: str, types: str) -> Callable[..., None] | None:
-    """A routine ("gemm") of NumPy's library for one float type, or None.
-
-    types: one letter for each argument: f(lag), i(nteger), r(eal), p(ointer).
-    """
+def _find(char: str) -> Callable[..., None] | None:
+    """`axpy` of NumPy's library for one float type ("f" or "d"), or None."""
     for name, integer in _NAMES:
-        found = getattr(_library(), name.format({"f": "s", "d": "d"}[char] + routine), None)
+        found = getattr(_library(), name.format({"f": "s", "d": "d"}[char]), None)
         if found is not None:
-            letters = {"f": ctypes.c_int, "i": integer, "r": _REALS[char], "p": ctypes.c_void_p}
-            found.argtypes = [letters[letter] for letter in types]
+            pointer = ctypes.c_void_p
+            found.argtypes = [integer, _REALS[char], pointer, integer, pointer, integer]
             found.restype = None
             return found
     return None
 
 
-def _load(routine: str, types: str) -> dict[str, Callable[..., None]]:
+def _load() -> dict[str, Callable[..., None]]:
     if os.environ.get("MINIDL_BLAS", "1") == "0":
         return {}
-    found = {char: _find(routine, char, types) for char in _REALS}
+    found = {char: _find(char) for char in _REALS}
     return {char: function for char, function in found.items() if function is not None}
 
 
 def _counts_right(char: str) -> bool:
-    """Whether the functions that were found compute a small example correctly."""
+    """Whether the function that was found computes a small example correctly."""
     grid = np.arange(20, dtype=char).reshape(4, 5)
     if _address(grid) != grid.__array_interface__["data"][0]:
         return False
-    out, right = np.ones((3, 6), char), np.ones((3, 6), char)
-    add_product(out[:, 1:5], grid[:3, 1:4], grid[:4, 2:5].T)
-    right[:, 1:5] += grid[:3, 1:4] @ grid[:4, 2:5].T
     total = grid.copy()
     add_multiple(total, 3.0, grid)
-    return bool((out == right).all() and (total == 4 * grid).all())
+    return bool((total == 4 * grid).all())
 
 
-_gemm, _axpy = _load("gemm", "fffiiirpipirpi"), _load("axpy", "irpipi")
-for _routine in (_gemm, _axpy):
-    for _char in [char for char in _routine if not _counts_right(char)]:
-        del _routine[_char]
+_axpy = _load()
+for _char in [char for char in _axpy if not _counts_right(char)]:
+    del _axpy[_char]
 
 # How many threads OpenBLAS uses by itself; None if NumPy has another library.
 BLAS_THREADS = None if one_blas_thread.limit.get is None else one_blas_thread.limit.get()

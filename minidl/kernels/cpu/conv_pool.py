@@ -20,14 +20,14 @@ import math
 
 import numpy as np
 
-from ..window import Window
+from ..window import NO_TAP, Window
 from . import product
 from .columns import kernel_from_matrix, kernel_matrix, pixels_seen
 from .threads import share, share_and_add
 
 Tile = tuple[slice, slice]  # pooled rows, pooled columns
 
-TILE = 1024 * 1024  # bytes of the convolution's output at a time
+TILE = 2 * 1024 * 1024  # bytes of the convolution's output at a time
 
 
 def conv_pool(
@@ -48,12 +48,9 @@ def conv_pool(
         columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(w), columns.shape[2]), x.dtype)
         product.side_by_side(kernel, columns, out=taps)
-        best = np.clip(taps[0], 0, np.inf) if rectify else taps[0]
+        best = taps.max(0, initial=0 if rectify else -np.inf)
         if indexed:
             index[:, *tile] = _index(taps, best, rectify).reshape(y[:, *tile].shape)
-        else:
-            for seen in taps[1:]:
-                np.maximum(best, seen, out=best)
         y[:, *tile] = best.reshape(y[:, *tile].shape)
         return float(best.max())
 
@@ -64,17 +61,14 @@ def conv_pool(
 
 
 def _index(taps: np.ndarray, best: np.ndarray, rectify: bool) -> np.ndarray:
-    """Which tap of each window is its first maximum. `best` begins as the first tap's values, and
-    is changed into the maxima in place.
-    """
-    first = np.greater(taps[0], 0).view(np.uint8) if rectify else np.ones(best.shape, np.uint8)
-    for k, seen in enumerate(taps[1:], 2):
-        gain = np.greater(seen, best).view(np.uint8)
-        gain *= k
-        np.maximum(first, gain, out=first)
-        np.maximum(best, seen, out=best)
-    first -= 1  # 1, 2, ... become 0, 1, ...; 0 becomes 255, which is NO_TAP
-    return first
+    """Which tap of each window is the first that equals its maximum, `best`."""
+    codes = NO_TAP - np.arange(len(taps), dtype=np.uint8)  # the first tap has the largest
+    found = np.equal(taps, best).view(np.uint8)
+    found *= codes.reshape(-1, 1, 1)
+    largest = found.max(0)
+    if rectify:
+        largest *= np.greater(best, 0).view(np.uint8)
+    return np.subtract(NO_TAP, largest, out=largest)
 
 
 def conv_pool_grads(
@@ -87,14 +81,14 @@ def conv_pool_grads(
     """
     grads, winners = g.transpose(1, 2, 3, 0), index.transpose(1, 2, 3, 0)
     pixels = _by_tap(x, window, pool)
+    numbers = np.arange(math.prod(pool.size), dtype=np.uint8).reshape(-1, 1, 1)
 
     def summed(tile: Tile) -> np.ndarray:
         columns = _columns(pixels[..., *tile, :])
         taps = np.empty((len(columns), len(grads), columns.shape[2]), x.dtype)
         grad = np.ascontiguousarray(grads[:, *tile]).reshape(taps[0].shape)
         winner = np.ascontiguousarray(winners[:, *tile]).reshape(taps[0].shape)
-        for k, tap in enumerate(taps):
-            np.multiply(grad, winner == k, out=tap)
+        np.multiply(grad, winner == numbers, out=taps)
         return product.product(taps, columns.swapaxes(1, 2)).sum(0)
 
     dw = share_and_add(summed, _tiles(x, len(grads), pool))

@@ -11,6 +11,9 @@ take between 0.9 and 1.5 times as long, and a step of the article's CNN as long 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 
 from .blas import one_blas_thread
@@ -21,6 +24,7 @@ PIECE = 500_000  # at most so many multiplications in one piece
 SMALL = 1200  # numbers in a result: for results this small OpenBLAS skips packing
 NARROW = 16  # with more rows in a, it does not pay to cut a b that is stored column by column
 SHARED = 8_000_000  # at least so many multiplications in a part, if there are more than two parts
+HEAD = 2_500_000  # multiplications that the calling thread is ahead when a helper begins
 EDGE = 16  # BLAS computes this many rows or columns together: parts begin at its multiples
 
 
@@ -30,43 +34,51 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     work = m * k * n
     if work <= ALONE:
         return np.matmul(a, b)
+    multiply: Callable[..., np.ndarray] = np.matmul
+    if work > 2 * PIECE and m * n <= SMALL < k:
+        multiply = _added_up
+    elif work > 2 * PIECE and a.ndim == b.ndim == 2:
+        if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
+            multiply = side_by_side
+        elif work > 2 * HEAD:
+            return _shared(a, b)
     with one_blas_thread():
-        if work > 2 * PIECE:
-            if m * n <= SMALL < k:
-                return _added_up(a, b)
-            if a.ndim == b.ndim == 2:
-                if m <= NARROW < k < n and b.strides[0] < b.strides[1]:
-                    return side_by_side(a, b, np.empty((m, n), a.dtype))
-                return _shared(a, b)
-        return np.matmul(a, b)
+        return multiply(a, b)
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b, shared by the threads: each takes some rows of a, or else some columns of b.
 
     Rows of a give rows of the result, which are one piece of memory. But BLAS then packs b again
-    for each part. So b is cut if it has more than twice as many columns as a has rows.
+    for each part. So b is cut if it has more than twice as many columns as a has rows. A helper
+    needs about 20 µs to wake up. So the first part, which the calling thread takes, is larger by
+    the multiplications of that time.
     """
     m, n = len(a), b.shape[1]
     out = np.empty((m, n), a.dtype)
     by_rows = 2 * m >= n
     length = m if by_rows else n
     count = min(max(m * n * len(b) // (2 * SHARED), 1) * 2, MOST)  # even, for two threads
-    step = -(-length // (count * EDGE)) * EDGE
+    head = HEAD // (m * n * len(b) // length)  # so many rows, or columns, more in the first part
+    step = -(-(length - head) // (count * EDGE)) * EDGE
+    first = length - (length - head - 1) // step * step
+    first += -first % EDGE
 
-    def multiply(start: int) -> None:
-        part = slice(start, start + step)
+    def multiply(part: slice) -> None:
         if by_rows:
             np.matmul(a[part], b, out=out[part])
         else:
             np.matmul(a, b[:, part], out=out[:, part])
 
-    share(multiply, range(0, length, step))
+    ends = [0, *range(first, length, step), length]
+    share(multiply, [slice(start, stop) for start, stop in pairwise(ends)])
     return out
 
 
-def side_by_side(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+def side_by_side(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """a @ b for a (m, k), b (..., k, n), with the axis n cut into pieces."""
+    if out is None:
+        out = np.empty((*b.shape[:-2], len(a), b.shape[-1]), a.dtype)
     pieces = _pieces(b.shape[-1], len(a) * b.shape[-2])
     np.matmul(a, _columns(b, pieces), out=_columns(out, pieces))
     return out

@@ -18,7 +18,7 @@ from .blas import add_multiple
 from .threads import MOST, share
 
 CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit into the cache
-PART = 1 << 18  # elements in one part: with fewer, waking a thread takes as long as it saves
+PART = 1 << 19  # numbers of parameters and slots in one part: with fewer, a thread wakes too late
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]
 
@@ -29,7 +29,8 @@ def update(rule: str, steps: Sequence[Step]) -> None:
     Every large parameter is cut into equal pieces, one for each part. A small parameter, or one
     whose memory has gaps, is not cut and belongs to the first part.
     """
-    count = min(max(sum(theta.size for theta, *_ in steps) // PART, 1), MOST)
+    work = sum(theta.size * (1 + len(slots)) for theta, _, _, slots, _ in steps)
+    count = min(max(work // PART // 2 * 2, 1), MOST)  # even, for two threads
     if count > 1 and _overlap([theta for theta, *_ in steps]):
         count = 1  # parameters that share memory are changed one after the other, in order
     parts: list[list[Step]] = [[] for _ in range(count)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import minidl as md
@@ -15,6 +15,7 @@ from minidl.kernels.cpu import (
     pool,
     product,
     rows,
+    threads,
     update,
 )
 
@@ -255,6 +256,7 @@ def parts_of(monkeypatch):
 
 def test_a_large_product_is_cut_at_multiples_of_16(parts_of, monkeypatch):
     monkeypatch.setattr(product, "SHARED", 10_000)
+    monkeypatch.setattr(product, "HEAD", 0)
     found = parts_of(product)
     for m, k, n, count in (
         (200, 50, 200, 13),  # as many as pieces of 16 rows
@@ -265,7 +267,8 @@ def test_a_large_product_is_cut_at_multiples_of_16(parts_of, monkeypatch):
         found.clear()
         product.product(np.ones((m, k)), np.ones((k, n)))
         assert found == [count], (m, k, n)
-    monkeypatch.setattr(product, "SHARED", 8_000_000)
+    monkeypatch.undo()
+    found = parts_of(product)
     for m, k, n, count in (
         (64, 784, 512, 2),  # 25.7 million: less than twice the least for two
         (512, 64, 784, 2),
@@ -275,6 +278,38 @@ def test_a_large_product_is_cut_at_multiples_of_16(parts_of, monkeypatch):
         found.clear()
         product.product(np.ones((m, k), "f"), np.ones((k, n), "f"))
         assert found == [count], (m, k, n)
+
+
+@given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 90), st.integers(0, 20_000))
+def test_the_parts_of_a_product_are_all_of_it_and_the_first_is_ahead(m, k, n, head):
+    assume(m * k * n > 2 * head)  # others are not shared
+    seen = []
+
+    def share(task, parts):
+        seen.extend((part.start, part.stop) for part in parts)
+        threads.share(task, parts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("share", share), ("SHARED", 10_000), ("HEAD", head)):
+            patch.setattr(product, name, value)
+        a = np.arange(m * k, dtype="d").reshape(m, k) % 7
+        b = np.arange(k * n, dtype="d").reshape(k, n) % 5
+        np.testing.assert_array_equal(product._shared(a, b), a @ b)
+    starts, stops = zip(*seen, strict=True)
+    assert starts == (0, *stops[:-1])
+    assert all(start % product.EDGE == 0 for start in starts)
+    ahead = head // (m * k if 2 * m < n else k * n)
+    assert stops[0] - starts[0] >= min(ahead, stops[-1])
+
+
+def test_the_calling_thread_begins_with_the_larger_part(monkeypatch):
+    shared = []
+    monkeypatch.setattr(product, "share", lambda task, parts: shared.extend(parts))
+    product.product(np.ones((64, 784), "f"), np.ones((784, 512), "f"))
+    assert shared == [slice(0, 272), slice(272, 512)]  # 32 columns: 1.6 million multiplications
+    shared.clear()
+    product.product(np.ones((64, 100), "f"), np.ones((100, 700), "f"))  # 4.5 million
+    assert not shared
 
 
 def test_large_arrays_alike_are_taken_in_chunks_and_others_whole(parts_of, monkeypatch):
