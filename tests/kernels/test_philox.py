@@ -32,6 +32,14 @@ def test_a_part_has_the_numbers_of_the_whole(pair, first, count, p, dtype):
     assert np.array_equal(found[:, 0], straight(pair, first + count, p, dtype)[first:])
 
 
+def test_a_random_number_that_equals_p_is_kept():
+    """The share of dropped numbers is p: of the 2²⁴ numbers k/2²⁴, those below p."""
+    drawn = np.random.Generator(np.random.Philox(key=(3, 4))).random(50, dtype=np.float32)
+    mask = philox.dropout_mask(key((3, 4)), (50,), np.dtype("d"), float(drawn[20]))
+    assert mask[20] > 0
+    assert np.array_equal(mask > 0, drawn >= drawn[20])
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_any_number_of_threads_draws_the_same(threads):
     before = md.get_threads()

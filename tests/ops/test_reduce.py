@@ -124,6 +124,8 @@ def test_sums_of_millions_do_not_stop():
 
 def test_the_deviation_of_numbers_whose_squares_are_too_large():
     assert ops.std(np.array([-500, 500], "f2")).item() == 500  # 500² is no float16
+    one_of_many = np.array([1000] + 99 * [0], "f2")  # their variance is a float16, 1000² is not
+    assert ops.var(one_of_many).item() == pytest.approx(9900, rel=1e-3)
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("int32", "i"), ("bool", "i")])

@@ -194,7 +194,8 @@ def test_pad_refuses_a_value_that_the_type_cannot_hold(dtype, value):
 
 
 def test_pad_with_what_the_type_holds():
-    for dtype, value in [("int64", -3), ("uint8", 255), ("?", 1), ("int64", 2.0)]:
+    ends = [("int8", -128), ("int8", 127), ("uint8", 0), ("uint8", 255), ("?", 0), ("?", 1)]
+    for dtype, value in [("int64", -3), ("int64", 2.0), *ends]:
         x = np.array([1, 0], dtype)
         found = ops.pad(md.tensor(x), 1, value).numpy()
         np.testing.assert_array_equal(found, np.pad(x, 1, constant_values=value))
@@ -211,6 +212,8 @@ def test_pad_with_what_the_type_holds():
         (lambda: ops.astype(X, None), DTypeError, "astype: expected a numeric dtype, got None"),
         (lambda: ops.einsum("ij->"), ShapeError, "einsum: expected subscripts such as"),
         (lambda: ops.einsum(5, X), ShapeError, "einsum: expected subscripts such as"),
+        (lambda: ops.einsum("...i,...j->ij", X), ShapeError, "einsum: "),
+        (lambda: ops.einsum("...i->i", X, X), ShapeError, "einsum: "),
     ],
 )
 def test_what_is_no_axis_shape_or_subscript_is_refused(call, error, words):

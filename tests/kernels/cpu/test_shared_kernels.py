@@ -212,6 +212,22 @@ def test_a_training(network):
     same_bytes(compute)
 
 
+@pytest.mark.parametrize("size", [20, 95])
+def test_a_parameter_in_chunks_is_changed_to_its_last_number(size, monkeypatch):
+    options = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0, "decoupled": False}
+    random = np.random.default_rng(0)
+    start, g = random.normal(size=(2, size))
+
+    def stepped(chunk):
+        monkeypatch.setattr(update, "CHUNK", chunk)
+        theta, mean, square = start.copy(), np.zeros(size), np.zeros(size)
+        update.update("adam", [(theta, g, 1, [mean, square], options)])
+        return theta, mean, square
+
+    np.testing.assert_allclose(stepped(10), stepped(10**6), rtol=1e-13)
+    np.testing.assert_allclose(stepped(10)[0], start - 0.1 * np.sign(g), rtol=1e-6)
+
+
 def test_steps_of_parameters_that_share_memory_are_taken_in_turn(monkeypatch):
     monkeypatch.setattr(update, "PART", 50)
     monkeypatch.setattr(update, "CHUNK", 10)

@@ -343,6 +343,9 @@ def test_a_container_has_its_share_of_the_processor(monkeypatch, tmp_path):
     assert threads._cores() == len(os.sched_getaffinity(0)) >= cores
     monkeypatch.setattr(os, "sched_getaffinity", {0: range(5)}.get)  # 0: this process
     assert threads._cores() == 5
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)  # a system that does not tell
+    assert threads._cores() == 1
 
 
 FORK = """
@@ -355,6 +358,7 @@ assert threads.share(lambda i: i, range(9)) == [*range(9)]
 with blas.one_blas_thread():
     child = os.fork()
 if not child:
+    assert md.get_threads() == 3
     assert threads.share(lambda i: i, range(9)) == [*range(9)]
     x = np.ones((64, 784), "f")
     model = md.models.mlp(784)
