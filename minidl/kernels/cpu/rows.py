@@ -25,8 +25,8 @@ are added. Rows that are alike are one call (`Run`); `threads` says why few call
 
 Zeros change the result if a number is not finite, because 0·∞ is NaN. This file leaves out the
 zeros of the padding, and adds the zeros of G. So three cases are left to `portable`: a convolution
-with weights that are not finite; a g that is not finite, if there is padding; and a gradient by w
-that comes out not finite.
+with weights that are not finite; a gradient by w that comes out not finite; and a g that is not
+finite, if the window stands somewhere on padding alone, because that g is in no product here.
 
 With a column stride s above 1 the pixels under one kernel column are every s-th pixel. So x is
 first sorted into s *phases*: the columns 0, s, 2s, … are one matrix, the columns 1, s + 1, … the
@@ -98,7 +98,7 @@ def conv_weight_grad(x: np.ndarray, g: np.ndarray, window: Window, groups: int =
     """dw (O, C, kh, kw) of x (N, C, H, W) and g (N, O, OH, OW)."""
     (n_out, channels), (kh, kw) = (g.shape[1], x.shape[1]), window.size
     g_rows = as_rows(g).reshape(window.out[0], n_out, -1)
-    if any(window.pads) and not _is_finite(g_rows):
+    if _has_blind_places(window) and not math.isfinite(g_rows.sum()):
         return portable.conv_weight_grad(x, g, window, groups)
     phases, shifts = _phases(as_rows(x), window), _shifts(window, len(x))
 
@@ -163,9 +163,11 @@ def _some(rows: int) -> list[slice]:
     return [slice(r, r + step) for r in range(0, rows, step)]
 
 
-def _is_finite(rows: np.ndarray) -> bool:
-    """Whether every number is finite; False too if their sum overflows."""
-    return math.isfinite(share_and_add(lambda some: rows[some].sum(), _some(len(rows))))
+@lru_cache(maxsize=256)
+def _has_blind_places(window: Window) -> bool:
+    """Whether the window stands somewhere on padding alone."""
+    across = [range(s.here.start, s.here.stop) for s in _shifts(window, 1)]
+    return not all(_rows_seen(window)) or len(set().union(*across)) < window.out[1]
 
 
 # Phases: x sorted by column
