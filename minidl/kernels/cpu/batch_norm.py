@@ -28,7 +28,7 @@ from .threads import Result, share
 
 Rows = tuple[slice, slice, slice]
 
-TILE = 512 * 1024  # bytes of the rows taken at a time
+TILE = 2 * 1024 * 1024  # bytes of the rows taken at a time
 BUFFER = 512  # numbers in NumPy's buffer
 
 AXES = (0, 2, 3)  # of images (N, C, H, W): all but the channels

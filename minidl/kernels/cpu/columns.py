@@ -22,7 +22,7 @@ from . import product
 from .layout import as_images, as_rows, padded_rows
 from .threads import share, share_and_add
 
-TILE = 256 * 1024  # bytes of columns at a time: half of a common second-level cache
+TILE = 2 * 1024 * 1024  # bytes of columns at a time
 
 
 def conv_forward(

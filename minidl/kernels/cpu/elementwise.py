@@ -14,7 +14,7 @@ import numpy as np
 from ...device import Array, is_host
 from .threads import share
 
-CHUNK = 1 << 16  # numbers in one chunk; waking a thread takes as long as computing a few thousand
+CHUNK = 1 << 17  # numbers in one chunk; with fewer, threads wait for each other (see `threads`)
 
 
 def in_chunks(function: Callable[..., Array], *arrays: Array) -> Array:

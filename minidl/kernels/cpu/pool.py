@@ -25,7 +25,7 @@ from .threads import share
 
 Tile = tuple[slice, slice]  # output rows, channels
 
-TILE = 256 * 1024  # bytes of one tap's dense block
+TILE = 1024 * 1024  # bytes of one tap's dense block
 
 
 def max_pool(x: np.ndarray, window: Window, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,10 @@ to sleep, and to be woken. That takes 5 to 30 µs, depending on the machine and 
 16 channels were once convolved row by row, in calls of 40 µs. At times two threads then needed as
 long as one, 3.6 ms. In calls for several rows they need 1.5 ms, and one thread 2.7 ms.
 
+For the same reason the kernels' tiles are as large as a second-level cache, 1 to 2 MB. For one
+thread smaller ones would do. An Adam step of 3 million parameters took one thread 4.1 ms. In chunks
+of 65,536 numbers it took two threads 4.8 ms, and in chunks of 262,144 numbers 2.9 ms.
+
 Why the results do not depend on the number of threads: the size of a part depends on the shapes
 alone. Where the results of parts are added up, they are added in the order of the parts, whichever
 thread computed them. So one thread gives the same bytes as eight.

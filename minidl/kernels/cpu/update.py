@@ -17,7 +17,7 @@ import numpy as np
 from .blas import add_multiple
 from .threads import MOST, share
 
-CHUNK = 1 << 16  # elements of a parameter at a time: an optimizer's arrays then fit into the cache
+CHUNK = 1 << 18  # elements of a parameter at a time: the arrays of a step then fit into a cache
 PART = 1 << 19  # numbers of parameters and slots in one part: with fewer, a thread wakes too late
 
 Step = tuple[np.ndarray, np.ndarray, int, list[np.ndarray], dict[str, Any]]

@@ -5,7 +5,15 @@ import pytest
 
 from minidl import kernels
 from minidl.kernels import reference
-from minidl.kernels.cpu import batch_norm, columns, conv_pool, pool
+from minidl.kernels.cpu import (
+    batch_norm,
+    columns,
+    conv_pool,
+    elementwise,
+    pool,
+    rows,
+    update,
+)
 
 pytestmark = pytest.mark.host
 
@@ -13,19 +21,19 @@ pytestmark = pytest.mark.host
 def test_rows_of_columns(monkeypatch):
     window = kernels.window("conv2d", (7, 5), 3, 1, "same")
     row = 9 * 5 * 2 * 4  # bytes: lines, columns, images, float32
-    for tile, rows in ((row - 1, 1), (row, 1), (2 * row - 1, 1), (2 * row, 2), (99 * row, 7)):
+    for tile, count in ((row - 1, 1), (row, 1), (2 * row - 1, 1), (2 * row, 2), (99 * row, 7)):
         monkeypatch.setattr(columns, "TILE", tile)
         found = list(columns._row_tiles(9, window, 2, 4))
-        assert found == [slice(r, min(r + rows, 7)) for r in range(0, 7, rows)]
+        assert found == [slice(r, min(r + count, 7)) for r in range(0, 7, count)]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
-def test_a_last_tile_that_is_smaller(monkeypatch, rows):
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_a_last_tile_that_is_smaller(monkeypatch, count):
     window = kernels.window("conv2d", (7, 5), 3, 1, "same")
     random = np.random.default_rng(0)
     x, w, g = (random.integers(-2, 3, s).astype(float) for s in ((2, 1, 7, 5), (3, 1, 3, 3), 70))
     g = np.stack([g.reshape(2, 7, 5)] * 3, 1)
-    monkeypatch.setattr(columns, "TILE", rows * 9 * 5 * 2 * 8)
+    monkeypatch.setattr(columns, "TILE", count * 9 * 5 * 2 * 8)
     y = columns.conv_forward(x, w, None, window)
     np.testing.assert_array_equal(y, reference.conv_forward(x, w, None, window, 1))
     dw = columns.conv_weight_grad(x, g, window)
@@ -38,14 +46,14 @@ def test_rows_and_channels_of_a_pooling(monkeypatch):
     window = kernels.window("max_pool2d", (8, 6), 2, 2)
     x = np.zeros((2, 5, 8, 6), np.float32)
     line = 3 * 2 * 4  # bytes of one output row of one channel
-    for tile, rows, channels in (
+    for tile, lines, channels in (
         *((line - 1, 1, 1), (3 * line, 1, 3), (5 * line, 1, 5), (9 * line, 1, 5)),
         *((10 * line, 2, 5), (11 * line, 2, 5), (99 * line, 4, 5)),
     ):
         monkeypatch.setattr(pool, "TILE", tile)
         assert list(pool._tiles(window, x)) == [
-            (slice(r, min(r + rows, 4)), slice(c, min(c + channels, 5)))
-            for r in range(0, 4, rows)
+            (slice(r, min(r + lines, 4)), slice(c, min(c + channels, 5)))
+            for r in range(0, 4, lines)
             for c in range(0, 5, channels)
         ]
 
@@ -73,10 +81,11 @@ def test_pooled_rows_of_a_convolution(monkeypatch):
         ]
 
 
-def test_the_tiles_fit_into_a_cache():
-    for module in (columns, pool, batch_norm):
-        assert 64 * 1024 <= module.TILE <= 512 * 1024  # of the second level
-    assert 512 * 1024 <= conv_pool.TILE <= 2048 * 1024  # the whole of one
+def test_the_tiles_fit_into_a_cache_and_make_long_calls():
+    for module in (columns, pool, batch_norm, conv_pool, rows):
+        assert 1024 * 1024 <= module.TILE <= 2048 * 1024  # second-level caches of today
+    for module in (elementwise, update):
+        assert 512 * 1024 <= 4 * module.CHUNK <= 1024 * 1024  # several arrays at a time
 
 
 @pytest.mark.parametrize(("stride", "alone"), [(2, True), (1, False)])
