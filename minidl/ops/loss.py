@@ -78,7 +78,7 @@ def _shared_cross_entropy(logits: Tensor, r: Array) -> Tensor:
     apart = logits.data.astype(r.dtype) - logits.data.max(1, keepdims=True)
     log_p = apart - xp.log(xp.exp(apart).sum(1, keepdims=True))
     back = (logits, lambda g, y: (softmax(logits) * rows - Tensor(r)) * g)
-    value = -xp.where(r > 0, r * log_p, 0).sum()
+    value = -(r * xp.where(r > 0, log_p, 0)).sum()
     return record(value.astype(logits.dtype), back, name="cross_entropy")
 
 

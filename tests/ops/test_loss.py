@@ -235,3 +235,13 @@ def test_weights_that_are_not_finite_and_labels_that_are_no_ints_are_refused():
     for bad in ("a", 0.5):
         with pytest.raises(ConfigError, match="cross_entropy: expected ignore_index an int"):
             ops.cross_entropy(x, labels, ignore_index=bad)
+
+
+def test_the_weight_of_the_labels_may_be_small_beside_another():
+    found = ops.cross_entropy(np.zeros((1, 2)), [0], weight=[1.0, 3.0]).item()
+    assert found == pytest.approx(np.log(2))
+
+
+def test_a_class_that_is_impossible_and_not_meant_costs_nothing():
+    logits = np.array([[0.0, -np.inf]])
+    assert ops.cross_entropy(logits, [0], weight=[1.0, 1.0]).item() == 0

@@ -198,3 +198,11 @@ def test_a_variance_beyond_the_range_is_infinite_and_no_nan():
 def test_the_norm_has_no_curvature_at_zero():
     curved = md.hvp(ops.norm, md.tensor([0.0, 0.0]), md.tensor([1.0, 2.0]))
     assert curved.numpy().tolist() == [0, 0]
+
+
+def test_a_running_sum_keeps_its_digits():
+    found = ops.cumsum(np.full(300_000, 0.1, "f"), 0).numpy()
+    np.testing.assert_allclose(found[-1], 30_000, rtol=1e-6)  # in float32 it would be 30,021
+    assert found.dtype == np.float32
+    whole = ops.cumsum(np.full(3, 2**30, "i4"), 0).numpy()
+    assert whole[-1] == 3 * 2**30

@@ -379,6 +379,7 @@ def test_no_helper_keeps_a_program_from_ending():
     threads.share(lambda i: i, range(9))
     helpers = [thread for thread in threading.enumerate() if thread.name == "minidl"]
     assert helpers and all(thread.daemon for thread in helpers)
+    assert len(threads._team().helpers) == 2  # the calling thread is the third
 
 
 def test_of_an_error_and_ctrl_c_after_it_ctrl_c_is_raised():
