@@ -275,3 +275,15 @@ def test_integers_get_no_gradient_even_if_asked():
     x.requires_grad = True
     with pytest.raises(GradientError, match="an input of 'astype' has dtype int64"):
         (x.astype("float32") * 0.5).sum().backward()
+
+
+@pytest.mark.host
+def test_a_result_in_memory_of_its_own_does_not_change_with_its_input():
+    """A formula may return a view of an array that it made. That is no view of its input."""
+    w, p = leaf(1.0, 2.0), leaf(1.0, 1.0)
+    value = np.exp(w.data).reshape(2, 1)[:, 0]
+    y = md.graph.record(value, (w, lambda g, y: g * y), name="exp").detach()
+    loss = (y * p).sum()
+    w.data = np.zeros(2)
+    loss.backward()
+    np.testing.assert_allclose(p.grad.numpy(), np.exp([1.0, 2.0]))

@@ -55,6 +55,7 @@ TARGETS = {
     "minidl/functional.py": ["tests/test_functional.py", "tests/test_graph.py"],
     "minidl/checks.py": [
         *("tests/test_checks.py", "tests/ops/test_window.py", "tests/ops/test_contract.py"),
+        "tests/test_arrays.py",
         *("tests/ops/test_loss.py", "tests/optim", "tests/nn", *OPS, "tests/test_tensor.py"),
     ],
     **{

@@ -245,3 +245,15 @@ def test_the_weight_of_the_labels_may_be_small_beside_another():
 def test_a_class_that_is_impossible_and_not_meant_costs_nothing():
     logits = np.array([[0.0, -np.inf]])
     assert ops.cross_entropy(logits, [0], weight=[1.0, 1.0]).item() == 0
+
+
+def test_labels_that_change_later_change_no_gradient():
+    """Of a gradient that is recorded, too: it is computed from the labels, not read."""
+    labels = np.array([0, 1])
+    x = md.tensor([[0.0, 1.0], [2.0, 0.5]], requires_grad=True)
+    loss = ops.cross_entropy(x, labels)
+    labels[:] = 1 - labels
+    loss.backward(create_graph=True)
+    right = ops.softmax(x, 1).numpy().copy()
+    right[[0, 1], [0, 1]] -= 1
+    np.testing.assert_allclose(x.grad.numpy(), right / 2, rtol=1e-6)
