@@ -89,3 +89,9 @@ def test_one_axis_is_asked_for(name):
     for x, axis in ((np.zeros(3), None), (np.zeros((2, 3)), (0, 1))):
         with pytest.raises(ShapeError, match=rf"{name}: expected one axis as an int, got"):
             getattr(ops, name)(x, axis)
+
+
+def test_a_layer_norm_of_float16_squares_in_float32():
+    x = np.array([[-500, 500]], "f2")  # 500² is no float16
+    y = md.nn.LayerNorm(2)(md.tensor(x)).numpy()
+    np.testing.assert_allclose(y, [[-1, 1]], atol=1e-3)
