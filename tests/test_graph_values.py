@@ -284,6 +284,14 @@ def test_a_result_in_memory_of_its_own_does_not_change_with_its_input():
     value = np.exp(w.data).reshape(2, 1)[:, 0]
     y = md.graph.record(value, (w, lambda g, y: g * y), name="exp").detach()
     loss = (y * p).sum()
-    w.data = np.zeros(2)
+    w.data *= 2
     loss.backward()
     np.testing.assert_allclose(p.grad.numpy(), np.exp([1.0, 2.0]))
+
+
+@pytest.mark.host
+def test_a_gradient_that_is_handed_over_is_copied_unless_told_otherwise():
+    w, g = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    w.add_gradient(g.detach())
+    g.data *= 2
+    np.testing.assert_array_equal(w.grad.numpy(), [3, 4])

@@ -193,3 +193,17 @@ def test_rows_and_images_are_the_same_numbers(case, batch):
         np.testing.assert_array_equal(layout.as_images(rows), images)
         assert layout.as_rows(layout.as_images(rows)) is not None
         assert np.shares_memory(layout.as_rows(layout.as_images(rows)), rows) or not rows.size
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("pads", [(0, 0, 2, 0), (0, 0, 0, 2), (2, 0, 0, 0), (0, 2, 0, 0), (0,) * 4])
+def test_a_bad_gradient_at_a_place_that_sees_padding_alone_is_not_lost(pads):
+    """0·NaN is NaN: what stands on the padding's zeros counts, as in the loops."""
+    window = kernels.Window((3, 3), (1, 1), pads=pads)
+    x, g = np.ones((1, 1, 3, 3)), np.ones((1, 1, *window.out))
+    assert rows._has_blind_places(window) == any(pads)
+    for place in np.ndindex(window.out):
+        g[0, 0][place] = np.nan
+        assert np.isnan(rows.conv_weight_grad(x, g, window)).all()
+        g[0, 0][place] = 1
+    assert rows.conv_weight_grad(x, g, window).item() == 9

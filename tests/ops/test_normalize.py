@@ -91,7 +91,6 @@ def test_one_axis_is_asked_for(name):
             getattr(ops, name)(x, axis)
 
 
-def test_a_layer_norm_of_float16_squares_in_float32():
+def test_float16_is_standardised_by_squares_in_float32():
     x = np.array([[-500, 500]], "f2")  # 500² is no float16
-    y = md.nn.LayerNorm(2)(md.tensor(x)).numpy()
-    np.testing.assert_allclose(y, [[-1, 1]], atol=1e-3)
+    np.testing.assert_allclose(ops.standardize(x, 1).numpy(), [[-1, 1]], atol=1e-3)

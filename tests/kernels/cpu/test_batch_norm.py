@@ -85,6 +85,13 @@ def test_with_relu(engine, case):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit)
 
 
+def test_at_the_kink_of_relu_no_gradient_passes(engine):
+    x = np.array([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)  # the middle one is 0 behind the layer too
+    g, one, zero = np.ones_like(x), np.ones(1), np.zeros(1)
+    _, weight_grad, bias_grad = engine.batch_norm_grads(g, x, one, zero, one, zero)
+    assert (weight_grad, bias_grad) == (1, 1)
+
+
 @pytest.mark.parametrize("scale", [1e-18, 1e-6, 1e6, 1e18])
 @pytest.mark.parametrize("offset", [0, 30])
 def test_moments_keep_their_digits_at_any_scale(engine, scale, offset):
