@@ -335,6 +335,11 @@ def test_a_container_has_its_share_of_the_processor(monkeypatch, tmp_path):
     cores = threads._cores()
     quota = tmp_path / "cpu.max"
     monkeypatch.setattr(threads, "QUOTA", quota)
+    with monkeypatch.context() as patch:
+        quota.write_text("500000 100000")
+        patch.delattr(os, "sched_getaffinity")
+        patch.setattr(os, "cpu_count", lambda: None)  # a system that does not tell
+        assert threads._cores() == 1
     for text, least in (("50000 100000", 1), ("150000 100000", 2), ("max 100000", 10**6)):
         quota.write_text(text)
         bound = len(os.sched_getaffinity(0))
@@ -394,3 +399,13 @@ def test_of_an_error_and_ctrl_c_after_it_ctrl_c_is_raised():
     work.all_ended = SimpleNamespace(acquire=interrupted, release=lambda: None)
     with pytest.raises(KeyboardInterrupt):
         work.run(threads._team())
+
+
+def test_after_a_fork_there_is_a_team_of_the_same_size(monkeypatch):
+    before = threads._Team(3)
+    monkeypatch.setattr(threads, "_current", before)
+    threads._after_fork()
+    assert threads._current is not before and md.get_threads() == 3
+    monkeypatch.setattr(threads, "_current", None)
+    threads._after_fork()
+    assert threads._current is None
