@@ -29,4 +29,6 @@ def keep_positive(g: Array, y: Array) -> Array:
     kept = choose.keep_positive(g, y)
     if kept is not None:
         return kept
-    return in_chunks(lambda some, where: keep(some, where > 0), g, y)
+    if g.dtype.char in "efd":
+        return in_chunks(lambda some, where: keep(some, where > 0), g, y)
+    return keep_where(g, y > 0)

@@ -52,7 +52,7 @@ def test_what_is_kept_may_be_of_any_float_type():
     x.requires_grad = True
     ops.where([True, False, True], x, 0.0).sum().backward()
     assert x.grad.numpy().tolist() == [1.0, 0.0, 1.0]
-    x = md.as_tensor(np.array([-1, 0, 2], np.longdouble))
+    x = md.as_tensor(np.array([-1, 0, 0.5], np.longdouble))
     x.requires_grad = True
     ops.relu(x).sum().backward()
     assert x.grad.numpy().tolist() == [0.0, 0.0, 1.0]
